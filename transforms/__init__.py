@@ -1,0 +1,145 @@
+"""Hugging Face pipeline tasks as Beam PTransforms. Import them from pipelines_beam."""
+
+from typing import Any
+
+from .failures import ElementError
+from .pipelines import ModelLoadError
+from .record import Record
+from .tasks import find
+from .transform import Forward, Postprocess, Preprocess, TaskTransform
+
+
+class TextClassification(TaskTransform):
+    """Labels for texts, or for pairs of texts ({"text": …, "text_pair": …}).
+
+    Columns: label, score; with `top_k`, predictions: a list of both.
+    """
+
+    task = "text-classification"
+
+
+class TokenClassification(TaskTransform):
+    """Labels for the tokens of texts, or with `aggregation_strategy` the entities in them.
+
+    Column: entities.
+    """
+
+    task = "token-classification"
+
+
+class FillMask(TaskTransform):
+    """What a masked language model would put in place of a text's mask tokens.
+
+    Column: predictions.
+    """
+
+    task = "fill-mask"
+
+
+class TextGeneration(TaskTransform):
+    """Continuations of prompts, or answers to chats (lists of {"role", "content"}).
+
+    Column: generated_text; for a chat, what the model said last.
+    """
+
+    task = "text-generation"
+
+
+class FeatureExtraction(TaskTransform):
+    """Hidden states of texts; with `pooling` ("mean", "cls", "last", "max"), one vector each.
+
+    Column: features, a list per token; with `pooling`, embedding. `normalize=True` gives the
+    vectors length 1.
+    """
+
+    task = "feature-extraction"
+
+
+class ZeroShotClassification(TaskTransform):
+    """Scores of `candidate_labels` that the model was never trained on.
+
+    Columns: labels, scores; best first.
+    """
+
+    task = "zero-shot-classification"
+
+
+class TableQuestionAnswering(TaskTransform):
+    """Answers to a question ("query") from the cells of a table ({"table": …, "query": …}).
+
+    Columns: answer, coordinates, cells, aggregator.
+    """
+
+    task = "table-question-answering"
+
+
+class QuestionAnswering(TaskTransform):
+    """Spans of a context that answer a question ({"question": …, "context": …}).
+
+    Columns: score, start, end, answer; with `top_k` above 1, answers: a list of them.
+    """
+
+    task = "question-answering"
+
+
+class Summarization(TaskTransform):
+    """Summaries of texts. Column: summary_text."""
+
+    task = "summarization"
+
+
+class Translation(TaskTransform):
+    """Translations of texts. Column: translation_text.
+
+    Languages are chosen by `src_lang` and `tgt_lang`, or by `task="translation_en_to_fr"` for
+    models that know them by such names.
+    """
+
+    task = "translation"
+
+
+class Text2TextGeneration(TaskTransform):
+    """Texts to texts, as the model was trained to. Column: generated_text."""
+
+    task = "text2text-generation"
+
+
+_CLASSES: dict[str, type[TaskTransform]] = {
+    cls.task: cls for cls in TaskTransform.__subclasses__()
+}
+
+
+def pipeline(task: str, model: str | None = None, **options: Any) -> TaskTransform:
+    """The transform of a task, named as `transformers.pipeline` names it.
+
+    ```python
+    p | beam.Create(["I love this"]) | pipeline("sentiment-analysis", device="cpu")
+    ```
+
+    Options are those of TaskTransform, and the task's own parameters. Raises what it raises, and
+    ValueError for a task that does not exist.
+    """
+    return _CLASSES[find(task).name](model, task=task, **options)
+
+
+__all__ = [
+    "ElementError",
+    "FeatureExtraction",
+    "FillMask",
+    "Forward",
+    "ModelLoadError",
+    "Postprocess",
+    "Preprocess",
+    "QuestionAnswering",
+    "Record",
+    "Summarization",
+    "TableQuestionAnswering",
+    "TaskTransform",
+    "Text2TextGeneration",
+    "TextClassification",
+    "TextGeneration",
+    "TokenClassification",
+    "Translation",
+    "ZeroShotClassification",
+    "pipeline",
+]

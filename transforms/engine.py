@@ -1,0 +1,238 @@
+"""One model replica at work: a thread that computes, and the pool that feeds it.
+
+Bundles submit tickets and collect them answered; chunks of all tickets wait in one pool, so small
+bundles still make full batches. The engine starts on whatever is there: while one batch computes,
+the next one gathers.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from .collate import Place
+from .scheduler import Budget, Clock, Pool
+from .spec import Limits
+
+logger = logging.getLogger(__name__)
+
+_FEW = 512  # rows at most where the limits do not say: more gain nothing on any model measured
+_FEW_GENERATING = 64  # a generating model keeps a cache of every row in memory
+
+
+class Program(Protocol):
+    """What an engine runs: see replica.Program."""
+
+    def place(self, features: Any) -> Place:
+        """The batch key and length of a chunk."""
+
+    def run(self, chunks: Sequence[Any]) -> list[Any]:
+        """The outputs of each chunk."""
+
+
+class Model(Protocol):
+    """A loaded model: see replica.Replica."""
+
+    accelerated: bool
+    generates: bool
+
+    def program(self, parameters: Mapping[str, Any]) -> Program:
+        """The model with one stage's parameters."""
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One element's chunks on their way through the engine."""
+
+    client: Client
+    #: What the submitter knows it by.
+    token: Any
+    chunks: list[Any]
+    remaining: int = 0
+    #: Why it failed; then `chunks` are the features, not the outputs.
+    error: BaseException | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """One chunk of a ticket, waiting in the pool."""
+
+    ticket: Ticket
+    index: int
+    length: int
+
+    @property
+    def features(self) -> Any:
+        """What the model takes."""
+        return self.ticket.chunks[self.index]
+
+
+@dataclass(eq=False)
+class Client:
+    """One bundle's access to an engine, with the parameters of its stage."""
+
+    engine: Engine
+    parameters: Mapping[str, Any]
+    #: Equal for equal parameters: their chunks may share a batch.
+    key: str
+    #: Tickets that are answered, in the order in which they were.
+    answered: queue.SimpleQueue[Ticket] = field(default_factory=queue.SimpleQueue)
+    cancelled: bool = False
+
+    def submit(self, token: Any, chunks: list[Any]) -> None:
+        """Hand over an element's chunks; its ticket comes back in `answered`."""
+        self.engine.submit(Ticket(self, token, chunks))
+
+    def cancel(self) -> None:
+        """Drop what is still waiting: nobody will collect it."""
+        self.cancelled = True
+
+
+class EngineError(Exception):
+    """The engine cannot go on: the model does not load, or its thread died."""
+
+
+class Engine:
+    """One replica, computing in a thread of its own from construction until `close`."""
+
+    def __init__(self, load: Callable[[], Model], limits: Limits, name: str) -> None:
+        self._load = load
+        self._limits = limits
+        self._arrivals: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
+        self._pool: Pool[Chunk] = Pool()
+        self._programs: dict[str, Program] = {}
+        self.batches = 0
+        #: Tickets that are neither answered nor failed.
+        self._live: set[Ticket] = set()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name=f"engine {name}", daemon=True)
+        self._thread.start()
+
+    def client(self, parameters: Mapping[str, Any]) -> Client:
+        """Access for one bundle."""
+        return Client(self, parameters, repr(sorted(parameters.items())))
+
+    def submit(self, ticket: Ticket) -> None:
+        """Accept a ticket; never waits. Raises EngineError after `close`."""
+        if self._closed:
+            raise EngineError("the engine was closed")
+        self._arrivals.put(ticket)
+
+    def close(self) -> None:
+        """Stop after the batch that is running."""
+        self._closed = True
+        self._arrivals.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        try:
+            self._model = self._load()
+            self._clock = Clock(4096.0 if self._model.accelerated else 32.0)
+            while self._accept():
+                self._compute(self._pool.take(self._budget()))
+        except BaseException as error:
+            self._refuse(error)
+            if not isinstance(error, Exception):
+                raise
+
+    def _budget(self) -> Budget:
+        overhead = self._clock.overhead
+        rows = _FEW_GENERATING if self._model.generates else _FEW
+        # Sixteen overheads of work make starting a batch cost about 6 % of it.
+        tokens = self._limits.batch_tokens or int(min(max(4096, 16 * overhead), 131_072))
+        return Budget(self._limits.batch_size or rows, tokens, overhead)
+
+    def _accept(self) -> bool:
+        """Take in what has arrived, waiting if there is nothing to do. False: closed."""
+        wait = len(self._pool) == 0
+        while True:
+            try:
+                ticket = self._arrivals.get(block=wait)
+            except queue.Empty:
+                return True
+            if ticket is None:
+                return False
+            self._admit(ticket)
+            wait = len(self._pool) == 0
+
+    def _admit(self, ticket: Ticket) -> None:
+        self._live.add(ticket)
+        try:
+            program = self._program(ticket.client)
+            places = [program.place(chunk) for chunk in ticket.chunks]
+        except Exception as error:
+            self._fail(ticket, error)
+            return
+        ticket.remaining = len(places)
+        for i, found in enumerate(places):
+            key = (ticket.client.key, found.key)
+            self._pool.add(key, found.length, Chunk(ticket, i, found.length))
+        if not places:
+            self._done(ticket)
+
+    def _program(self, client: Client) -> Program:
+        found = self._programs.get(client.key)
+        if found is None:
+            try:
+                found = self._model.program(client.parameters)
+            except Exception as error:  # the same for every element
+                raise EngineError(f"{type(error).__name__}: {error}") from error
+            self._programs[client.key] = found
+        return found
+
+    def _compute(self, batch: list[Chunk]) -> None:
+        """Answer the chunks of a batch; on an error, half by half, down to the one that fails."""
+        batch = [c for c in batch if c.ticket.error is None and not c.ticket.client.cancelled]
+        if not batch:
+            return
+        program = self._program(batch[0].ticket.client)
+        start = time.perf_counter()
+        try:
+            outputs = program.run([chunk.features for chunk in batch])
+        except Exception as error:
+            if len(batch) == 1:
+                self._fail(batch[0].ticket, error)
+                return
+            logger.info("a batch of %d failed (%r): running its halves", len(batch), error)
+            middle = len(batch) // 2
+            self._compute(batch[:middle])
+            self._compute(batch[middle:])
+            return
+        seconds = time.perf_counter() - start
+        self.batches += 1
+        self._clock.observe(max(chunk.length for chunk in batch) * len(batch), seconds)
+        for chunk, output in zip(batch, outputs, strict=True):
+            self._answer(chunk, output)
+
+    def _answer(self, chunk: Chunk, output: Any) -> None:
+        ticket = chunk.ticket
+        ticket.chunks[chunk.index] = output
+        ticket.remaining -= 1
+        if not ticket.remaining and ticket.error is None:
+            self._done(ticket)
+
+    def _fail(self, ticket: Ticket, error: BaseException) -> None:
+        if ticket.error is None:
+            ticket.error = error
+            self._done(ticket)
+
+    def _done(self, ticket: Ticket) -> None:
+        self._live.discard(ticket)
+        ticket.client.answered.put(ticket)
+
+    def _refuse(self, error: BaseException) -> None:
+        """Answer whatever waits, and comes until `close`, with the reason why nothing is computed.
+
+        Silence would leave bundles waiting for ever.
+        """
+        reason = EngineError(str(error))
+        reason.__cause__ = error
+        for ticket in tuple(self._live):
+            self._fail(ticket, reason)
+        while (arrived := self._arrivals.get()) is not None:
+            self._fail(arrived, reason)

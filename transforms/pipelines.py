@@ -1,0 +1,149 @@
+"""The one place that builds transformers pipelines: without weights for the stages around the
+model, with weights for the engine.
+
+transformers' own factory finds the configuration, tokenizer and processors. Only its loading of
+the model is replaced, for the calling thread and for the time of the call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import transformers.pipelines
+from transformers import GenerationConfig
+
+from .spec import ModelSpec
+from .tasks import find
+
+logger = logging.getLogger(__name__)
+
+_local = threading.local()
+_stock_load_model = transformers.pipelines.load_model
+
+
+class ModelLoadError(Exception):
+    """The model cannot be loaded: no element of the job can be answered."""
+
+
+def _load_model(model: Any, *args: Any, **kwargs: Any) -> Any:
+    """Stands in for transformers' load_model: other threads still get transformers' own."""
+    loader = getattr(_local, "loader", _stock_load_model)
+    return loader(model, *args, **kwargs)
+
+
+transformers.pipelines.load_model = _load_model
+
+
+@contextlib.contextmanager
+def _loading_with(loader: Callable[..., Any]) -> Iterator[None]:
+    _local.loader = loader
+    try:
+        yield
+    finally:
+        del _local.loader
+
+
+def load(spec: ModelSpec) -> Any:
+    """The pipeline with its weights on its device. Raises ModelLoadError."""
+    classes = find(spec.task).auto_classes()
+    # A pickled checkpoint can run code when it is read: only safetensors, unless asked for.
+    safe: dict[str, Any] = {"use_safetensors": True}
+    if spec.attn_implementation is not None:
+        safe["attn_implementation"] = spec.attn_implementation
+
+    def loader(model: Any, *, model_classes: Any, **kwargs: Any) -> Any:
+        return _stock_load_model(model, model_classes=classes, **{**safe, **kwargs})
+
+    with _loading_with(loader):
+        try:
+            return _build(spec, device=spec.device)
+        except Exception as error:
+            raise ModelLoadError(
+                f"cannot load the model {spec.model!r} for {spec.task}: {_first_cause(error)}"
+            ) from error
+
+
+def weightless(spec: ModelSpec) -> Any:
+    """The pipeline with its model on torch's meta device: configuration, no weights."""
+    classes = find(spec.task).auto_classes()
+
+    def loader(model: Any, *, config: Any, task: Any = None, **kwargs: Any) -> Any:
+        return _without_weights(model, config, classes, kwargs)
+
+    with _loading_with(loader):
+        return _build(spec, device=torch.device("meta"))
+
+
+def _without_weights(
+    name: str, config: Any, classes: tuple[Any, ...], hub: dict[str, Any]
+) -> Any:
+    """A model of the first class that knows the configuration, as transformers would choose."""
+    architectures = [
+        getattr(transformers, architecture)
+        for architecture in config.architectures or ()
+        if hasattr(transformers, architecture)
+    ]
+    trust = {"trust_remote_code": hub.get("trust_remote_code", False)}
+    errors = []
+    for cls in (*classes, *architectures):
+        try:
+            with torch.device("meta"):
+                if cls in classes:
+                    model = cls.from_config(config, **trust)
+                else:
+                    model = cls._from_config(config)
+        except ValueError as error:
+            errors.append(f"{cls.__name__}: {error}")
+            continue
+        model.name_or_path = name
+        if model.can_generate():
+            model.generation_config = _generation_config(name, model, hub)
+        return model.eval()
+    raise ModelLoadError(f"no class can load {name!r}: {'; '.join(errors)}")
+
+
+def _generation_config(name: str, model: Any, hub: dict[str, Any]) -> Any:
+    try:
+        return GenerationConfig.from_pretrained(name, revision=hub.get("revision"))
+    except OSError:  # the repository has none: the model made one from its configuration
+        return model.generation_config
+
+
+def _build(spec: ModelSpec, device: Any) -> Any:
+    task = find(spec.task)
+    stock = task.pipeline is None
+    sources = {"tokenizer": spec.tokenizer, "processor": spec.processor}
+    return transformers.pipelines.pipeline(
+        # The factory refuses the names it dropped; the class below carries the real one.
+        task=task.name if stock else "text-classification",
+        model=spec.model,
+        revision=spec.revision,
+        pipeline_class=_named(task.pipeline_class(), spec.task),
+        device=device,
+        dtype=spec.dtype,
+        trust_remote_code=spec.trust_remote_code,
+        model_kwargs=dict(spec.model_kwargs),
+        **{name: source for name, source in sources.items() if source is not None},
+    )
+
+
+def _named(cls: type[Any], task: str) -> type[Any]:
+    """The pipeline class, always told the task's own name."""
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
+        cls.__init__(self, *args, **{**kwargs, "task": task})
+
+    return type(cls.__name__, (cls,), {"__init__": __init__, "__module__": cls.__module__})
+
+
+def _first_cause(error: BaseException) -> str:
+    """The innermost message: transformers wraps a load error in pages of traceback."""
+    while error.__cause__ is not None or error.__context__ is not None:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else error}"

@@ -1,0 +1,75 @@
+"""What travels between the stages: an element with its features, later with its outputs."""
+
+from __future__ import annotations
+
+import copyreg
+import io
+import pickle
+from typing import Any
+
+import torch
+
+
+class Record:
+    """An element on its way: `chunks` are features after Preprocess, outputs after Forward.
+
+    In one process, tensors are handed on as they are. Between processes they cross as the bytes
+    of their own elements: a row of a batch, pickled as a tensor, would take the whole batch along.
+    """
+
+    __slots__ = ("chunks", "counts", "element", "example")
+
+    def __init__(self, element: Any, example: Any, chunks: list[Any], counts: list[int]) -> None:
+        #: The element that came in: a plain input, a row, or a (key, value) pair.
+        self.element = element
+        #: What the task is asked about.
+        self.example = example
+        #: One mapping for each chunk that the model sees.
+        self.chunks = chunks
+        #: How many chunks each input of the example has: a text has one input.
+        self.counts = counts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _record, (_dump((self.element, self.example, self.chunks, self.counts)),)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors in its chunks."""
+        return sum(map(nbytes, self.chunks))
+
+
+def nbytes(value: Any) -> int:
+    """Bytes of the tensors in nested mappings and sequences."""
+    if isinstance(value, torch.Tensor):
+        return value.nbytes
+    if hasattr(value, "values"):
+        return sum(map(nbytes, value.values()))
+    return sum(map(nbytes, value)) if isinstance(value, list | tuple) else 0
+
+
+class _Pickler(pickle.Pickler):
+    dispatch_table = copyreg.dispatch_table.copy()
+
+
+def _reduce_tensor(tensor: torch.Tensor) -> tuple[Any, ...]:
+    tensor = tensor.detach().cpu().contiguous()
+    if tensor.dtype is torch.bfloat16:  # numpy has no such type
+        return _bfloat16, (tensor.view(torch.int16).numpy().copy(),)
+    return torch.from_numpy, (tensor.numpy().copy(),)
+
+
+_Pickler.dispatch_table[torch.Tensor] = _reduce_tensor
+
+
+def _bfloat16(bits: Any) -> torch.Tensor:
+    return torch.from_numpy(bits).view(torch.bfloat16)
+
+
+def _dump(value: Any) -> bytes:
+    buffer = io.BytesIO()
+    _Pickler(buffer, protocol=5).dump(value)
+    return buffer.getvalue()
+
+
+def _record(dumped: bytes) -> Record:
+    return Record(*pickle.loads(dumped))  # noqa: S301 - what a stage of this job dumped

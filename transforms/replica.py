@@ -1,0 +1,78 @@
+"""A loaded model and the calls made to it: what an engine computes with."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from . import collate, pipelines
+from .calls import Features, Outputs, fresh
+from .spec import ModelSpec
+from .tasks import find
+
+logger = logging.getLogger(__name__)
+
+_alone = itertools.count()
+
+
+class Program:
+    """One model with the parameters of one stage: places chunks and answers batches of them."""
+
+    def __init__(self, pipe: Any, spec: ModelSpec, parameters: Mapping[str, Any]) -> None:
+        self._pipe = pipe
+        self._token_outputs = find(spec.task).token_outputs
+        _, forward, _ = pipe._sanitize_parameters(**fresh(dict(parameters)))
+        self._forward = {**pipe._forward_params, **forward}
+        self._padding = collate.padding_of(pipe, self._forward)
+
+    def place(self, features: Features) -> collate.Place:
+        """With which chunks this one may share a batch, and its length in tokens."""
+        return collate.place(features, self._padding, next(_alone))
+
+    def run(self, chunks: Sequence[Features]) -> list[Outputs]:
+        """The outputs of each chunk. What the model raises goes through."""
+        if len(chunks) == 1:
+            # The model may write into what it is given, and a failed batch is run again.
+            return [self._pipe.forward(_own(chunks[0]), **fresh(self._forward))]
+        rows = collate.rows_of(chunks, self._padding, self._token_outputs)
+        batch = collate.collate(chunks, self._padding)
+        outputs = self._pipe.forward(batch, **fresh(self._forward))
+        try:
+            return collate.uncollate(outputs, rows)
+        except collate.UnbatchError as error:
+            logger.info("%s runs one at a time: %s", self._pipe.task, error)
+            self._padding = collate.Padding(None, batches=False)
+            return [self.run([chunk])[0] for chunk in chunks]
+
+
+class Replica:
+    """One model on one device."""
+
+    def __init__(self, spec: ModelSpec) -> None:
+        self.spec = spec
+        self._pipe = pipelines.load(spec)
+
+    @property
+    def accelerated(self) -> bool:
+        """Whether the model runs on something other than the CPU."""
+        return bool(torch.device(self._pipe.device).type != "cpu")
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model answers token by token."""
+        return bool(
+            getattr(self._pipe, "_pipeline_calls_generate", False)
+            and self._pipe.model.can_generate()
+        )
+
+    def program(self, parameters: Mapping[str, Any]) -> Program:
+        """The model with one stage's parameters. Raises what transformers says of bad values."""
+        return Program(self._pipe, self.spec, parameters)
+
+
+def _own(features: Features) -> Features:
+    return features.copy() if isinstance(features, Mapping) else features

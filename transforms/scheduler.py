@@ -1,0 +1,158 @@
+"""Which chunks go next: decisions about lengths, with no model and no thread in them.
+
+The cost of a batch is taken to be `overhead + rows * longest`, in padded tokens: `overhead` is
+what starting a batch costs, in the tokens that could be computed meanwhile. Sorted by length and
+cut into runs, a pool costs least where each run's padding is about one overhead: a longer run
+would waste more on padding than it saves on starting another batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What one batch may hold, and what starting one costs."""
+
+    #: Most rows.
+    rows: int
+    #: Most padded tokens; a single longer chunk still makes a batch of its own.
+    tokens: int
+    #: Cost of starting a batch, in padded tokens.
+    overhead: float
+
+
+def partition(lengths: Sequence[int], budget: Budget) -> list[tuple[int, int]]:
+    """Cut ascending lengths into runs [start, stop) that are good batches, the longest first."""
+    runs = []
+    stop = len(lengths)
+    while stop:
+        longest = lengths[stop - 1]
+        most = max(1, min(budget.rows, budget.tokens // max(longest, 1)))
+        start, waste = stop - 1, 0
+        floor = max(0, stop - most)
+        while start > floor:
+            waste += longest - lengths[start - 1]
+            if waste > budget.overhead:
+                break
+            start -= 1
+        runs.append((start, stop))
+        stop = start
+    return runs
+
+
+@dataclass(frozen=True)
+class Waiting(Generic[T]):
+    """A chunk in the pool."""
+
+    length: int
+    #: How many chunks had arrived before it.
+    arrival: int
+    #: How many chunks had been taken when it arrived.
+    seen: int
+    item: T
+
+
+class Pool(Generic[T]):
+    """Chunks that wait for a batch, by batch key.
+
+    Batches are planned for the whole pool, best first: the most real tokens for their cost. Those
+    left are the ones that may still find better company. A chunk that was passed over by
+    `patience` others goes first, so that nothing waits for ever.
+    """
+
+    def __init__(self, patience: int = 4096) -> None:
+        self._groups: dict[Hashable, list[Waiting[T]]] = {}
+        self._arrived: list[tuple[Hashable, Waiting[T]]] = []
+        self._plan: list[tuple[Hashable, list[Waiting[T]]]] = []
+        self._planned = 0
+        self._arrivals = 0
+        self._taken = 0
+        self._patience = patience
+
+    def __len__(self) -> int:
+        return self._arrivals - self._taken
+
+    def add(self, key: Hashable, length: int, item: T) -> None:
+        """Put a chunk into the pool."""
+        self._arrived.append((key, Waiting(length, self._arrivals, self._taken, item)))
+        self._arrivals += 1
+
+    def take(self, budget: Budget) -> list[T]:
+        """Take the best batch: chunks of one key, within the budget. Empty: nothing waits."""
+        if not self._plan or len(self._arrived) > self._planned // 4:
+            self._make_plan(budget)
+        if not self._plan:
+            return []
+        _, batch = self._plan.pop()
+        self._planned -= len(batch)
+        self._taken += len(batch)
+        return [waiting.item for waiting in batch]
+
+    def _make_plan(self, budget: Budget) -> None:
+        groups: dict[Hashable, list[Waiting[T]]] = {}
+        for key, batch in self._plan:
+            groups.setdefault(key, []).extend(batch)
+        for key, waiting in self._arrived:
+            groups.setdefault(key, []).append(waiting)
+        self._arrived = []
+        scored = []
+        for key, group in groups.items():
+            group.sort(key=_by_length)
+            lengths = [waiting.length for waiting in group]
+            for start, stop in partition(lengths, budget):
+                batch = group[start:stop]
+                scored.append((self._score(batch, budget), -len(scored), key, batch))
+        scored.sort(key=_by_score)
+        self._plan = [(key, batch) for _, _, key, batch in scored]
+        self._planned = sum(len(batch) for _, batch in self._plan)
+
+    def _score(self, batch: list[Waiting[T]], budget: Budget) -> float:
+        """Real tokens for the cost, at most 1; more than 1 for a batch that is overdue."""
+        passed_over = self._taken - min(waiting.seen for waiting in batch)
+        if passed_over > self._patience:
+            return float(passed_over)
+        real = sum(waiting.length for waiting in batch)
+        return real / (budget.overhead + len(batch) * batch[-1].length)
+
+
+def _by_length(waiting: Waiting[T]) -> tuple[int, int]:
+    return waiting.length, waiting.arrival
+
+
+def _by_score(scored: tuple[float, int, Hashable, list[Waiting[T]]]) -> tuple[float, int]:
+    return scored[:2]
+
+
+class Clock:
+    """What starting a batch costs on this model and device, learned from batches that ran.
+
+    A straight line through (padded tokens, seconds), old batches counting less and less.
+    """
+
+    def __init__(self, overhead: float, low: float = 4.0, high: float = 32768.0) -> None:
+        self.overhead = overhead
+        self._low, self._high = low, high
+        self._n = self._x = self._y = self._xx = self._xy = 0.0
+
+    def observe(self, tokens: int, seconds: float) -> None:
+        """One batch took so long."""
+        keep = 0.98
+        self._n = self._n * keep + 1
+        self._x = self._x * keep + tokens
+        self._y = self._y * keep + seconds
+        self._xx = self._xx * keep + tokens * tokens
+        self._xy = self._xy * keep + tokens * seconds
+        spread = self._xx - self._x * self._x / self._n
+        if self._n < 8 or spread < 0.05 * self._xx:
+            return  # too few batches, or all of one size: no line to draw
+        slope = (self._xy - self._x * self._y / self._n) / spread
+        if slope <= 0:
+            return
+        start = (self._y - slope * self._x) / self._n
+        self.overhead = min(max(start / slope, self._low), self._high)

@@ -1,0 +1,265 @@
+"""Preprocess, Forward and Postprocess: the three stages of every task."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.utils.windowed_value import WindowedValue
+
+from . import sharing
+from .calls import Call
+from .engine import Client, Engine, Ticket
+from .failures import ElementError, failure, is_fatal
+from .pipelines import weightless
+from .record import Record, nbytes
+from .rows import Binding
+from .spec import Spec
+
+FAILED = "failed"
+
+_MOST_PREFETCHED = 64  # a tokenizer gains nothing from more
+_LONGEST_PREFETCH = 0.05  # seconds: a slow source must not keep the engine waiting
+_UNSEEN_ANSWERS = 256  # elements in flight while nobody knows yet how large an answer is
+
+
+class StageFn(beam.DoFn):  # type: ignore[misc]
+    """What the stages have in common: where results go, and where failures do."""
+
+    stage: str
+
+    def __init__(self, spec: Spec, handles_failures: bool) -> None:
+        self._spec = spec
+        self._handles_failures = handles_failures
+
+    def _failed(self, element: Any, windowed: WindowedValue, error: BaseException) -> TaggedOutput:
+        """The failure row of an element, in its window; raises where rows are not asked for."""
+        if is_fatal(error):
+            raise error
+        if not self._handles_failures:
+            raise ElementError(self._spec.task, self.stage, element, error) from error
+        return TaggedOutput(FAILED, windowed.with_value(failure(self.stage, element, error)))
+
+
+class _Windows(tuple[Any, ...]):
+    """Windows of a buffered element, as they are.
+
+    Beam repeats the windows of what `process` yields as often as the element at hand has
+    windows, taking it for that element's own output.
+    """
+
+    def __mul__(self, times: Any) -> Any:
+        return self
+
+
+def _kept(outputs: list[Any], current: WindowedValue) -> list[Any]:
+    """Outputs of earlier elements, safe to yield while `current` is processed."""
+    if len(current.windows) != 1:
+        for output in outputs:
+            windowed = output.value if isinstance(output, TaggedOutput) else output
+            windowed.windows = _Windows(windowed.windows)
+    return outputs
+
+
+class PreprocessFn(StageFn):
+    """Elements to Records; texts are tokenized a few at a time."""
+
+    stage = "preprocess"
+
+    def __init__(
+        self,
+        spec: Spec,
+        handles_failures: bool,
+        binding: Binding,
+        function: Callable[[Any], Any] | None,
+    ) -> None:
+        super().__init__(spec, handles_failures)
+        self._binding = binding
+        self._function = function
+
+    def setup(self) -> None:
+        """Load the tokenizer or processors, but no weights."""
+        self._call = None
+        if self._function is None:
+            self._call = Call(weightless(self._spec.model), self._spec.parameters)
+
+    def start_bundle(self) -> None:
+        """Begin with a small buffer: the engine should soon have something to do."""
+        self._buffer: list[WindowedValue] = []
+        self._room = 1
+        self._since = 0.0
+
+    def process(
+        self, element: Any, windowed: WindowedValue = beam.DoFn.WindowedValueParam
+    ) -> list[Any]:
+        """Buffer the element; give the Records of a full buffer."""
+        if not self._buffer:
+            self._since = time.monotonic()
+        self._buffer.append(windowed)
+        if (
+            len(self._buffer) < self._room
+            and time.monotonic() - self._since < _LONGEST_PREFETCH
+        ):
+            return []
+        self._room = min(self._room * 2, _MOST_PREFETCHED)
+        return _kept(self._flush(), windowed)
+
+    def finish_bundle(self) -> list[Any]:
+        """Give the Records of what is left."""
+        return self._flush()
+
+    def _flush(self) -> list[Any]:
+        found: list[Any] = []
+        examples: list[tuple[WindowedValue, Any]] = []
+        for windowed in self._buffer:
+            try:
+                examples.append((windowed, self._binding.example(windowed.value)))
+            except Exception as error:
+                found.append(self._failed(windowed.value, windowed, error))
+        self._buffer = []
+        if self._call is not None:
+            self._call.prefetch([example for _, example in examples if type(example) is str])
+        for windowed, example in examples:
+            try:
+                chunks, counts = self._preprocess(example)
+            except Exception as error:
+                found.append(self._failed(windowed.value, windowed, error))
+            else:
+                record = Record(windowed.value, example, chunks, counts)
+                found.append(windowed.with_value(record))
+        return found
+
+    def _preprocess(self, example: Any) -> tuple[list[Any], list[int]]:
+        if self._call is not None:
+            return self._call.preprocess(example)
+        assert self._function is not None
+        features = self._function(example)
+        chunks = [features] if isinstance(features, Mapping) else list(features)
+        return chunks, [len(chunks)]
+
+
+class ForwardFn(StageFn):
+    """Records with features to Records with outputs, through the engine of this process.
+
+    Elements are accepted while earlier ones are computed: as many as the window holds. Answers
+    come in the order in which the engine finds them, each with its own timestamp and windows.
+    """
+
+    stage = "forward"
+
+    def setup(self) -> None:
+        """Take a share in the engine; it loads its model meanwhile."""
+        self._client: Client | None = None
+        self._answer_bytes: float | None = None
+        self._engine: Engine
+        self._engine, self._release = sharing.acquire(self._spec)
+
+    def teardown(self) -> None:
+        """Give the share back: the last one closes the engine."""
+        self._cancel()
+        self._release()
+
+    def _cancel(self) -> None:
+        if self._client is not None:
+            self._client.cancel()
+
+    def start_bundle(self) -> None:
+        """Forget an earlier bundle that failed."""
+        self._cancel()
+        self._client = self._engine.client(self._spec.parameters)
+        self._in_flight = 0
+        self._bytes = 0
+
+    def process(
+        self, record: Record, windowed: WindowedValue = beam.DoFn.WindowedValueParam
+    ) -> list[Any]:
+        """Hand the chunks to the engine; give what it has answered by now."""
+        assert self._client is not None
+        size = record.nbytes
+        self._client.submit((windowed, size), list(record.chunks))
+        self._in_flight += 1
+        self._bytes += size
+        found = list(self._answered())
+        while self._full():
+            found.append(self._collect(self._client.answered.get()))
+        return _kept(found, windowed)
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """Give the rest."""
+        assert self._client is not None
+        while self._in_flight:
+            yield self._collect(self._client.answered.get())
+
+    def _answered(self) -> Iterator[Any]:
+        assert self._client is not None
+        while not self._client.answered.empty():
+            yield self._collect(self._client.answered.get())
+
+    def _full(self) -> bool:
+        limits = self._spec.limits
+        if self._answer_bytes is None:
+            expected, most = 0.0, min(limits.window, _UNSEEN_ANSWERS)
+        else:
+            expected, most = self._in_flight * self._answer_bytes, limits.window
+        over = self._bytes + expected > limits.window_bytes
+        return self._in_flight > most or (over and self._in_flight > 1)
+
+    def _collect(self, ticket: Ticket) -> Any:
+        windowed, size = ticket.token
+        record: Record = windowed.value
+        self._in_flight -= 1
+        self._bytes -= size
+        if ticket.error is not None:
+            return self._failed(record.element, windowed, ticket.error)
+        if self._answer_bytes is None or self._in_flight % 16 == 0:
+            self._learn(nbytes(ticket.chunks))
+        return windowed.with_value(
+            Record(record.element, record.example, ticket.chunks, record.counts)
+        )
+
+    def _learn(self, size: int) -> None:
+        """Expect answers as large as the larger ones were."""
+        known = self._answer_bytes or 0.0
+        self._answer_bytes = max(size, 0.9 * known + 0.1 * size)
+
+
+class PostprocessFn(StageFn):
+    """Records with outputs to predictions."""
+
+    stage = "postprocess"
+
+    def __init__(
+        self,
+        spec: Spec,
+        handles_failures: bool,
+        binding: Binding,
+        function: Callable[[Any], Any] | None,
+    ) -> None:
+        super().__init__(spec, handles_failures)
+        self._binding = binding
+        self._function = function
+
+    def setup(self) -> None:
+        """Load the tokenizer or processors, but no weights."""
+        self._call = None
+        if self._function is None:
+            self._call = Call(weightless(self._spec.model), self._spec.parameters)
+        self._result = self._binding.results(self._spec.model.model)
+
+    def process(
+        self, record: Record, windowed: WindowedValue = beam.DoFn.WindowedValueParam
+    ) -> list[Any]:
+        """The prediction of one element."""
+        try:
+            inference = self._postprocess(record)
+            return [self._result(record.element, record.example, inference)]
+        except Exception as error:
+            return _kept([self._failed(record.element, windowed, error)], windowed)
+
+    def _postprocess(self, record: Record) -> Any:
+        if self._call is not None:
+            return self._call.postprocess(record.example, record.chunks, record.counts)
+        assert self._function is not None
+        chunks = record.chunks
+        return self._function(chunks[0] if len(chunks) == 1 else chunks)

@@ -1,0 +1,153 @@
+"""What a task is: its inputs, its parameters, its pipeline class and its typed output."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..spec import unknown
+
+
+class _Required:
+    """The default of a parameter that has none."""
+
+    def __repr__(self) -> str:
+        return "required"
+
+
+REQUIRED = _Required()
+
+#: A prediction's columns: name -> Python type, as Beam schemas know them.
+Columns = dict[str, Any]
+Parameters = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One task. Declarations are data: what runs is a transformers pipeline class."""
+
+    name: str
+    transform: str
+    #: Inputs by name, the first one being the element itself where it is not a mapping.
+    inputs: Mapping[str, tuple[type, ...]]
+    optional_inputs: frozenset[str] = frozenset()
+    #: The task's own parameters with Hugging Face's defaults.
+    parameters: Parameters
+    #: Whether any keyword of the tokenizer's call is a parameter, too.
+    tokenizer_keywords: bool = False
+    #: Whether any keyword of `model.generate` is a parameter, too.
+    generates: bool = False
+    #: The typed columns of a prediction, given the parameters.
+    columns: Callable[[Parameters], Columns]
+    #: The columns' values in one inference, given the parameters.
+    values: Callable[[Any, Parameters], Mapping[str, Any]]
+    #: Outputs of the model with one position per token (dimension 1): cut to an element's own
+    #: tokens when it leaves a padded batch.
+    token_outputs: frozenset[str] = frozenset()
+    aliases: tuple[str, ...] = ()
+    #: "module:Class" of a pipeline of ours; None: the one that transformers has for `name`.
+    pipeline: str | None = None
+    #: Names of transformers' Auto classes that load its model; with a pipeline of ours only.
+    model_classes: tuple[str, ...] = ()
+    default_model: tuple[str, str] | None = None
+
+    def pipeline_class(self) -> type[Any]:
+        """The class that preprocesses, runs and postprocesses this task."""
+        if self.pipeline is not None:
+            module, _, name = self.pipeline.partition(":")
+        else:
+            module, _, name = _supported(self.name)["impl"].rpartition(".")
+        found: type[Any] = getattr(importlib.import_module(module), name)
+        return found
+
+    def auto_classes(self) -> tuple[Any, ...]:
+        """The Auto classes that can load a model of this task, in order of preference."""
+        if not self.model_classes:
+            return tuple(_supported(self.name)["pt"])
+        import transformers
+
+        return tuple(getattr(transformers, name) for name in self.model_classes)
+
+    def default(self) -> tuple[str, str]:
+        """The model and revision that Hugging Face runs when none is named."""
+        model = self.default_model or _supported(self.name)["default"]["model"]
+        return tuple(model.values())[0] if isinstance(model, Mapping) else model
+
+    def check_parameters(self, given: Parameters) -> None:
+        """Raises TypeError for a parameter that does not exist, or is missing."""
+        valid = set(self.parameters)
+        if self.tokenizer_keywords:
+            valid |= tokenizer_keywords()
+        if self.generates:
+            valid |= generation_keywords()
+        for name in given:
+            if name not in valid:
+                raise TypeError(f"{self.name}: {unknown('parameter', name, valid)}")
+        for name, default in self.parameters.items():
+            if default is REQUIRED and given.get(name) is None:
+                raise TypeError(f"{self.name}: the parameter {name!r} must be given")
+
+    def check_input(self, example: Any) -> None:
+        """Raises TypeError for an input that the task cannot take, naming what it can."""
+        if isinstance(example, Mapping) and not _is_plain(example, self.inputs):
+            for name, value in example.items():
+                if name not in self.inputs:
+                    raise TypeError(unknown("input", name, self.inputs))
+                self._check_one(name, value)
+            for name in self.inputs:
+                if name not in example and name not in self.optional_inputs:
+                    raise TypeError(f"the input {name!r} is missing; got {sorted(example)}")
+        elif len(self.inputs) - len(self.optional_inputs) > 1:
+            raise TypeError(
+                f"must be a mapping with {', '.join(map(repr, self.inputs))}, got {_show(example)}"
+            )
+        else:
+            self._check_one(next(iter(self.inputs)), example)
+
+    def _check_one(self, name: str, value: Any) -> None:
+        if value is None and name in self.optional_inputs:
+            return
+        if not isinstance(value, self.inputs[name]):
+            expected = " or ".join(_TYPE_NAMES.get(t, t.__name__) for t in self.inputs[name])
+            raise TypeError(f"{name} must be {expected}, got {_show(value)}")
+
+
+_TYPE_NAMES = {str: "a string", list: "a list", dict: "a mapping"}
+
+
+def _is_plain(example: Mapping[Any, Any], inputs: Mapping[str, tuple[type, ...]]) -> bool:
+    """Whether a mapping is itself the value of the first input (a table) and not a set of inputs."""
+    first = next(iter(inputs.values()))
+    return len(inputs) == 1 and isinstance(example, first)
+
+
+def _show(value: Any) -> str:
+    text = repr(value)
+    return f"{type(value).__name__} {text[:80]}{'…' if len(text) > 80 else ''}"
+
+
+def _supported(name: str) -> Mapping[str, Any]:
+    from transformers.pipelines import SUPPORTED_TASKS
+
+    found: Mapping[str, Any] = SUPPORTED_TASKS[name]
+    return found
+
+
+def tokenizer_keywords() -> frozenset[str]:
+    """The keywords of a tokenizer's call that say how to tokenize rather than what."""
+    from transformers import PreTrainedTokenizerBase
+
+    names = frozenset(inspect.signature(PreTrainedTokenizerBase.__call__).parameters)
+    inputs = {"self", "kwargs", "text", "text_pair", "text_target", "text_pair_target"}
+    return names - inputs - {"return_tensors"}
+
+
+def generation_keywords() -> frozenset[str]:
+    """The keywords of `model.generate`: its own and every field of GenerationConfig."""
+    from transformers import GenerationConfig
+
+    names = {name for name in vars(GenerationConfig()) if not name.startswith("_")}
+    return frozenset(names | {"generation_config"}) - {"transformers_version"}

@@ -1,0 +1,320 @@
+"""The text tasks, those that transformers 5 dropped included.
+
+Columns carry the names of Hugging Face's inference types; a prediction that is a list of things
+is one column holding that list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .task import REQUIRED, Columns, Parameters, Task
+
+_TEXT = {"text": (str,)}
+_REVIVED = "transforms.tasks.revived:"
+
+
+class Label(NamedTuple):
+    """One label and its probability."""
+
+    label: str
+    score: float
+
+
+class Token(NamedTuple):
+    """One classified token (`entity`) or, with an aggregation strategy, group (`entity_group`)."""
+
+    entity: str | None
+    entity_group: str | None
+    score: float
+    index: int | None
+    word: str
+    start: int | None
+    end: int | None
+
+
+class Filling(NamedTuple):
+    """One way to fill one mask; `mask` counts the masks of the text from 0."""
+
+    mask: int
+    score: float
+    token: int
+    token_str: str
+    sequence: str
+
+
+class Answer(NamedTuple):
+    """A span of the context that answers the question."""
+
+    score: float
+    start: int
+    end: int
+    answer: str
+
+
+def _fixed(**columns: Any) -> Callable[[Parameters], Columns]:
+    return lambda parameters: columns
+
+
+def _itself(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = inference
+    return found
+
+
+# text-classification: one label as two columns; a list of labels where `top_k` asks for one.
+
+
+def _classification_columns(parameters: Parameters) -> Columns:
+    if "top_k" in parameters:
+        return {"predictions": Sequence[Label]}
+    return {"label": str, "score": float}
+
+
+def _classification_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+    if "top_k" in parameters:
+        return {"predictions": inference}
+    # transformers wraps the answer to a bare string in a list, the answer to a text pair not.
+    return _itself(inference[0] if isinstance(inference, list) else inference, parameters)
+
+
+def _fillings(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+    masks = inference if inference and isinstance(inference[0], list) else [inference]
+    flat = [{"mask": i, **filling} for i, mask in enumerate(masks) for filling in mask]
+    return {"predictions": flat}
+
+
+# generated text: one string, or a list where several sequences are asked for.
+
+
+def _several(parameters: Parameters) -> bool:
+    config = parameters.get("generation_config")
+    asked = parameters.get("num_return_sequences", getattr(config, "num_return_sequences", None))
+    return (asked or 1) > 1
+
+
+def _generated(name: str) -> dict[str, Any]:
+    """The declarations of a task whose answers are [{name: text}, …]."""
+
+    def columns(parameters: Parameters) -> Columns:
+        column, kind = _generated_column(name, parameters)
+        return {column: Sequence[kind] if _several(parameters) else kind}  # type: ignore[valid-type]
+
+    def values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+        column, _ = _generated_column(name, parameters)
+        # transformers nests the answers to a list of inputs once more.
+        answers = inference[0] if isinstance(inference[0], list) else inference
+        texts = [_last_message(answer.get(column)) for answer in answers]
+        return {column: texts if _several(parameters) else texts[0]}
+
+    return {"columns": columns, "values": values}
+
+
+def _generated_column(name: str, parameters: Parameters) -> tuple[str, Any]:
+    if parameters.get("return_tensors"):
+        return name.replace("_text", "_token_ids"), Sequence[int]
+    return name, str
+
+
+def _last_message(answer: Any) -> Any:
+    """A chat's answer is the whole conversation: its column is what the model said last."""
+    if isinstance(answer, list) and answer and isinstance(answer[-1], Mapping):
+        return answer[-1]["content"]
+    return answer.tolist() if hasattr(answer, "tolist") else answer
+
+
+def _embedding_columns(parameters: Parameters) -> Columns:
+    if parameters.get("pooling"):
+        return {"embedding": Sequence[np.float32]}
+    return {"features": Sequence[Sequence[np.float32]]}
+
+
+def _embedding_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+    if parameters.get("pooling"):
+        return {"embedding": inference}
+    return {"features": inference[0]}
+
+
+def _answer_columns(parameters: Parameters) -> Columns:
+    if parameters.get("top_k", parameters.get("topk", 1)) == 1:
+        return dict(Answer.__annotations__)
+    return {"answers": Sequence[Answer]}
+
+
+def _answer_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+    if parameters.get("top_k", parameters.get("topk", 1)) == 1:
+        return _itself(inference, parameters)
+    return {"answers": inference if isinstance(inference, list) else [inference]}
+
+
+_SEQ2SEQ = {
+    "return_tensors": False,
+    "return_text": None,
+    "clean_up_tokenization_spaces": False,
+    "truncation": None,
+    "stop_sequence": None,
+}
+
+TASKS = (
+    Task(
+        name="text-classification",
+        transform="TextClassification",
+        aliases=("sentiment-analysis",),
+        inputs={"text": (str,), "text_pair": (str,)},
+        optional_inputs=frozenset({"text_pair"}),
+        parameters={"top_k": 1, "function_to_apply": None},
+        tokenizer_keywords=True,
+        columns=_classification_columns,
+        values=_classification_values,
+    ),
+    Task(
+        name="token-classification",
+        transform="TokenClassification",
+        aliases=("ner",),
+        inputs={"text": (str, list)},
+        parameters={
+            "aggregation_strategy": "none",
+            "ignore_labels": ["O"],
+            "is_split_into_words": False,
+            "delimiter": None,
+            "stride": None,
+        },
+        columns=_fixed(entities=Sequence[Token]),
+        values=lambda inference, parameters: {"entities": inference},
+        token_outputs=frozenset({"logits"}),
+    ),
+    Task(
+        name="fill-mask",
+        transform="FillMask",
+        inputs=_TEXT,
+        parameters={"top_k": 5, "targets": None, "tokenizer_kwargs": None},
+        columns=_fixed(predictions=Sequence[Filling]),
+        values=_fillings,
+        token_outputs=frozenset({"logits"}),
+    ),
+    Task(
+        name="text-generation",
+        transform="TextGeneration",
+        inputs={"text": (str, list)},
+        parameters={
+            "return_full_text": True,
+            "return_tensors": False,
+            "return_text": True,
+            "clean_up_tokenization_spaces": None,
+            "prefix": None,
+            "handle_long_generation": None,
+            "stop_sequence": None,
+            "add_special_tokens": None,
+            "truncation": None,
+            "padding": None,
+            "max_length": None,
+            "continue_final_message": None,
+            "skip_special_tokens": True,
+            "tokenizer_encode_kwargs": None,
+            "tools": None,
+            "documents": None,
+        },
+        generates=True,
+        **_generated("generated_text"),
+    ),
+    Task(
+        name="feature-extraction",
+        transform="FeatureExtraction",
+        inputs=_TEXT,
+        parameters={
+            "truncation": None,
+            "tokenize_kwargs": None,
+            "return_tensors": False,
+            "pooling": None,
+            "normalize": False,
+        },
+        columns=_embedding_columns,
+        values=_embedding_values,
+        token_outputs=frozenset({"last_hidden_state", "encoder_last_hidden_state"}),
+        pipeline="transforms.tasks.embedding:FeatureExtractionPipeline",
+        model_classes=("AutoModel",),
+    ),
+    Task(
+        name="zero-shot-classification",
+        transform="ZeroShotClassification",
+        inputs=_TEXT,
+        parameters={
+            "candidate_labels": REQUIRED,
+            "hypothesis_template": "This example is {}.",
+            "multi_label": False,
+        },
+        columns=_fixed(labels=Sequence[str], scores=Sequence[float]),
+        values=lambda inference, parameters: {k: inference[k] for k in ("labels", "scores")},
+    ),
+    Task(
+        name="table-question-answering",
+        transform="TableQuestionAnswering",
+        inputs={"table": (dict, list), "query": (str,)},
+        parameters={"sequential": False, "padding": True, "truncation": None},
+        generates=True,
+        columns=_fixed(
+            answer=str,
+            coordinates=Sequence[Sequence[int]] | None,
+            cells=Sequence[str] | None,
+            aggregator=str | None,
+        ),
+        values=_itself,
+        token_outputs=frozenset({"logits"}),
+    ),
+    Task(
+        name="question-answering",
+        transform="QuestionAnswering",
+        inputs={"question": (str,), "context": (str,)},
+        parameters={
+            "top_k": 1,
+            "doc_stride": 128,
+            "max_answer_len": 15,
+            "max_seq_len": 384,
+            "max_question_len": 64,
+            "handle_impossible_answer": False,
+            "align_to_words": True,
+            "padding": None,
+        },
+        columns=_answer_columns,
+        values=_answer_values,
+        token_outputs=frozenset({"start", "end", "start_logits", "end_logits"}),
+        pipeline=_REVIVED + "QuestionAnsweringPipeline",
+        model_classes=("AutoModelForQuestionAnswering",),
+        default_model=("distilbert/distilbert-base-cased-distilled-squad", "564e9b5"),
+    ),
+    Task(
+        name="summarization",
+        transform="Summarization",
+        inputs=_TEXT,
+        parameters=_SEQ2SEQ,
+        generates=True,
+        pipeline=_REVIVED + "SummarizationPipeline",
+        model_classes=("AutoModelForSeq2SeqLM",),
+        default_model=("sshleifer/distilbart-cnn-12-6", "a4f8f3e"),
+        **_generated("summary_text"),
+    ),
+    Task(
+        name="translation",
+        transform="Translation",
+        inputs=_TEXT,
+        parameters={**_SEQ2SEQ, "src_lang": None, "tgt_lang": None},
+        generates=True,
+        pipeline=_REVIVED + "TranslationPipeline",
+        model_classes=("AutoModelForSeq2SeqLM",),
+        default_model=("google-t5/t5-base", "a9723ea"),
+        **_generated("translation_text"),
+    ),
+    Task(
+        name="text2text-generation",
+        transform="Text2TextGeneration",
+        inputs=_TEXT,
+        parameters=_SEQ2SEQ,
+        generates=True,
+        pipeline=_REVIVED + "Text2TextGenerationPipeline",
+        model_classes=("AutoModelForSeq2SeqLM",),
+        default_model=("google-t5/t5-base", "a9723ea"),
+        **_generated("generated_text"),
+    ),
+)
