@@ -189,7 +189,7 @@ def byte_pairs(special: tuple[str, ...]) -> dict[str, Any]:
 
 @functools.cache
 def sentencepiece_model() -> bytes:
-    import sentencepiece  # noqa: PLC0415 - only Marian needs it
+    import sentencepiece
 
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
@@ -275,7 +275,7 @@ def mbart_tokenizer(_: Path) -> Any:
 
 
 def marian_tokenizer(directory: Path) -> Any:
-    import sentencepiece  # noqa: PLC0415 - only Marian needs it
+    import sentencepiece
 
     processor = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model())
     words = [processor.IdToPiece(i) for i in range(processor.GetPieceSize())]

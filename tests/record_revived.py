@@ -4,7 +4,8 @@
     python tests/record_revived.py --check   compare with it; exit 1 where an answer differs
 
 Installs transformers 4.57.6 beside this environment, which lends it torch, and asks it in a
-process of its own. The models are those of tests/models.py, built by this environment.
+process of its own. The models are those of tests/models.py, built by this environment, which
+needs sentencepiece for one of them.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def install() -> None:
 
 def ask(root: Path) -> list[dict[str, Any]]:
     """Every question with transformers 4.57's answer."""
-    import models  # noqa: PLC0415 - imports transformers, of which the other process has its own
+    import models  # imports transformers, of which the other process has its own
 
     install()
     asked: list[dict[str, Any]] = [
@@ -78,7 +79,7 @@ def ask(root: Path) -> list[dict[str, Any]]:
 
 def answer(questions: Path, answers: Path) -> None:
     """Answer the questions of one file in another: runs where transformers is 4.57."""
-    import transformers  # noqa: PLC0415 - see ask()
+    import transformers  # see ask()
 
     if transformers.__version__ != VERSION:
         raise SystemExit(f"transformers must be {VERSION} here, got {transformers.__version__}")

@@ -123,7 +123,8 @@ def test_batches_give_the_same_answers(
     pipe, expected = pipe_of(case), answers_to(case, recorded)
     if case.task != "question-answering" and all(len(one) == 1 for one in expected):
         expected = [one[0] for one in expected]  # as transformers flattens them
-    found = revived_cases.plain(pipe(list(case.inputs), batch_size=3, **case.parameters))
+    found = revived_cases.plain(pipe([*case.inputs] * 2, batch_size=3, **case.parameters))
+    expected = expected * 2
     if case.parameters.get("return_tensors"):
         found = [_without_filler(one) for one in found]
         expected = [_without_filler(one) for one in expected]
@@ -234,6 +235,23 @@ def test_logits_of_other_types(answer: Any, dtype: torch.dtype) -> None:
     found = answer.postprocess([output])
     assert found["answer"] == expected["answer"]
     assert found["score"] == pytest.approx(expected["score"], rel=0.05)
+
+
+def test_logits_that_are_no_numbers(answer: Any) -> None:
+    [features] = answer.preprocess(SENTENCE)
+    output = answer.forward(features)
+    output["start"][0, -2] = float("nan")
+    with pytest.raises(ValueError, match="no finite numbers"):
+        answer.postprocess([output])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_answer_in_one_window_is_enough(answer: Any, order: int) -> None:
+    """Of the windows' scores for "" the lowest counts."""
+    outputs = [answer.forward(features) for features in answer.preprocess(PAGE)][:2]
+    for output, certainty in zip(outputs, [30.0, -30.0][::order], strict=True):
+        output["start"][0, 0] = output["end"][0, 0] = certainty
+    assert answer.postprocess(outputs, handle_impossible_answer=True)["answer"] != ""
 
 
 def test_the_context_travels_once(answer: Any) -> None:

@@ -104,9 +104,7 @@ class Text2TextGeneration(TaskTransform):
     task = "text2text-generation"
 
 
-_CLASSES: dict[str, type[TaskTransform]] = {
-    cls.task: cls for cls in TaskTransform.__subclasses__()
-}
+_CLASSES: dict[str, type[TaskTransform]] = {cls.task: cls for cls in TaskTransform.__subclasses__()}
 
 
 def pipeline(task: str, model: str | None = None, **options: Any) -> TaskTransform:

@@ -27,6 +27,7 @@ def check(spec: Spec) -> None:
     Raises:
       ModelLoadError: the model's files are not there, not readable, or of another task.
       ValueError: a parameter has a value that the task refuses.
+
     """
     pipe = _weightless(spec.model)
     if pipe is None:

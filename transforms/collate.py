@@ -21,14 +21,24 @@ from transformers.utils import ModelOutput
 
 #: Model types in which a padded token, masked, changes nothing but floating-point noise: no
 #: convolution, recurrence or pooling over tokens, and positions that padding does not move.
+# fmt: off
 PADS_EXACTLY = frozenset(
-    "albert bart bert bert-generation blenderbot blenderbot-small bloom camembert cohere deberta "
-    "deberta-v2 distilbert electra ernie esm falcon gemma gemma2 gemma3_text gpt2 gpt_bigcode "
-    "gpt_neo gpt_neox gptj granite layoutlm llama luke m2m_100 marian mbart minilm mistral "
-    "modernbert mpnet mt5 mvp nllb-moe olmo olmo2 opt pegasus phi phi3 plbart qwen2 qwen3 "
-    "roberta roberta-prelayernorm roformer smollm3 splinter squeezebert stablelm starcoder2 t5 "
-    "tapas umt5 xlm-roberta xlm-roberta-xl".split()
+    {
+        "albert", "bart", "bert", "bert-generation", "blenderbot",
+        "blenderbot-small", "bloom", "camembert", "cohere", "deberta",
+        "deberta-v2", "distilbert", "electra", "ernie", "esm",
+        "falcon", "gemma", "gemma2", "gemma3_text", "gpt2",
+        "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "granite",
+        "layoutlm", "llama", "luke", "m2m_100", "marian",
+        "mbart", "minilm", "mistral", "modernbert", "mpnet",
+        "mt5", "mvp", "nllb-moe", "olmo", "olmo2",
+        "opt", "pegasus", "phi", "phi3", "plbart",
+        "qwen2", "qwen3", "roberta", "roberta-prelayernorm", "roformer",
+        "smollm3", "splinter", "squeezebert", "stablelm", "starcoder2",
+        "t5", "tapas", "umt5", "xlm-roberta", "xlm-roberta-xl",
+    }
 )
+# fmt: on
 
 #: Generation parameters whose meaning counts or compares the tokens of the prompt.
 _COUNTS_PROMPT = {
@@ -108,9 +118,7 @@ def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> P
     counts |= not encoder_decoder and asked.get("max_new_tokens") is None
     side: Side = "right" if encoder_decoder else "left"
     fill = getattr(model.config.get_text_config(), "pad_token_id", None) if encoder_decoder else pad
-    return Padding(
-        side if known and not counts else None, token=fill or 0, ends=ends, filler=pad
-    )
+    return Padding(side if known and not counts else None, token=fill or 0, ends=ends, filler=pad)
 
 
 def _generation_parameters(pipe: Any, forward: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -153,19 +161,22 @@ def place(features: Any, padding: Padding, alone: Hashable) -> Place:
     if not isinstance(features, Mapping):
         return Place(alone, 1)
     ids = features.get("input_ids")
-    tensors = {k: v for k, v in features.items() if isinstance(v, torch.Tensor)}
     length = ids.shape[1] if isinstance(ids, torch.Tensor) and ids.ndim == 2 else 1
-    single = any(v.ndim == 0 or v.shape[0] != 1 for v in tensors.values())
-    if not padding.batches or single or not tensors or length == 0:
+    pads = padding.side is not None and length > 1 and "attention_mask" in features
+    batches = padding.batches and length > 0
+    shapes: list[tuple[Any, ...]] = []
+    for name, value in features.items():
+        if not isinstance(value, torch.Tensor):
+            shapes.append((name, None, None))
+            continue
+        shape = value.shape
+        batches = batches and len(shape) > 0 and shape[0] == 1
+        if pads and len(shape) > 1 and shape[1] == length:
+            shape = shape[2:]
+        shapes.append((name, shape, value.dtype))
+    if not batches:
         return Place(alone, max(length, 1))
-    if padding.side is not None and length > 1 and "attention_mask" in tensors:
-        tokens = set(_token_names(features, length))
-        shapes = tuple(
-            (k, v.shape[2:] if k in tokens else v.shape, v.dtype) for k, v in tensors.items()
-        )
-    else:
-        shapes = tuple((k, v.shape, v.dtype) for k, v in tensors.items())
-    return Place((shapes, tuple(features)), length)
+    return Place(tuple(shapes), length)
 
 
 def collate(chunks: Sequence[Any], padding: Padding) -> Any:
@@ -281,7 +292,7 @@ def _split_tensor(name: str | None, value: torch.Tensor, rows: Rows) -> list[tor
         raise UnbatchError(f"{name}: {tuple(value.shape)} for {count} chunks")
     aligned = name in rows.tokens and value.ndim >= 2 and value.shape[1] == longest
     if not aligned or min(rows.lengths) == longest:
-        return list(value.split(1))
+        return list(torch.split(value, 1))
     if rows.padding.side == "left":
         return [value[i : i + 1, longest - n :] for i, n in enumerate(rows.lengths)]
     return [value[i : i + 1, :n] for i, n in enumerate(rows.lengths)]

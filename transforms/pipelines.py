@@ -1,5 +1,6 @@
-"""The one place that builds transformers pipelines: without weights for the stages around the
-model, with weights for the engine.
+"""The one place that builds transformers pipelines.
+
+Without weights for the stages around the model, with weights for the engine.
 
 transformers' own factory finds the configuration, tokenizer and processors. Only its loading of
 the model is replaced, for the calling thread and for the time of the call.
@@ -79,9 +80,7 @@ def weightless(spec: ModelSpec) -> Any:
         return _build(spec, device=torch.device("meta"))
 
 
-def _without_weights(
-    name: str, config: Any, classes: tuple[Any, ...], hub: dict[str, Any]
-) -> Any:
+def _without_weights(name: str, config: Any, classes: tuple[Any, ...], hub: dict[str, Any]) -> Any:
     """A model of the first class that knows the configuration, as transformers would choose."""
     architectures = [
         getattr(transformers, architecture)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copyreg
 import io
 import pickle
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ def nbytes(value: Any) -> int:
     """Bytes of the tensors in nested mappings and sequences."""
     if isinstance(value, torch.Tensor):
         return value.nbytes
-    if hasattr(value, "values"):
+    if isinstance(value, Mapping):
         return sum(map(nbytes, value.values()))
     return sum(map(nbytes, value)) if isinstance(value, list | tuple) else 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
@@ -75,4 +76,4 @@ class Replica:
 
 
 def _own(features: Features) -> Features:
-    return features.copy() if isinstance(features, Mapping) else features
+    return copy.copy(features)

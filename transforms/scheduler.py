@@ -101,7 +101,7 @@ class Pool(Generic[T]):
         for key, waiting in self._arrived:
             groups.setdefault(key, []).append(waiting)
         self._arrived = []
-        scored = []
+        scored: list[tuple[float, int, Hashable, list[Waiting[T]]]] = []
         for key, group in groups.items():
             group.sort(key=_by_length)
             lengths = [waiting.length for waiting in group]

@@ -24,7 +24,7 @@ def acquire(spec: Spec) -> tuple[Engine, Callable[[], None]]:
     with _lock:
         engine, users = _engines.get(key, (None, 0))
         if engine is None:
-            engine = Engine(functools.partial(Replica, spec.model), spec.limits, spec.model.model)
+            engine = Engine(lambda: Replica(spec.model), spec.limits, spec.model.model)
         _engines[key] = (engine, users + 1)
     return engine, functools.partial(_release, key)
 

@@ -55,6 +55,7 @@ class ModelSpec:
     Raises:
       ValueError: an option has a value that cannot be right on any machine.
       FileNotFoundError: `model` looks like a local path and nothing is there.
+
     """
 
     task: str

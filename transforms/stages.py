@@ -8,7 +8,7 @@ import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
-from . import sharing
+from . import metrics, sharing
 from .calls import Call
 from .engine import Client, Engine, Ticket
 from .failures import ElementError, failure, is_fatal
@@ -37,6 +37,7 @@ class StageFn(beam.DoFn):  # type: ignore[misc]
         """The failure row of an element, in its window; raises where rows are not asked for."""
         if is_fatal(error):
             raise error
+        metrics.counts().failed += 1
         if not self._handles_failures:
             raise ElementError(self._spec.task, self.stage, element, error) from error
         return TaggedOutput(FAILED, windowed.with_value(failure(self.stage, element, error)))
@@ -97,10 +98,7 @@ class PreprocessFn(StageFn):
         if not self._buffer:
             self._since = time.monotonic()
         self._buffer.append(windowed)
-        if (
-            len(self._buffer) < self._room
-            and time.monotonic() - self._since < _LONGEST_PREFETCH
-        ):
+        if len(self._buffer) < self._room and time.monotonic() - self._since < _LONGEST_PREFETCH:
             return []
         self._room = min(self._room * 2, _MOST_PREFETCHED)
         return _kept(self._flush(), windowed)
@@ -117,6 +115,7 @@ class PreprocessFn(StageFn):
                 examples.append((windowed, self._binding.example(windowed.value)))
             except Exception as error:
                 found.append(self._failed(windowed.value, windowed, error))
+        metrics.counts().read += len(self._buffer)
         self._buffer = []
         if self._call is not None:
             self._call.prefetch([example for _, example in examples if type(example) is str])
@@ -253,6 +252,7 @@ class PostprocessFn(StageFn):
         """The prediction of one element."""
         try:
             inference = self._postprocess(record)
+            metrics.counts().answered += 1
             return [self._result(record.element, record.example, inference)]
         except Exception as error:
             return _kept([self._failed(record.element, windowed, error)], windowed)

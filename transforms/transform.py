@@ -7,7 +7,7 @@ import copy
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import apache_beam as beam
 import pyarrow as pa
@@ -22,7 +22,7 @@ from .stages import FAILED, ForwardFn, PostprocessFn, PreprocessFn
 from .tasks import canonical, find
 
 #: A function in place of a stage's own, or a transform in place of the stage.
-Custom = Callable[[Any], Any] | beam.PTransform
+Custom: TypeAlias = "Callable[[Any], Any] | beam.PTransform"
 
 
 class _Handling(beam.PTransform):  # type: ignore[misc]
@@ -30,9 +30,7 @@ class _Handling(beam.PTransform):  # type: ignore[misc]
 
     _tags: tuple[str, str] | None = None
 
-    def with_exception_handling(
-        self, main_tag: str = "good", dead_letter_tag: str = "bad"
-    ) -> Self:
+    def with_exception_handling(self, main_tag: str = "good", dead_letter_tag: str = "bad") -> Self:
         """The same transform giving (good, bad): results, and a row for each failed element.
 
         Rows have the columns element, stage, error (the exception's type), message, traceback.
@@ -49,7 +47,8 @@ class _Handling(beam.PTransform):  # type: ignore[misc]
             rows.element_type = failure_type(element_type)
         all_bad = bad[0] if len(bad) == 1 else tuple(bad) | "Failures" >> beam.Flatten()
         all_bad.element_type = failure_type(element_type)
-        return collections.namedtuple("Results", self._tags)(good, all_bad)  # type: ignore[misc]
+        results: Any = collections.namedtuple("Results", self._tags)
+        return results(good, all_bad)
 
     def _apply(self, fn: beam.DoFn, pcoll: Any, result_type: Any) -> tuple[Any, list[Any]]:
         """A stage's DoFn on a PCollection: its results, and its failures if asked for."""
@@ -103,9 +102,7 @@ class Postprocess(_Handling):
     def expand(self, pcoll: Any) -> Any:
         """PCollection of Records to PCollection of predictions."""
         of = self._of
-        fn = PostprocessFn(
-            of.spec, self._tags is not None, of._binding, of._custom["postprocess"]
-        )
+        fn = PostprocessFn(of.spec, self._tags is not None, of._binding, of._custom["postprocess"])
         good, bad = self._apply(fn, pcoll, of._binding.result_type(of._element_type))
         return self._outputs(good, bad, of._element_type)
 
@@ -150,6 +147,7 @@ class TaskTransform(_Handling):
       ValueError: an option or parameter has a value that cannot be right.
       TypeError: a parameter does not exist for this task, or is missing.
       FileNotFoundError: a local model is not there.
+
     """
 
     #: The task, for a class of its own.
@@ -170,7 +168,7 @@ class TaskTransform(_Handling):
         batch_size: int | None = None,
         batch_tokens: int | None = None,
         keyed: bool = False,
-        input: str | Mapping[str, str] | None = None,  # noqa: A002 - the word of the field
+        input: str | Mapping[str, str] | None = None,
         output: str | None = None,
         preprocess: Custom | None = None,
         postprocess: Custom | None = None,
@@ -237,7 +235,7 @@ class TaskTransform(_Handling):
         custom = self._custom.get(label.lower())
         if isinstance(custom, beam.PTransform):
             return pcoll | label >> custom
-        transform = stage(of)  # type: ignore[call-arg]
+        transform = stage(of)
         if self._tags is None:
             return pcoll | label >> transform
         good, failed = pcoll | label >> transform.with_exception_handling()

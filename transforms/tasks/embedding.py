@@ -48,11 +48,8 @@ class FeatureExtractionPipeline(_FeatureExtractionPipeline):  # type: ignore[mis
 
     def postprocess(self, model_outputs: Any, return_tensors: bool = False) -> Any:
         """The nested list or tensor of features, or the pooled vector."""
-        features = model_outputs.get("embedding")
-        if features is None:
-            features = model_outputs["last_hidden_state"]
-        else:
-            features = features[0]
+        pooled = model_outputs.get("embedding")
+        features = model_outputs["last_hidden_state"] if pooled is None else pooled[0]
         return features if return_tensors else features.tolist()
 
 

@@ -34,7 +34,6 @@ _FORMS = (
 #: Whitespace as SQuAD's own scripts split words at it.
 _WORD = re.compile("[^ \t\r\n\u202f]+")
 
-
 #: Tokenizers that transformers 5 no longer lets return the `token_type_ids` of their models.
 _SEGMENTED = re.compile(
     "(Albert|BertJapanese|Cpm|Flaubert|Funnel|Herbert|RemBert|RoCBert|RoFormer|Splinter|XLM|XLNet)"
@@ -73,6 +72,7 @@ class QuestionAnsweringPipeline(ChunkPipeline):  # type: ignore[misc]
     Raises:
       TypeError: an unknown parameter, or an input that is no question with a context.
       ValueError: an empty question or context, or a number that cannot be right.
+
     """
 
     _load_processor = False
@@ -270,7 +270,10 @@ class QuestionAnsweringPipeline(ChunkPipeline):  # type: ignore[misc]
         max_answer_len: int = 15,
         align_to_words: bool = True,
     ) -> dict[str, Any] | list[dict[str, Any]]:
-        """The best answer, or a list of several or of none, from all windows of one context."""
+        """The best answer, or a list of several or of none, from all windows of one context.
+
+        Raises ValueError for logits that are not finite.
+        """
         context = model_outputs[0]["example"]["context"]
         # Several tokens are of one word, and their spans become the same answer.
         count = top_k * 2 + 10 if align_to_words else top_k
@@ -302,6 +305,8 @@ class QuestionAnsweringPipeline(ChunkPipeline):  # type: ignore[misc]
         right = self.tokenizer.padding_side == "right"
         numbers = numbers[: len(allowed)] if right else numbers[-len(allowed) :]
         masked = np.where(allowed, numbers.numpy(), -10000.0)
+        if not np.isfinite(masked.max()):
+            raise ValueError("the model gave logits that are no finite numbers")
         shares = np.exp(masked - masked.max())
         probabilities: Floats = shares / shares.sum()
         return probabilities

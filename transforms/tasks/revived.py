@@ -56,6 +56,7 @@ class Text2TextGenerationPipeline(Pipeline):  # type: ignore[misc]
     Raises:
       TypeError: an unknown parameter, or an input that is no string.
       ValueError: a stop_sequence without tokens.
+
     """
 
     _pipeline_calls_generate = True
@@ -221,6 +222,7 @@ class TranslationPipeline(Text2TextGenerationPipeline):
 
     Raises:
       ValueError: a language that the tokenizer does not know, or none where it needs one.
+
     """
 
     default_task = "translation"

@@ -74,7 +74,7 @@ class Task:
     def default(self) -> tuple[str, str]:
         """The model and revision that Hugging Face runs when none is named."""
         model = self.default_model or _supported(self.name)["default"]["model"]
-        return tuple(model.values())[0] if isinstance(model, Mapping) else model
+        return next(iter(model.values())) if isinstance(model, Mapping) else model
 
     def check_parameters(self, given: Parameters) -> None:
         """Raises TypeError for a parameter that does not exist, or is missing."""
@@ -115,11 +115,11 @@ class Task:
             raise TypeError(f"{name} must be {expected}, got {_show(value)}")
 
 
-_TYPE_NAMES = {str: "a string", list: "a list", dict: "a mapping"}
+_TYPE_NAMES: dict[type, str] = {str: "a string", list: "a list", dict: "a mapping"}
 
 
 def _is_plain(example: Mapping[Any, Any], inputs: Mapping[str, tuple[type, ...]]) -> bool:
-    """Whether a mapping is itself the value of the first input (a table) and not a set of inputs."""
+    """Whether a mapping is itself the value of the only input, and not a set of inputs."""
     first = next(iter(inputs.values()))
     return len(inputs) == 1 and isinstance(example, first)
 

@@ -30,7 +30,7 @@ class Token(NamedTuple):
     entity: str | None
     entity_group: str | None
     score: float
-    index: int | None
+    index: int | None  # type: ignore[assignment]
     word: str
     start: int | None
     end: int | None

@@ -1,0 +1,46 @@
+# Everything needs Python 3.11 or later and make; the first target makes its own environment.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test test-all lint types sdist clean
+
+# The quickstart: embeds a few thousand real texts and shows which are alike.
+run: $(VENV)/ready
+	$(BIN)/pipelines-beam run configs/quickstart.yaml
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest
+
+# With the tests that take minutes.
+test-all: $(VENV)/ready
+	$(BIN)/python -m pytest -m ""
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/ready
+	$(BIN)/mypy
+
+# The tests again, on the built package installed into an environment of its own.
+sdist: $(VENV)/ready
+	rm -rf build/sdist && mkdir -p build/sdist
+	$(BIN)/python -m build --sdist --outdir build/sdist
+	$(BIN)/python -m venv build/sdist/venv
+	build/sdist/venv/bin/python -m pip install -q "setuptools>=77"
+	build/sdist/venv/bin/python -m pip install -q --no-deps --no-build-isolation build/sdist/*.tar.gz
+	# The dependencies of the development environment, but not its copy of the project.
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
+		"$$(build/sdist/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/deps.pth"
+	cp -r tests configs pyproject.toml build/sdist/
+	cd build/sdist && venv/bin/python -m pytest $(SDIST_TESTS)
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist out .cache .mypy_cache .pytest_cache .ruff_cache

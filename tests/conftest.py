@@ -1,0 +1,47 @@
+"""What all tests share: models built once, and Beam's in-process runner."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+# Nothing is downloaded: a test that tries to fails at once instead of after retries.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import apache_beam as beam
+import models
+import sink
+import transformers
+
+transformers.utils.logging.disable_progress_bar()
+transformers.utils.logging.set_verbosity_error()
+
+RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """The directory of a tiny model, by name."""
+    root = tmp_path_factory.mktemp("models")
+    return lambda name: str(models.build(name, root))
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., list[Any]]]:
+    """Run elements through a transform in this process; returns what comes out, in any order."""
+
+    def run(elements: list[Any], transform: beam.PTransform, *more: beam.PTransform) -> list[Any]:
+        sink.collected.clear()
+        with beam.Pipeline(RUNNER) as p:
+            pcoll = p | beam.Create(elements, reshuffle=False) | transform
+            for step in more:
+                pcoll = pcoll | step
+            pcoll | beam.Map(sink.collect)
+        return list(sink.collected)
+
+    yield run
+    sink.collected.clear()
