@@ -25,7 +25,7 @@ class _Outputs(beam.PTransform):  # type: ignore[misc]
     def expand(self, pcoll: Any) -> Any:
         """The task's result, or a mapping of both outputs' names to them."""
         found: Any = pcoll | self._transform
-        return dict(zip(found._fields, found)) if isinstance(found, tuple) else found
+        return found._asdict() if hasattr(found, "_asdict") else found
 
 
 def _create(cls: type[transforms.TaskTransform], **config: Any) -> beam.PTransform:

@@ -38,8 +38,13 @@ class Program(Protocol):
 class Model(Protocol):
     """A loaded model: see replica.Replica."""
 
-    accelerated: bool
-    generates: bool
+    @property
+    def accelerated(self) -> bool:
+        """Whether it runs on something other than the CPU."""
+
+    @property
+    def generates(self) -> bool:
+        """Whether it answers token by token."""
 
     def program(self, parameters: Mapping[str, Any]) -> Program:
         """The model with one stage's parameters."""

@@ -47,8 +47,8 @@ class _Handling(beam.PTransform):  # type: ignore[misc]
             rows.element_type = failure_type(element_type)
         all_bad = bad[0] if len(bad) == 1 else tuple(bad) | "Failures" >> beam.Flatten()
         all_bad.element_type = failure_type(element_type)
-        results: Any = collections.namedtuple("Results", self._tags)
-        return results(good, all_bad)
+        named: Any = collections.namedtuple  # the names are only known now
+        return named("Results", self._tags)(good, all_bad)
 
     def _apply(self, fn: beam.DoFn, pcoll: Any, result_type: Any) -> tuple[Any, list[Any]]:
         """A stage's DoFn on a PCollection: its results, and its failures if asked for."""
