@@ -171,8 +171,16 @@ def oracle(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
 
 # transformers says so of byte-level tokenizers, to us as to the oracle.
 @pytest.mark.filterwarnings("ignore:Tokenizer does not support real words")
-@pytest.mark.parametrize("order", ["sorted", "shuffled"])
-@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize(
+    ("batch", "order"),
+    [
+        ("one", "sorted"),
+        ("three", "sorted"),
+        ("three", "shuffled"),
+        ("all", "sorted"),
+        ("all", "shuffled"),
+    ],
+)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_answer_is_transformers_own(
     case: Case,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any
+from typing import Any, Self
 
 import apache_beam as beam
 from apache_beam.typehints.row_type import RowTypeConstraint
@@ -12,11 +12,15 @@ from .engine import EngineError
 
 
 class ElementError(Exception):
-    """One element failed: which, in which stage, and why. `__cause__` is the original error."""
+    """One element failed: which, in which stage, and why. `__cause__` is the original error.
 
-    def __init__(self, task: str, stage: str, element: Any, error: BaseException) -> None:
-        self.stage, self.element = stage, element
-        super().__init__(
+    Made from its message alone, as Beam makes it again when it adds the name of the step.
+    """
+
+    @classmethod
+    def of(cls, task: str, stage: str, element: Any, error: BaseException) -> Self:
+        """The error for an element of a task that failed in a stage."""
+        return cls(
             f"{task}: {stage} failed for the element {_shown(element)}: "
             f"{type(error).__name__}: {error}. To keep going without such elements, use "
             "with_exception_handling() (in Beam YAML: error_handling)."

@@ -39,7 +39,7 @@ class StageFn(beam.DoFn):  # type: ignore[misc]
             raise error
         metrics.counts().failed += 1
         if not self._handles_failures:
-            raise ElementError(self._spec.task, self.stage, element, error) from error
+            raise ElementError.of(self._spec.task, self.stage, element, error) from error
         return TaggedOutput(FAILED, windowed.with_value(failure(self.stage, element, error)))
 
 

@@ -1,0 +1,127 @@
+"""Bad input: an error that says what is wrong, as early as it can be known, and no hang."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pytest
+import sink
+from conftest import RUNNER
+from models import CORPUS
+
+from pipelines_beam import ElementError, ModelLoadError, pipeline
+
+Model = Callable[[str], str]
+Run = Callable[..., list[Any]]
+
+
+def test_an_unknown_task_names_the_likely_one() -> None:
+    with pytest.raises(ValueError, match="Did you mean 'text-classification'"):
+        pipeline("text-clasification")
+
+
+def test_an_unknown_parameter_names_the_valid_ones(model: Model) -> None:
+    with pytest.raises(TypeError, match=r"'top_n'.*Did you mean 'top_k'.*function_to_apply"):
+        pipeline("text-classification", model("bert-classification"), top_n=2)
+
+
+def test_a_missing_parameter_is_named(model: Model) -> None:
+    with pytest.raises(TypeError, match="'candidate_labels' must be given"):
+        pipeline("zero-shot-classification", model("bert-nli"))
+
+
+def test_a_bad_value_is_refused_when_the_pipeline_is_built(model: Model) -> None:
+    transform = pipeline("ner", model("bert-ner"), aggregation_strategy="frist")
+    with pytest.raises(ValueError, match="aggregation_strategy='frist'"):
+        beam.Pipeline() | beam.Create(["a"]) | transform
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("device", "gpu", "device must be"),
+        ("dtype", "int8", "dtype must be one of auto, float32"),
+        ("batch_size", 0, "batch_size must be a positive integer, got 0"),
+        ("trust_remote_code", "yes", "trust_remote_code must be True or False"),
+    ],
+)
+def test_options_are_checked(model: Model, option: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        pipeline("text-classification", model("bert-classification"), **{option: value})
+
+
+def test_no_model_means_the_default_and_a_warning() -> None:
+    with pytest.warns(UserWarning, match=r"distilbert.*sst-2-english.*714eb0f"):
+        pipeline("sentiment-analysis")
+
+
+def test_a_missing_model_directory(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="there is no directory"):
+        pipeline("text-classification", str(tmp_path / "nothing"))
+
+
+def test_a_corrupt_model_file_is_found_before_the_job_runs(model: Model, tmp_path: Path) -> None:
+    shutil.copytree(model("bert-classification"), tmp_path / "corrupt")
+    weights = tmp_path / "corrupt" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    transform = pipeline("text-classification", str(tmp_path / "corrupt"))
+    with pytest.raises(ModelLoadError, match=r"model.safetensors is corrupt: it has \d+ bytes"):
+        beam.Pipeline() | beam.Create(["a"]) | transform
+
+
+def test_weights_that_do_not_load_end_the_job(model: Model, tmp_path: Path) -> None:
+    """Not as failure rows: no element could have been answered."""
+    shutil.copytree(model("bert-classification"), tmp_path / "empty")
+    (tmp_path / "empty" / "model.safetensors").unlink()
+    transform = pipeline("text-classification", str(tmp_path / "empty"))
+    with (
+        pytest.raises(Exception, match="cannot load the model"),
+        beam.Pipeline(RUNNER) as p,
+    ):
+        p | beam.Create(["a", "b"]) | transform.with_exception_handling()
+
+
+def test_a_wrong_column_is_refused_when_the_pipeline_is_built(model: Model) -> None:
+    rows = beam.Pipeline() | beam.Create([beam.Row(id=1, body="a")])
+    with pytest.raises(ValueError, match=r"unknown column 'text'.*body"):
+        rows | pipeline("text-classification", model("bert-classification"), input="text")
+
+
+def test_a_column_is_not_overwritten(model: Model) -> None:
+    rows = beam.Pipeline() | beam.Create([beam.Row(text="a", label="mine")])
+    with pytest.raises(ValueError, match="have a column 'label' already"):
+        rows | pipeline("text-classification", model("bert-classification"), input="text")
+
+
+@pytest.mark.parametrize("value", [None, 7, b"bytes"])
+def test_a_wrong_value_names_the_column_and_the_row(model: Model, run: Run, value: Any) -> None:
+    transform = pipeline("text-classification", model("bert-classification"), input="text")
+    with pytest.raises(ElementError, match=r"'id': 2.*column 'text': text must be a string, got"):
+        run([{"id": 1, "text": "good"}, {"id": 2, "text": value}], transform)
+
+
+def test_a_text_too_long_for_the_model_fails_alone(model: Model) -> None:
+    long = " ".join(CORPUS)
+    sink.collected.clear()
+    with beam.Pipeline(RUNNER) as p:
+        good, bad = (
+            p
+            | beam.Create([*CORPUS, long, None])
+            | pipeline(
+                "text-classification", model("bert-classification")
+            ).with_exception_handling()
+        )
+        good | "Good" >> beam.Map(lambda x: x.example) | "G" >> beam.Map(sink.collect)
+        bad | "Bad" >> beam.Map(sink.collect)
+    failed = [row for row in sink.collected if not isinstance(row, str)]
+    assert sorted(x for x in sink.collected if isinstance(x, str)) == sorted(CORPUS)
+    assert {(row.element, row.stage) for row in failed} == {(long, "forward"), (None, "preprocess")}
+    assert all(row.error and row.message and "Traceback" in row.traceback for row in failed)
+
+
+def test_an_empty_collection(model: Model, run: Run) -> None:
+    assert run([], pipeline("text-classification", model("bert-classification"))) == []
