@@ -26,9 +26,7 @@ def _keeps(batch: list[int], budget: Budget) -> bool:
 def test_runs_cover_everything_once_within_the_budget(found: list[int], budget: Budget) -> None:
     found.sort()
     runs = partition(found, budget)
-    assert [i for start, stop in reversed(runs) for i in range(start, stop)] == [
-        *range(len(found))
-    ]
+    assert [i for start, stop in reversed(runs) for i in range(start, stop)] == [*range(len(found))]
     for start, stop in runs:
         batch = found[start:stop]
         assert _keeps(batch, budget)

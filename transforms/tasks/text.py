@@ -1,13 +1,12 @@
 """The text tasks, those that transformers 5 dropped included.
 
 Columns carry the names of Hugging Face's inference types; a prediction that is a list of things
-is one column holding that list.
+is one column holding that list. (Beam reads the annotations of
+NamedTuples: they are not postponed here, and say Optional, since it does not know `| None`.)
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -27,13 +26,13 @@ class Label(NamedTuple):
 class Token(NamedTuple):
     """One classified token (`entity`) or, with an aggregation strategy, group (`entity_group`)."""
 
-    entity: str | None
-    entity_group: str | None
+    entity: Optional[str]
+    entity_group: Optional[str]
     score: float
-    index: int | None  # type: ignore[assignment]
+    index: Optional[int]  # type: ignore[assignment]
     word: str
-    start: int | None
-    end: int | None
+    start: Optional[int]
+    end: Optional[int]
 
 
 class Filling(NamedTuple):
@@ -256,9 +255,9 @@ TASKS = (
         generates=True,
         columns=_fixed(
             answer=str,
-            coordinates=Sequence[Sequence[int]] | None,
-            cells=Sequence[str] | None,
-            aggregator=str | None,
+            coordinates=Optional[Sequence[Sequence[int]]],
+            cells=Optional[Sequence[str]],
+            aggregator=Optional[str],
         ),
         values=_itself,
         token_outputs=frozenset({"logits"}),

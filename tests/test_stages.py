@@ -1,0 +1,242 @@
+"""Bundles, windows, rows and stages of the user's own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import sink
+from apache_beam.transforms.window import FixedWindows, SlidingWindows, TimestampedValue
+from apache_beam.typehints import arrow_type_compatibility
+from apache_beam.typehints.row_type import RowTypeConstraint
+from apache_beam.typehints.schemas import schema_from_element_type
+from conftest import RUNNER
+from models import CORPUS
+from test_text import same
+
+from pipelines_beam import Forward, Postprocess, Preprocess, Record, TextClassification
+from transforms import sharing
+from transforms.schema import arrow_field
+from transforms.spec import ModelSpec, Spec
+from transforms.stages import ForwardFn, PreprocessFn
+from transforms.tasks import TASKS
+
+Model = Callable[[str], str]
+Run = Callable[..., list[Any]]
+
+
+class Review(NamedTuple):
+    id: int
+    text: str
+
+
+class Stamped(beam.DoFn):  # type: ignore[misc]
+    def process(
+        self,
+        element: Any,
+        timestamp: Any = beam.DoFn.TimestampParam,
+        window: Any = beam.DoFn.WindowParam,
+    ) -> Any:
+        yield element.example, float(timestamp), float(window.start)
+
+
+@pytest.mark.parametrize("windows", [FixedWindows(10), SlidingWindows(10, 5)])
+def test_predictions_keep_timestamps_and_windows(model: Model, run: Run, windows: Any) -> None:
+    texts = [f"text number {i}" * (1 + i % 5) for i in range(70)]
+
+    def plain(pcoll_model: str) -> list[Any]:
+        transform = TextClassification(pcoll_model)
+        sink.collected.clear()
+        with beam.Pipeline(RUNNER) as p:
+            (
+                p
+                | beam.Create([TimestampedValue(t, i) for i, t in enumerate(texts)])
+                | beam.Map(_stamp)
+                | beam.WindowInto(windows)
+                | transform
+                | beam.ParDo(Stamped())
+                | beam.Map(sink.collect)
+            )
+        return list(sink.collected)
+
+    found = plain(model("bert-classification"))
+
+    size, period = 10, 5 if isinstance(windows, SlidingWindows) else 10
+    expected = [
+        (text, float(i), float(start))
+        for i, text in enumerate(texts)
+        for start in range((i // period) * period, i - size, -period)
+    ]
+    assert sorted(found) == sorted(expected)
+
+
+def _stamp(value: TimestampedValue) -> TimestampedValue:
+    return value
+
+
+def _bundle(fn: Any, values: list[Any]) -> list[Any]:
+    """One bundle through a DoFn, as a runner calls it."""
+    from apache_beam.transforms.window import GlobalWindow
+    from apache_beam.utils.windowed_value import WindowedValue
+
+    fn.start_bundle()
+    out: list[Any] = []
+    for value in values:
+        windowed = WindowedValue(value, 0, (GlobalWindow(),))
+        out += fn.process(value, windowed)
+    return [x.value for x in [*out, *fn.finish_bundle()]]
+
+
+def _stage_fns(directory: str) -> tuple[PreprocessFn, ForwardFn]:
+    transform = TextClassification(directory)
+    spec = Spec(model=ModelSpec(task="text-classification", model=directory))
+    return PreprocessFn(spec, False, transform._binding, None), ForwardFn(spec, False)
+
+
+def test_a_thousand_bundles_of_one_and_one_large_bundle_answer_alike(model: Model) -> None:
+    preprocess, forward = _stage_fns(model("bert-classification"))
+    preprocess.setup()
+    forward.setup()
+    texts = [CORPUS[i % len(CORPUS)] for i in range(1000)]
+    small = [record for text in texts for record in _bundle(forward, _bundle(preprocess, [text]))]
+    large = _bundle(forward, _bundle(preprocess, texts))
+    assert _bundle(forward, _bundle(preprocess, [])) == []
+    forward.teardown()
+
+    def logits(records: list[Record]) -> list[Any]:
+        return sorted((r.example, r.chunks[0]["logits"].tolist()) for r in records)
+
+    assert len(small) == len(large) == 1000
+    assert all(same(a, b) for a, b in zip(logits(small), logits(large), strict=True))
+    assert sharing.running() == 0
+
+
+def test_one_engine_per_model_for_all_threads(model: Model) -> None:
+    fns = [_stage_fns(model("bert-classification")) for _ in range(8)]
+    other = _stage_fns(model("distilbert-classification"))[1]
+    other.setup()
+    answers: list[list[Any]] = []
+
+    def work(preprocess: PreprocessFn, forward: ForwardFn) -> None:
+        preprocess.setup()
+        forward.setup()
+        answers.append(_bundle(forward, _bundle(preprocess, CORPUS)))
+
+    threads = [threading.Thread(target=work, args=pair) for pair in fns]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sharing.running() == 2
+    assert [sorted(r.example for r in found) for found in answers] == [sorted(CORPUS)] * 8
+    for _, forward in fns:
+        forward.teardown()
+    other.teardown()
+    assert sharing.running() == 0
+
+
+@pytest.mark.parametrize("kind", [dict, beam.Row, Review])
+def test_rows_keep_their_columns_and_gain_the_predictions(
+    model: Model, run: Run, kind: Any
+) -> None:
+    rows = [kind(id=i, text=text) for i, text in enumerate(CORPUS)]
+    found = run(rows, TextClassification(model("distilbert-classification"), input="text"))
+    assert len(found) == len(CORPUS)
+    for row in found:
+        cells = row if isinstance(row, dict) else row._asdict()
+        assert list(cells) == ["id", "text", "label", "score"]
+        assert cells["text"] == CORPUS[cells["id"]]
+        assert cells["label"] in ("POSITIVE", "NEGATIVE")
+        assert 0.5 <= cells["score"] <= 1
+
+
+def test_rows_are_written_as_typed_parquet(model: Model, tmp_path: Path) -> None:
+    transform = TextClassification(
+        model("bert-classification"), input="text", output="answer", top_k=2
+    )
+    with beam.Pipeline(RUNNER) as p:
+        (
+            p
+            | beam.Create([beam.Row(id=i, text=text) for i, text in enumerate(CORPUS)])
+            | transform
+            | beam.io.WriteToParquet(str(tmp_path / "rows"))
+        )
+    with beam.Pipeline(RUNNER) as p:
+        schema = transform.schema(pa.schema([("id", pa.int64()), ("text", pa.string())]))
+        (
+            p
+            | beam.Create([{"id": i, "text": text} for i, text in enumerate(CORPUS)])
+            | transform
+            | beam.io.WriteToParquet(str(tmp_path / "dicts"), schema)
+        )
+    tables = [
+        pq.read_table(next(tmp_path.glob(f"{name}*"))).sort_by("id") for name in ("rows", "dicts")
+    ]
+    assert same(tables[0].to_pylist(), tables[1].to_pylist())
+    assert tables[1].schema == schema
+    assert len(tables[0]["answer"][0]) == 2
+
+
+def upper(record: Record) -> Record:
+    return Record(record.element, record.example.upper(), record.chunks, record.counts)
+
+
+def labels(outputs: Any) -> int:
+    return int(outputs["logits"].argmax())
+
+
+def test_stages_can_be_put_together_by_hand(model: Model, run: Run) -> None:
+    task = TextClassification(model("bert-classification"))
+    found = run(CORPUS, Preprocess(task), Forward(task), beam.Reshuffle(), Postprocess(task))
+    expected = {result.example: result.inference for result in run(CORPUS, task)}
+    assert {result.example: result.inference for result in found}.keys() == expected.keys()
+    for result in found:
+        assert same(result.inference, expected[result.example])
+
+
+def test_a_function_stands_in_for_the_last_stage(model: Model, run: Run) -> None:
+    found = run(CORPUS, TextClassification(model("bert-classification"), postprocess=labels))
+    assert {result.inference for result in found} <= {0, 1, 2}
+
+
+def test_what_travels_between_processes_is_small(model: Model) -> None:
+    """A row of a batch takes its own bytes along, not the batch's."""
+    import pickle
+
+    import torch
+
+    batch = torch.randn(1000, 64)
+    record = Record("a", "a", [{"x": batch[:1], "y": batch[:1].bfloat16()}], [1])
+    dumped = pickle.dumps(record)
+    assert len(dumped) < 1500
+    chunk = pickle.loads(dumped).chunks[0]
+    assert torch.equal(chunk["x"], batch[:1])
+    assert torch.equal(chunk["y"], batch[:1].bfloat16())
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_every_task_has_columns_that_beam_and_arrow_agree_on(task: str) -> None:
+    for parameters in ({}, {"top_k": 3}, {"pooling": "mean"}, {"return_tensors": True}):
+        columns = TASKS[task].columns(parameters)
+        row = RowTypeConstraint.from_fields(list(columns.items()))
+        beams = arrow_type_compatibility.arrow_schema_from_beam_schema(
+            schema_from_element_type(row)
+        )
+        ours = [arrow_field(name, kind) for name, kind in columns.items()]
+        assert [field.name for field in beams] == [field.name for field in ours]
+        assert [_plain(field.type) for field in beams] == [_plain(field.type) for field in ours]
+
+
+def _plain(kind: pa.DataType) -> str:
+    """A type without the names and nullability of list items."""
+    if pa.types.is_list(kind):
+        return f"[{_plain(kind.value_type)}]"
+    if pa.types.is_struct(kind):
+        return str([(field.name, _plain(field.type)) for field in kind])
+    return str(kind)
