@@ -268,6 +268,7 @@ TASKS = (
         inputs={"question": (str,), "context": (str,)},
         parameters={
             "top_k": 1,
+            "topk": None,
             "doc_stride": 128,
             "max_answer_len": 15,
             "max_seq_len": 384,
