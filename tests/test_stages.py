@@ -12,6 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sink
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.testing import test_stream as streams
 from apache_beam.transforms.window import FixedWindows, SlidingWindows, TimestampedValue
 from apache_beam.typehints import arrow_type_compatibility
 from apache_beam.typehints.row_type import RowTypeConstraint
@@ -240,3 +242,24 @@ def _plain(kind: pa.DataType) -> str:
     if pa.types.is_struct(kind):
         return str([(field.name, _plain(field.type)) for field in kind])
     return str(kind)
+
+
+def test_a_stream_is_answered_in_its_windows(model: Model) -> None:
+    """TestStream, on Beam's bundle-based runner: small bundles, watermarks between them."""
+    stream = streams.TestStream()
+    for i in range(6):
+        stream.advance_watermark_to(10 * i)
+        stream.add_elements([TimestampedValue(f"text {i} {j}", 10 * i + j) for j in range(3)])
+    stream.advance_watermark_to_infinity()
+    sink.collected.clear()
+    with beam.Pipeline("DirectRunner", PipelineOptions(streaming=True)) as p:
+        (
+            p
+            | stream
+            | beam.WindowInto(FixedWindows(10))
+            | TextClassification(model("bert-classification"))
+            | beam.ParDo(Stamped())
+            | beam.Map(sink.collect)
+        )
+    expected = [(f"text {i} {j}", 10.0 * i + j, 10.0 * i) for i in range(6) for j in range(3)]
+    assert sorted(sink.collected) == sorted(expected)

@@ -1,0 +1,61 @@
+"""What users import, and the parameters that transformers' classes take."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import pipelines_beam
+from transforms.tasks import ALIASES, TASKS
+
+NAMES = [
+    "ElementError",
+    "FeatureExtraction",
+    "FillMask",
+    "Forward",
+    "ModelLoadError",
+    "Postprocess",
+    "Preprocess",
+    "QuestionAnswering",
+    "Record",
+    "Summarization",
+    "TableQuestionAnswering",
+    "TaskTransform",
+    "Text2TextGeneration",
+    "TextClassification",
+    "TextGeneration",
+    "TokenClassification",
+    "Translation",
+    "ZeroShotClassification",
+    "pipeline",
+]
+
+
+def test_the_front_door() -> None:
+    assert sorted(pipelines_beam.__all__) == sorted(NAMES)
+    assert all(hasattr(pipelines_beam, name) for name in NAMES)
+
+
+def test_every_task_has_a_transform_of_its_name() -> None:
+    classes = {cls.__name__ for cls in pipelines_beam.TaskTransform.__subclasses__()}
+    assert classes == {task.transform for task in TASKS.values()}
+    assert not set(ALIASES) & set(TASKS)
+
+
+#: Parameters of transformers' classes that a transform does not take, and why.
+LEFT_OUT = {
+    "offset_mapping": "belongs to one input",
+    "return_type": "an internal form of return_full_text and return_tensors",
+}
+
+
+@pytest.mark.parametrize("task", sorted(TASKS))
+def test_parameters_are_those_of_the_pipeline_class(task: str) -> None:
+    taken = inspect.signature(TASKS[task].pipeline_class()._sanitize_parameters).parameters
+    named = {
+        name
+        for name, item in taken.items()
+        if name != "self" and item.kind is not inspect.Parameter.VAR_KEYWORD
+    }
+    assert named - set(LEFT_OUT) <= set(TASKS[task].parameters)
