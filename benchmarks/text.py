@@ -29,7 +29,7 @@ from pipelines_beam import TextClassification
 from pipelines_beam.cli import DEFAULT_RUNNER
 
 TEXTS = Path(__file__).parent.parent / "configs" / "data" / "texts.parquet"
-BUDGETS = (1024, 4096)  # padded tokens of the hand-written loop: the better one counts
+BUDGETS = (1024, 2048, 4096)  # padded tokens of the hand-written loop: the better one counts
 BATCHES = (1, 8, 32)
 
 

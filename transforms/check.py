@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
+from . import safetensors
 from .calls import fresh
 from .pipelines import ModelLoadError, weightless
 from .spec import ModelSpec, Spec, is_local
@@ -46,8 +44,11 @@ def _reason(error: Exception) -> str:
 def _weightless(model: ModelSpec) -> Any:
     """The model's pipeline without weights; None where the hub cannot be asked from here."""
     if is_local(model.model):
-        for path in _weights(model.model):
-            check_safetensors(path)
+        for path in safetensors.files(model.model):
+            try:
+                safetensors.check(path)
+            except ValueError as error:
+                raise ModelLoadError(str(error)) from error
     try:
         return _weightless_once(model)
     except Exception as error:
@@ -72,31 +73,3 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _weights(directory: str) -> list[str]:
-    names = sorted(name for name in os.listdir(directory) if name.endswith(".safetensors"))
-    return [os.path.join(directory, name) for name in names]
-
-
-def check_safetensors(path: str) -> None:
-    """Raises ModelLoadError for a file that is cut short or is not safetensors at all."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        header = _header(file.read(min(length, size)))
-    if header is None:
-        raise ModelLoadError(f"{path} is not a safetensors file, or its start is corrupt")
-    ends = [item["data_offsets"][1] for name, item in header.items() if name != "__metadata__"]
-    expected = 8 + length + max(ends, default=0)
-    if size != expected:
-        raise ModelLoadError(f"{path} is corrupt: it has {size} bytes and should have {expected}")
-
-
-def _header(text: bytes) -> Mapping[str, Any] | None:
-    try:
-        header = json.loads(text)
-    except ValueError:
-        return None
-    return header if isinstance(header, dict) else None

@@ -22,6 +22,7 @@ from .spec import Limits
 logger = logging.getLogger(__name__)
 
 _FEW = 512  # rows at most where the limits do not say: more gain nothing on any model measured
+_CPU_TOKENS = 2048  # more make buffers so large that malloc asks the kernel for each of them
 _FEW_GENERATING = 64  # a generating model keeps a cache of every row in memory
 
 
@@ -149,7 +150,7 @@ class Engine:
         overhead = self._clock.overhead
         rows = _FEW_GENERATING if self._model.generates else _FEW
         # Sixteen overheads of work make starting a batch cost about 6 % of it.
-        tokens = self._limits.batch_tokens or int(min(max(4096, 16 * overhead), 131_072))
+        tokens = self._limits.batch_tokens or int(min(max(_CPU_TOKENS, 16 * overhead), 131_072))
         return Budget(self._limits.batch_size or rows, tokens, overhead)
 
     def _accept(self) -> bool:

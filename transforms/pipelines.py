@@ -16,8 +16,10 @@ from typing import Any
 
 import torch
 import transformers.pipelines
-from transformers import GenerationConfig
+from transformers import GenerationConfig, modeling_utils
 
+from . import safetensors
+from .computing import computing
 from .spec import ModelSpec
 from .tasks import find
 
@@ -38,6 +40,18 @@ def _load_model(model: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 transformers.pipelines.load_model = _load_model
+
+_stock_dtype = modeling_utils.local_torch_dtype
+
+
+@contextlib.contextmanager
+def _local_torch_dtype(dtype: torch.dtype, *args: Any) -> Iterator[None]:
+    """Stands in for transformers' own, in which a model is constructed."""
+    with computing.excluded(), _stock_dtype(dtype, *args):
+        yield
+
+
+modeling_utils.local_torch_dtype = _local_torch_dtype
 
 
 @contextlib.contextmanager
@@ -74,10 +88,17 @@ def weightless(spec: ModelSpec) -> Any:
     classes = find(spec.task).auto_classes()
 
     def loader(model: Any, *, config: Any, task: Any = None, **kwargs: Any) -> Any:
-        return _without_weights(model, config, classes, kwargs)
+        return _without_weights(model, config, classes, {**kwargs, "dtype": _dtype(spec, config)})
 
     with _loading_with(loader):
         return _build(spec, device=torch.device("meta"))
+
+
+def _dtype(spec: ModelSpec, config: Any) -> Any:
+    """The dtype of the model with its weights: several pipelines cast their features to it."""
+    if spec.dtype != "auto":
+        return getattr(torch, spec.dtype)
+    return config.dtype or safetensors.saved_dtype(spec.model)
 
 
 def _without_weights(name: str, config: Any, classes: tuple[Any, ...], hub: dict[str, Any]) -> Any:
@@ -87,15 +108,16 @@ def _without_weights(name: str, config: Any, classes: tuple[Any, ...], hub: dict
         for architecture in config.architectures or ()
         if hasattr(transformers, architecture)
     ]
+    dtype = hub["dtype"]
     trust = {"trust_remote_code": hub.get("trust_remote_code", False)}
     errors = []
     for cls in (*classes, *architectures):
         try:
             with torch.device("meta"):
                 if cls in classes:
-                    model = cls.from_config(config, **trust)
+                    model = cls.from_config(config, dtype=dtype, **trust)
                 else:
-                    model = cls._from_config(config)
+                    model = cls._from_config(config, dtype=dtype)
         except ValueError as error:
             errors.append(f"{cls.__name__}: {error}")
             continue

@@ -12,6 +12,7 @@ import torch
 
 from . import collate, pipelines
 from .calls import Features, Outputs, fresh
+from .computing import computing
 from .spec import ModelSpec
 from .tasks import find
 
@@ -36,6 +37,10 @@ class Program:
 
     def run(self, chunks: Sequence[Features]) -> list[Outputs]:
         """The outputs of each chunk. What the model raises goes through."""
+        with computing:
+            return self._run(chunks)
+
+    def _run(self, chunks: Sequence[Features]) -> list[Outputs]:
         if len(chunks) == 1:
             # The model may write into what it is given, and a failed batch is run again.
             return [self._pipe.forward(_own(chunks[0]), **fresh(self._forward))]
@@ -47,7 +52,7 @@ class Program:
         except collate.UnbatchError as error:
             logger.info("%s runs one at a time: %s", self._pipe.task, error)
             self._padding = collate.Padding(None, batches=False)
-            return [self.run([chunk])[0] for chunk in chunks]
+            return [self._run([chunk])[0] for chunk in chunks]
 
 
 class Replica:

@@ -30,7 +30,7 @@ class Limits:
 
     #: Most chunks in one batch. None: as many as `batch_tokens` allows, 512 at most.
     batch_size: int | None = None
-    #: Most padded tokens in one batch. 4,096 fill a CPU; on an accelerator the engine measures
+    #: Most padded tokens in one batch. 2,048 fill a CPU; on an accelerator the engine measures
     #: what a batch costs and takes more where that pays.
     batch_tokens: int | None = None
     #: Most elements of one bundle between their features and their answer. Sorting by length

@@ -10,6 +10,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from . import metrics, sharing
 from .calls import Call
+from .computing import computing
 from .engine import Client, Engine, Ticket
 from .failures import ElementError, failure, is_fatal
 from .pipelines import weightless
@@ -131,7 +132,8 @@ class PreprocessFn(StageFn):
 
     def _preprocess(self, example: Any) -> tuple[list[Any], list[int]]:
         if self._call is not None:
-            return self._call.preprocess(example)
+            with computing:
+                return self._call.preprocess(example)
         assert self._function is not None
         features = self._function(example)
         chunks = [features] if isinstance(features, Mapping) else list(features)
@@ -259,7 +261,8 @@ class PostprocessFn(StageFn):
 
     def _postprocess(self, record: Record) -> Any:
         if self._call is not None:
-            return self._call.postprocess(record.example, record.chunks, record.counts)
+            with computing:
+                return self._call.postprocess(record.example, record.chunks, record.counts)
         assert self._function is not None
         chunks = record.chunks
         return self._function(chunks[0] if len(chunks) == 1 else chunks)
