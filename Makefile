@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-all oracle lint types sdist clean
+.PHONY: run test test-all lowest oracle lint types sdist clean
 
 # The quickstart: embeds a few thousand real texts and shows which are alike.
 run: $(VENV)/ready
@@ -15,6 +15,12 @@ test: $(VENV)/ready
 # With the tests that take minutes.
 test-all: $(VENV)/ready
 	$(BIN)/python -m pytest -m ""
+
+# The tests on the oldest versions that pyproject.toml allows.
+lowest: $(VENV)/ready
+	rm -rf build/lowest && $(PYTHON) -m venv build/lowest
+	build/lowest/bin/python -m pip install -q -c tests/lowest.txt -e ".[dev]"
+	build/lowest/bin/python -m pytest $(LOWEST_TESTS)
 
 # The recorded answers of transformers 4.57, asked again of transformers 4.57.
 oracle: $(VENV)/ready

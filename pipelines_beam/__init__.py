@@ -9,5 +9,21 @@ with beam.Pipeline() as p:
 ```
 """
 
-from transforms import *  # noqa: F403 - the front door: the same names, pinned by a test
-from transforms import __all__ as __all__
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transforms import *  # noqa: F403 - the front door: the same names, pinned by a test
+    from transforms import __all__ as __all__
+
+
+def __getattr__(name: str) -> Any:
+    """The names of `transforms`, imported when first asked for: the command line starts at once."""
+    import transforms
+
+    return getattr(transforms, name)
+
+
+def __dir__() -> list[str]:
+    import transforms
+
+    return [*globals(), *transforms.__all__]

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from . import collate, pipelines
+from . import collate, malloc, pipelines
 from .calls import Features, Outputs, fresh
 from .computing import computing
 from .spec import ModelSpec
@@ -61,6 +61,8 @@ class Replica:
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
         self._pipe = pipelines.load(spec)
+        if not self.accelerated:
+            malloc.keep()
 
     @property
     def accelerated(self) -> bool:
