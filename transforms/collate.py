@@ -40,6 +40,13 @@ PADS_EXACTLY = frozenset(
 )
 # fmt: on
 
+#: Model types in which a padded sample of a waveform, masked, changes nothing either, if each frame
+#: is normalised by itself and not over the whole length (feat_extract_norm="layer").
+PADS_SAMPLES_EXACTLY = frozenset({"hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm"})
+
+#: Features with one position per token or sample: (1, positions).
+_SEQUENCES = ("input_ids", "input_values")
+
 #: Generation parameters whose meaning counts or compares the tokens of the prompt.
 _COUNTS_PROMPT = {
     "repetition_penalty": (None, 1.0),
@@ -72,6 +79,8 @@ class Padding:
     ends: frozenset[int] = frozenset()
     #: What generate fills a finished row with.
     filler: int | None = None
+    #: Positions that the model joins to one token: samples of a waveform.
+    unit: int = 1
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,14 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
         return Padding(None, batches=False)  # the model finds a row's last token by its padding
     if pad is None:
         pad = getattr(tokenizer, "pad_token_id", None)
-    return Padding("right" if known else None, token=pad or 0)
+    known |= _pads_samples(model.config)
+    unit = getattr(model.config, "inputs_to_logits_ratio", 1)
+    return Padding("right" if known else None, token=pad or 0, unit=unit)
+
+
+def _pads_samples(config: Any) -> bool:
+    layer = getattr(config, "feat_extract_norm", None) == "layer"
+    return layer and config.model_type in PADS_SAMPLES_EXACTLY
 
 
 def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> Padding:
@@ -160,8 +176,8 @@ def place(features: Any, padding: Padding, alone: Hashable) -> Place:
     """The chunk's place in the pool. `alone` is a key that no other chunk has."""
     if not isinstance(features, Mapping):
         return Place(alone, 1)
-    ids = features.get("input_ids")
-    length = ids.shape[1] if isinstance(ids, torch.Tensor) and ids.ndim == 2 else 1
+    sequence = _sequence(features)
+    length = 1 if sequence is None else sequence.shape[1]
     pads = padding.side is not None and length > 1 and "attention_mask" in features
     batches = padding.batches and length > 0
     shapes: list[tuple[Any, ...]] = []
@@ -174,9 +190,22 @@ def place(features: Any, padding: Padding, alone: Hashable) -> Place:
         if pads and len(shape) > 1 and shape[1] == length:
             shape = shape[2:]
         shapes.append((name, shape, value.dtype))
-    if not batches:
-        return Place(alone, max(length, 1))
-    return Place(tuple(shapes), length)
+    tokens = max(-(-length // padding.unit), 1)
+    return Place(tuple(shapes) if batches else alone, tokens)
+
+
+def _sequence(features: Mapping[str, Any]) -> torch.Tensor | None:
+    """The feature whose positions are counted and padded."""
+    for name in _SEQUENCES:
+        value = features.get(name)
+        if isinstance(value, torch.Tensor) and value.ndim == 2:
+            return value
+    return None
+
+
+def _length(features: Mapping[str, Any]) -> int:
+    sequence = _sequence(features)
+    return 0 if sequence is None else sequence.shape[1]
 
 
 def collate(chunks: Sequence[Any], padding: Padding) -> Any:
@@ -184,7 +213,7 @@ def collate(chunks: Sequence[Any], padding: Padding) -> Any:
     if len(chunks) == 1:
         return chunks[0]
     first = chunks[0]
-    lengths = [chunk["input_ids"].shape[1] for chunk in chunks] if "input_ids" in first else []
+    lengths = [_length(chunk) for chunk in chunks]
     ragged = len(set(lengths)) > 1
     joined: dict[str, Any] = {}
     for name, value in first.items():
@@ -246,13 +275,13 @@ class Rows:
 def rows_of(chunks: Sequence[Any], padding: Padding, token_outputs: frozenset[str]) -> Rows:
     """What `uncollate` needs to know of these chunks."""
     first = chunks[0]
-    ids = first.get("input_ids") if isinstance(first, Mapping) else None
-    if not isinstance(ids, torch.Tensor):
-        listed = frozenset(k for k, v in first.items() if not isinstance(v, torch.Tensor))
-        return Rows([0] * len(chunks), padding, listed, frozenset())
-    tokens = frozenset(_token_names(first, ids.shape[1])) | token_outputs
     listed = frozenset(k for k, v in first.items() if not isinstance(v, torch.Tensor))
-    return Rows([chunk["input_ids"].shape[1] for chunk in chunks], padding, listed, tokens)
+    lengths = [_length(chunk) for chunk in chunks]
+    if not lengths[0]:
+        return Rows(lengths, padding, listed, frozenset())
+    return Rows(
+        lengths, padding, listed, frozenset(_token_names(first, lengths[0])) | token_outputs
+    )
 
 
 def uncollate(outputs: Any, rows: Rows) -> list[Any]:
