@@ -10,6 +10,8 @@ import pipelines_beam
 from transforms.tasks import ALIASES, TASKS
 
 NAMES = [
+    "AudioClassification",
+    "AutomaticSpeechRecognition",
     "ElementError",
     "FeatureExtraction",
     "FillMask",
@@ -25,8 +27,10 @@ NAMES = [
     "Text2TextGeneration",
     "TextClassification",
     "TextGeneration",
+    "TextToAudio",
     "TokenClassification",
     "Translation",
+    "ZeroShotAudioClassification",
     "ZeroShotClassification",
     "pipeline",
 ]

@@ -104,6 +104,43 @@ class Text2TextGeneration(TaskTransform):
     task = "text2text-generation"
 
 
+class AudioClassification(TaskTransform):
+    """Labels for sounds: files as bytes, paths or URIs, or samples.
+
+    Column: predictions, a list of label and score; best first.
+    """
+
+    task = "audio-classification"
+
+
+class AutomaticSpeechRecognition(TaskTransform):
+    """What is said in recordings: files as bytes, paths or URIs, or samples.
+
+    Columns: text; with `return_timestamps`, chunks: a list of text and timestamp. Long recordings
+    are cut by `chunk_length_s`, and come back whole.
+    """
+
+    task = "automatic-speech-recognition"
+
+
+class ZeroShotAudioClassification(TaskTransform):
+    """Scores of `candidate_labels` for sounds, with a model that was never trained on them.
+
+    Column: predictions, a list of label and score; best first.
+    """
+
+    task = "zero-shot-audio-classification"
+
+
+class TextToAudio(TaskTransform):
+    """Speech, music or sounds from texts.
+
+    Columns: audio, a WAV file; sampling_rate.
+    """
+
+    task = "text-to-audio"
+
+
 _CLASSES: dict[str, type[TaskTransform]] = {cls.task: cls for cls in TaskTransform.__subclasses__()}
 
 
@@ -121,6 +158,8 @@ def pipeline(task: str, model: str | None = None, **options: Any) -> TaskTransfo
 
 
 __all__ = [
+    "AudioClassification",
+    "AutomaticSpeechRecognition",
     "ElementError",
     "FeatureExtraction",
     "FillMask",
@@ -136,8 +175,10 @@ __all__ = [
     "Text2TextGeneration",
     "TextClassification",
     "TextGeneration",
+    "TextToAudio",
     "TokenClassification",
     "Translation",
+    "ZeroShotAudioClassification",
     "ZeroShotClassification",
     "pipeline",
 ]

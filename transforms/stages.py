@@ -13,6 +13,8 @@ from .calls import Call
 from .computing import computing
 from .engine import Client, Engine, Ticket
 from .failures import ElementError, failure, is_fatal
+from .media.decoding import decoded, stand_in
+from .media.limits import MediaLimits
 from .pipelines import weightless
 from .record import Record, nbytes
 from .rows import Binding
@@ -120,15 +122,21 @@ class PreprocessFn(StageFn):
         self._buffer = []
         if self._call is not None:
             self._call.prefetch([example for _, example in examples if type(example) is str])
+        media = self._binding.task.media
         for windowed, example in examples:
             try:
-                chunks, counts = self._preprocess(example)
+                chunks, counts = self._preprocess(self._decoded(example))
             except Exception as error:
                 found.append(self._failed(windowed.value, windowed, error))
             else:
-                record = Record(windowed.value, example, chunks, counts)
+                record = Record(windowed.value, stand_in(example, media), chunks, counts)
                 found.append(windowed.with_value(record))
         return found
+
+    def _decoded(self, example: Any) -> Any:
+        if self._call is None:  # a function of the user's takes the input as it is
+            return example
+        return decoded(example, self._binding.task.media, self._call.pipe, MediaLimits())
 
     def _preprocess(self, example: Any) -> tuple[list[Any], list[int]]:
         if self._call is not None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 
 from ..spec import unknown
+from .audio import TASKS as AUDIO_TASKS
 from .task import Task
 from .text import TASKS as TEXT_TASKS
 
-TASKS: dict[str, Task] = {task.name: task for task in TEXT_TASKS}
+TASKS: dict[str, Task] = {task.name: task for task in (*TEXT_TASKS, *AUDIO_TASKS)}
 ALIASES: dict[str, str] = {alias: task.name for task in TASKS.values() for alias in task.aliases}
+
+#: Tasks of transformers, past and present, that have no transform, and why.
+LEFT_OUT: dict[str, str] = {}
 
 _LANGUAGE_PAIR = re.compile(r"translation_[a-z]{2,3}_to_[a-z]{2,3}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..spec import unknown
@@ -44,6 +44,10 @@ class Task:
     columns: Callable[[Parameters], Columns]
     #: The columns' values in one inference, given the parameters.
     values: Callable[[Any, Parameters], Mapping[str, Any]]
+    #: Inputs that are media, and of what kind: "image", "images", "audio" or "video".
+    media: Mapping[str, str] = field(default_factory=dict)
+    #: Parameters that change the columns, each with a value that does: for the list of tasks.
+    choices: Parameters = field(default_factory=dict)
     #: Outputs of the model with one position per token (dimension 1): cut to an element's own
     #: tokens when it leaves a padded batch.
     token_outputs: frozenset[str] = frozenset()

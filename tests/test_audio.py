@@ -1,0 +1,123 @@
+"""Promise 1 for the audio tasks: the answer is transformers' own, in any batch and any order."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import audio_models
+import numpy as np
+import pytest
+import transformers
+from audio_models import SOUNDS
+from test_text import same
+
+from pipelines_beam import pipeline
+from transforms.tasks import TASKS
+
+Run = Callable[..., list[Any]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A task on a model with parameters, and what it is asked."""
+
+    task: str
+    model: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Sequence[Any] = tuple(SOUNDS)
+    tolerance: float = 1e-5
+    #: Keywords of transformers' own pipeline that stand for something in `parameters`.
+    constructor: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return "-".join([self.task, self.model, *self.parameters])
+
+
+CASES = [
+    Case("audio-classification", "wav2vec2-group-keywords"),
+    Case("audio-classification", "wav2vec2-group-keywords", {"top_k": 2}),
+    Case("audio-classification", "wav2vec2-layer-keywords"),
+    Case("audio-classification", "hubert-layer-keywords", {"function_to_apply": "sigmoid"}),
+    Case("audio-classification", "ast-keywords"),
+    Case("automatic-speech-recognition", "wav2vec2-group-ctc"),
+    Case("automatic-speech-recognition", "wav2vec2-layer-ctc"),
+    Case("automatic-speech-recognition", "wav2vec2-layer-ctc", {"return_timestamps": "word"}),
+    Case("automatic-speech-recognition", "hubert-layer-ctc", {"return_timestamps": "char"}),
+    Case("automatic-speech-recognition", "wav2vec2-group-ctc", {"chunk_length_s": 1}),
+    Case(
+        "automatic-speech-recognition",
+        "wav2vec2-layer-ctc",
+        {"chunk_length_s": 0.6, "stride_length_s": (0.1, 0.2), "return_timestamps": "char"},
+    ),
+]
+BATCHES = {"one": 1, "four": 4, "all": 512}
+
+
+@pytest.fixture(scope="module")
+def oracle(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
+    """transformers' own answers, one input at a time."""
+    known: dict[str, list[Any]] = {}
+
+    def answers(case: Case) -> list[Any]:
+        key = f"{case}{case.parameters}"
+        if key not in known:
+            pipe = transformers.pipeline(
+                case.task, model(case.model), device="cpu", **case.constructor
+            )
+            stock = {k: v for k, v in case.parameters.items() if k not in case.constructor}
+            known[key] = [pipe(audio_models.copied(x), **stock) for x in case.inputs]
+        return known[key]
+
+    return answers
+
+
+@pytest.mark.parametrize("order", ["arrival", "shuffled"])
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_answer_is_transformers_own(
+    case: Case,
+    batch: str,
+    order: str,
+    model: Callable[[str], str],
+    oracle: Callable[[Case], list[Any]],
+    run: Run,
+) -> None:
+    expected = oracle(case)
+    elements = list(enumerate(case.inputs))
+    if order == "shuffled":
+        random.Random(7).shuffle(elements)
+    transform = pipeline(
+        case.task, model(case.model), keyed=True, batch_size=BATCHES[batch], **case.parameters
+    )
+
+    found = dict(run(elements, transform))
+
+    assert found.keys() == set(range(len(expected)))
+    for i, answer in enumerate(expected):
+        assert same(answer, found[i].inference, case.tolerance), (answer, found[i].inference)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_different_inputs_have_different_answers(
+    case: Case, oracle: Callable[[Case], list[Any]]
+) -> None:
+    """Else the tests above would prove little."""
+    answers = [repr(answer) for answer in oracle(case)]
+    assert len(set(answers)) > 0.8 * len(answers)
+
+
+def test_every_audio_task_has_a_case() -> None:
+    tested = {case.task for case in CASES}
+    assert tested == {name for name, task in TASKS.items() if "audio" in task.media.values()} | {
+        "text-to-audio"
+    }
+
+
+def test_elements_are_left_as_they_were(model: Callable[[str], str], run: Run) -> None:
+    sounds: list[dict[str, Any]] = [{"raw": each, "sampling_rate": 16_000} for each in SOUNDS[:3]]
+    found = run(sounds, pipeline("automatic-speech-recognition", model("wav2vec2-layer-ctc")))
+    assert sorted(len(result.example["raw"]) for result in found) == sorted(map(len, SOUNDS[:3]))
+    assert all(np.array_equal(a["raw"], b) for a, b in zip(sounds, SOUNDS, strict=False))
