@@ -14,6 +14,7 @@ NAMES = [
     "FeatureExtraction",
     "FillMask",
     "Forward",
+    "ImageClassification",
     "ModelLoadError",
     "Postprocess",
     "Preprocess",

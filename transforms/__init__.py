@@ -104,6 +104,15 @@ class Text2TextGeneration(TaskTransform):
     task = "text2text-generation"
 
 
+class ImageClassification(TaskTransform):
+    """Labels for images: files as bytes, paths or URIs, Pillow images or arrays.
+
+    Column: predictions, a list of label and score; best first.
+    """
+
+    task = "image-classification"
+
+
 _CLASSES: dict[str, type[TaskTransform]] = {cls.task: cls for cls in TaskTransform.__subclasses__()}
 
 
@@ -125,6 +134,7 @@ __all__ = [
     "FeatureExtraction",
     "FillMask",
     "Forward",
+    "ImageClassification",
     "ModelLoadError",
     "Postprocess",
     "Preprocess",
