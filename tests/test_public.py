@@ -16,6 +16,7 @@ NAMES = [
     "FeatureExtraction",
     "FillMask",
     "Forward",
+    "ImageClassification",
     "ModelLoadError",
     "Postprocess",
     "Preprocess",

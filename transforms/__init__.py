@@ -9,6 +9,43 @@ from .tasks import find
 from .transform import Forward, Postprocess, Preprocess, TaskTransform
 
 
+class AudioClassification(TaskTransform):
+    """Labels for sounds: files as bytes, paths or URIs, or samples.
+
+    Column: predictions, a list of label and score; best first.
+    """
+
+    task = "audio-classification"
+
+
+class AutomaticSpeechRecognition(TaskTransform):
+    """What is said in recordings: files as bytes, paths or URIs, or samples.
+
+    Columns: text; with `return_timestamps`, chunks: a list of text and timestamp. Long recordings
+    are cut by `chunk_length_s`, and come back whole.
+    """
+
+    task = "automatic-speech-recognition"
+
+
+class ZeroShotAudioClassification(TaskTransform):
+    """Scores of `candidate_labels` for sounds, with a model that was never trained on them.
+
+    Column: predictions, a list of label and score; best first.
+    """
+
+    task = "zero-shot-audio-classification"
+
+
+class TextToAudio(TaskTransform):
+    """Speech, music or sounds from texts.
+
+    Columns: audio, a WAV file; sampling_rate.
+    """
+
+    task = "text-to-audio"
+
+
 class TextClassification(TaskTransform):
     """Labels for texts, or for pairs of texts ({"text": …, "text_pair": …}).
 
@@ -104,41 +141,13 @@ class Text2TextGeneration(TaskTransform):
     task = "text2text-generation"
 
 
-class AudioClassification(TaskTransform):
-    """Labels for sounds: files as bytes, paths or URIs, or samples.
+class ImageClassification(TaskTransform):
+    """Labels for images: files as bytes, paths or URIs, Pillow images or arrays.
 
     Column: predictions, a list of label and score; best first.
     """
 
-    task = "audio-classification"
-
-
-class AutomaticSpeechRecognition(TaskTransform):
-    """What is said in recordings: files as bytes, paths or URIs, or samples.
-
-    Columns: text; with `return_timestamps`, chunks: a list of text and timestamp. Long recordings
-    are cut by `chunk_length_s`, and come back whole.
-    """
-
-    task = "automatic-speech-recognition"
-
-
-class ZeroShotAudioClassification(TaskTransform):
-    """Scores of `candidate_labels` for sounds, with a model that was never trained on them.
-
-    Column: predictions, a list of label and score; best first.
-    """
-
-    task = "zero-shot-audio-classification"
-
-
-class TextToAudio(TaskTransform):
-    """Speech, music or sounds from texts.
-
-    Columns: audio, a WAV file; sampling_rate.
-    """
-
-    task = "text-to-audio"
+    task = "image-classification"
 
 
 _CLASSES: dict[str, type[TaskTransform]] = {cls.task: cls for cls in TaskTransform.__subclasses__()}
@@ -164,6 +173,7 @@ __all__ = [
     "FeatureExtraction",
     "FillMask",
     "Forward",
+    "ImageClassification",
     "ModelLoadError",
     "Postprocess",
     "Preprocess",

@@ -62,6 +62,9 @@ _COUNTS_PROMPT = {
 #: The same for an encoder-decoder, whose prompt stands apart from what it generates.
 _COUNTS_ENCODER = ("encoder_repetition_penalty", "encoder_no_repeat_ngram_size")
 
+#: Pixels or samples that a model reads as one token, more or less: 16 by 16 in three colours.
+_NUMBERS = 768
+
 Side = Literal["left", "right"]
 
 
@@ -79,8 +82,6 @@ class Padding:
     ends: frozenset[int] = frozenset()
     #: What generate fills a finished row with.
     filler: int | None = None
-    #: Positions that the model joins to one token: samples of a waveform.
-    unit: int = 1
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,7 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
     if pad is None:
         pad = getattr(tokenizer, "pad_token_id", None)
     known |= _pads_samples(model.config)
-    unit = getattr(model.config, "inputs_to_logits_ratio", 1)
-    return Padding("right" if known else None, token=pad or 0, unit=unit)
+    return Padding("right" if known else None, token=pad or 0)
 
 
 def _pads_samples(config: Any) -> bool:
@@ -181,17 +181,20 @@ def place(features: Any, padding: Padding, alone: Hashable) -> Place:
     pads = padding.side is not None and length > 1 and "attention_mask" in features
     batches = padding.batches and length > 0
     shapes: list[tuple[Any, ...]] = []
+    numbers = 0
     for name, value in features.items():
         if not isinstance(value, torch.Tensor):
-            shapes.append((name, None, None))
+            shapes.append((name, None, _shared(value)))
             continue
         shape = value.shape
+        numbers += value.numel() if value.is_floating_point() else 0
         batches = batches and len(shape) > 0 and shape[0] == 1
         if pads and len(shape) > 1 and shape[1] == length:
             shape = shape[2:]
         shapes.append((name, shape, value.dtype))
-    tokens = max(-(-length // padding.unit), 1)
-    return Place(tuple(shapes) if batches else alone, tokens)
+    tokens = length if "input_ids" in features else 1
+    size = max(tokens, numbers // _NUMBERS, 1)
+    return Place(tuple(shapes) if batches else alone, size)
 
 
 def _sequence(features: Mapping[str, Any]) -> torch.Tensor | None:
@@ -206,6 +209,18 @@ def _sequence(features: Mapping[str, Any]) -> torch.Tensor | None:
 def _length(features: Mapping[str, Any]) -> int:
     sequence = _sequence(features)
     return 0 if sequence is None else sequence.shape[1]
+
+
+def _shared(value: Any) -> Hashable:
+    """What of a feature that is no tensor must be equal for chunks to share a batch.
+
+    The tensors in it: pipelines that nest them run the first chunk's for the whole batch.
+    """
+    if isinstance(value, torch.Tensor):
+        return tuple(value.shape), value.dtype, value.contiguous().numpy().tobytes()
+    if isinstance(value, Mapping):
+        return tuple((name, _shared(item)) for name, item in value.items())
+    return tuple(map(_shared, value)) if isinstance(value, list | tuple) else None
 
 
 def collate(chunks: Sequence[Any], padding: Padding) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from transformers.utils import ModelOutput
 
 from . import collate, pipelines
 from .calls import Features, Outputs, fresh
@@ -61,6 +62,7 @@ class Replica:
     def __init__(self, spec: ModelSpec) -> None:
         self.spec = spec
         self._pipe = pipelines.load(spec)
+        _slim(self._pipe, find(spec.task).outputs)
 
     @property
     def accelerated(self) -> bool:
@@ -78,6 +80,23 @@ class Replica:
     def program(self, parameters: Mapping[str, Any]) -> Program:
         """The model with one stage's parameters. Raises what transformers says of bad values."""
         return Program(self._pipe, self.spec, parameters)
+
+
+def _slim(pipe: Any, names: frozenset[str]) -> None:
+    """Let the pipeline's model give only the outputs of these names, if there are any.
+
+    What postprocess does not read would only be moved, kept and sent.
+    """
+    if not names:
+        return
+    forward = pipe._forward
+
+    def slim(features: Any, **parameters: Any) -> Any:
+        outputs = forward(features, **parameters)
+        kind = ModelOutput if isinstance(outputs, ModelOutput) else dict
+        return kind({name: value for name, value in outputs.items() if name in names})
+
+    pipe._forward = slim
 
 
 def _own(features: Features) -> Features:

@@ -87,22 +87,22 @@ class Binding:
             raise TypeError(f"{where}{error}") from None
         return value
 
-    def results(self, model_id: str) -> Callable[[Any, Any, Any], Any]:
-        """A function from an element, its input and its inference to what the transform gives."""
+    def results(self, model_id: str) -> Callable[[Any, Any], Any]:
+        """A function from an element and its inference to what the transform gives."""
         if self.input is None:
 
-            def found(element: Any, example: Any, inference: Any) -> Any:
-                return PredictionResult(example, inference, model_id)
+            def found(element: Any, inference: Any) -> Any:
+                return PredictionResult(self._value(element), inference, model_id)
         else:
             cells = {as_mapping: self._cells(as_mapping) for as_mapping in (True, False)}
 
-            def found(element: Any, example: Any, inference: Any) -> Any:
+            def found(element: Any, inference: Any) -> Any:
                 row = element[1] if self.keyed else element
                 return _with_columns(row, cells[isinstance(row, dict)](inference))
 
         if not self.keyed:
             return found
-        return lambda element, example, inference: (element[0], found(element, example, inference))
+        return lambda element, inference: (element[0], found(element, inference))
 
     def _value(self, element: Any) -> Any:
         if not self.keyed:

@@ -14,7 +14,6 @@ from .computing import computing
 from .engine import Client, Engine, Ticket
 from .failures import ElementError, failure, is_fatal
 from .media.decoding import decoded, stand_in
-from .media.limits import MediaLimits
 from .pipelines import weightless
 from .record import Record, nbytes
 from .rows import Binding
@@ -120,12 +119,12 @@ class PreprocessFn(StageFn):
                 found.append(self._failed(windowed.value, windowed, error))
         metrics.counts().read += len(self._buffer)
         self._buffer = []
-        if self._call is not None:
-            self._call.prefetch([example for _, example in examples if type(example) is str])
         media = self._binding.task.media
+        if self._call is not None and not media:
+            self._call.prefetch([example for _, example in examples if type(example) is str])
         for windowed, example in examples:
             try:
-                chunks, counts = self._preprocess(self._decoded(example))
+                chunks, counts = self._preprocess(example)
             except Exception as error:
                 found.append(self._failed(windowed.value, windowed, error))
             else:
@@ -133,15 +132,12 @@ class PreprocessFn(StageFn):
                 found.append(windowed.with_value(record))
         return found
 
-    def _decoded(self, example: Any) -> Any:
-        if self._call is None:  # a function of the user's takes the input as it is
-            return example
-        return decoded(example, self._binding.task.media, self._call.pipe, MediaLimits())
-
     def _preprocess(self, example: Any) -> tuple[list[Any], list[int]]:
         if self._call is not None:
+            media, limits = self._binding.task.media, self._spec.media_limits
+            ready = decoded(example, media, self._call.pipe, limits)
             with computing:
-                return self._call.preprocess(example)
+                return self._call.preprocess(ready)
         assert self._function is not None
         features = self._function(example)
         chunks = [features] if isinstance(features, Mapping) else list(features)
@@ -263,7 +259,7 @@ class PostprocessFn(StageFn):
         try:
             inference = self._postprocess(record)
             metrics.counts().answered += 1
-            return [self._result(record.element, record.example, inference)]
+            return [self._result(record.element, inference)]
         except Exception as error:
             return _kept([self._failed(record.element, windowed, error)], windowed)
 

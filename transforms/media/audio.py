@@ -49,7 +49,9 @@ def decode(source: Any, rate: int, limits: MediaLimits) -> Any:
         samples, given = _of_mapping(source)
         stride = source.get("stride")
     elif isinstance(source, str | bytes | Mapping) or hasattr(source, "__fspath__"):
-        samples, given = read_file(read(source, limits.audio_bytes, "audio"), limits)
+        samples, given = read_file(
+            read(source, limits.audio_bytes, "audio", limits.timeout), limits
+        )
     else:
         samples = _mono(source)
     _check_length(len(samples), given, limits)
