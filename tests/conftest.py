@@ -13,6 +13,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import apache_beam as beam
+import image_models  # noqa: F401 - adds its models to those of models.py
 import models
 import sink
 import transformers
