@@ -14,6 +14,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import apache_beam as beam
 import audio_models  # noqa: F401 - adds its models to those of models.py
+import image_models  # noqa: F401 - adds its models to those of models.py
 import models
 import sink
 import transformers

@@ -6,6 +6,7 @@ Files are decoded with libsndfile (wav, flac, ogg, mp3, …), which needs no ffm
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Mapping
 from typing import Any, TypeAlias
@@ -43,23 +44,24 @@ def decode(source: Any, rate: int, limits: MediaLimits) -> Any:
     Raises MediaError.
 
     """
-    given = rate
-    stride = None
-    if isinstance(source, Mapping) and {"array", "raw"} & set(source):
-        samples, given = _of_mapping(source)
-        stride = source.get("stride")
-    elif isinstance(source, str | bytes | Mapping) or hasattr(source, "__fspath__"):
-        samples, given = read_file(
-            read(source, limits.audio_bytes, "audio", limits.timeout), limits
-        )
-    else:
-        samples = _mono(source)
+    samples, given = _samples(source, rate, limits)
     _check_length(len(samples), given, limits)
     found = resample(samples, given, rate)
+    stride = source.get("stride") if isinstance(source, Mapping) else None
     if stride is None:
         return found
     left, right = (round(each * rate / given) for each in stride)
     return {"raw": found, "sampling_rate": rate, "stride": (left, right)}
+
+
+def _samples(source: Any, rate: int, limits: MediaLimits) -> tuple[Samples, int]:
+    """One channel of samples, and their rate."""
+    if isinstance(source, Mapping) and {"array", "raw"} & set(source):
+        return _of_mapping(source)
+    if isinstance(source, str | bytes | Mapping | os.PathLike):
+        data = read(source, limits.audio_bytes, "audio", limits.timeout)
+        return read_file(data, limits)
+    return _mono(source), rate
 
 
 def read_file(data: bytes, limits: MediaLimits) -> tuple[Samples, int]:
