@@ -17,6 +17,7 @@ import audio_models  # noqa: F401 - adds its models to those of models.py
 import image_models  # noqa: F401 - adds its models to those of models.py
 import models
 import sink
+import speech_models  # noqa: F401
 import transformers
 
 transformers.utils.logging.disable_progress_bar()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -131,9 +132,9 @@ BATCHES = {"one": 1, "three": 3, "all": 512}
 
 def same(left: Any, right: Any, tolerance: float = 1e-5) -> bool:
     """Equal: text, labels and shapes to the letter, floats within the tolerance."""
-    if isinstance(left, torch.Tensor):
+    if isinstance(left, torch.Tensor | np.ndarray) and left.ndim:
         left = left.tolist()
-    if isinstance(right, torch.Tensor):
+    if isinstance(right, torch.Tensor | np.ndarray) and right.ndim:
         right = right.tolist()
     if isinstance(left, Mapping) and isinstance(right, Mapping):
         return left.keys() == right.keys() and all(

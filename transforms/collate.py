@@ -94,6 +94,8 @@ class Place:
 
 def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
     """The rule for a loaded pipeline and the keywords of its forward stage."""
+    if not getattr(pipe, "pads", True):
+        return Padding(None, batches=pipe.batches)
     model, tokenizer = pipe.model, pipe.tokenizer
     config = model.config.get_text_config()
     pad = getattr(config, "pad_token_id", None)
@@ -119,6 +121,8 @@ def _pads_samples(config: Any) -> bool:
 def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> Padding:
     model = pipe.model
     asked = _generation_parameters(pipe, forward)
+    if forward.get("return_language"):  # transformers takes the first row's for all
+        return Padding(None, batches=False)
     if asked.get("assistant_model") is not None or asked.get("prompt_lookup_num_tokens"):
         return Padding(None, batches=False)
     pad, end = asked.get("pad_token_id"), asked.get("eos_token_id")
@@ -140,6 +144,7 @@ def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> P
 def _generation_parameters(pipe: Any, forward: Mapping[str, Any]) -> Mapping[str, Any]:
     """The generation parameters in force: the call's over the pipeline's over the model's."""
     found: Mapping[str, Any]
+    forward = {**forward, **(forward.get("generate_kwargs") or {})}
     if hasattr(pipe, "_prepare_generate_kwargs"):
         found = pipe._get_set_generation_params(pipe._prepare_generate_kwargs(dict(forward)))
     else:  # transformers before 5.2x keeps the pipeline's own in one GenerationConfig

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers.pipelines.automatic_speech_recognition import (
     AutomaticSpeechRecognitionPipeline as _AutomaticSpeechRecognitionPipeline,
 )
@@ -15,13 +16,16 @@ from transformers.pipelines.text_to_audio import TextToAudioPipeline as _TextToA
 
 
 class AutomaticSpeechRecognitionPipeline(_AutomaticSpeechRecognitionPipeline):  # type: ignore[misc]
-    """transformers' pipeline, whose rows of a padded batch say how long they are."""
+    """transformers' pipeline, whose rows of a batch can be told apart."""
 
     def _forward(self, model_inputs: Any, **keywords: Any) -> Any:
         mask = model_inputs.get("attention_mask")
         outputs = super()._forward(model_inputs, **keywords)
         if self.type == "ctc" and mask is not None and len(mask) > 1:
             outputs["lengths"] = self.model._get_feat_extract_output_lengths(mask.sum(-1))
+        if isinstance(times := outputs.get("token_timestamps"), list):
+            # One tensor for each row; what follows a row's own is not looked at.
+            outputs["token_timestamps"] = pad_sequence(times, batch_first=True)
         return outputs
 
     def postprocess(self, model_outputs: Any, **keywords: Any) -> Any:
@@ -41,6 +45,14 @@ class TextToAudioPipeline(_TextToAudioPipeline):  # type: ignore[misc]
     """
 
     vocoder: Any
+
+    #: Sounds of one batch have different lengths, and a convolution hears what follows the end.
+    pads = False
+
+    @property
+    def batches(self) -> bool:
+        """Whether texts of equal length share a batch: where all sounds have one length."""
+        return bool(self.model.config.model_type == "musicgen")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._vocoders: dict[str, Any] = {}
