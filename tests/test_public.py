@@ -10,12 +10,19 @@ import pipelines_beam
 from transforms.tasks import ALIASES, TASKS
 
 NAMES = [
+    "DepthEstimation",
     "ElementError",
     "FeatureExtraction",
     "FillMask",
     "Forward",
     "ImageClassification",
+    "ImageFeatureExtraction",
+    "ImageSegmentation",
+    "ImageToImage",
+    "KeypointMatching",
+    "MaskGeneration",
     "ModelLoadError",
+    "ObjectDetection",
     "Postprocess",
     "Preprocess",
     "QuestionAnswering",
@@ -29,6 +36,8 @@ NAMES = [
     "TokenClassification",
     "Translation",
     "ZeroShotClassification",
+    "ZeroShotImageClassification",
+    "ZeroShotObjectDetection",
     "pipeline",
 ]
 
