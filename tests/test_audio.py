@@ -19,9 +19,14 @@ from transforms.calls import fresh
 from transforms.tasks import TASKS, canonical
 
 Run = Callable[..., list[Any]]
-LABELS = {"candidate_labels": ["dog", "a rather long label", "cat"]}
+LABELS_HERE = ["dog", "a rather long label", "cat"]
+LABELS = {"candidate_labels": LABELS_HERE}
 TEMPLATE = {"hypothesis_template": "I hear a {}."}
 HEARD = tuple(each for each in SOUNDS if len(each) <= 32_000)  # a random part of longer ones
+OWN_LABELS = tuple(
+    {"audio": each, "candidate_labels": ["rain", "a very loud noise"] if i % 3 else LABELS_HERE}
+    for i, each in enumerate(HEARD)
+)
 SENTENCES = ("Yes", "no one answered", "hello world how are you", "a b c", "no", "x y z", "Yes")
 VOICE = {
     "vocoder": "vocoder",
@@ -74,6 +79,7 @@ CASES = [
     Case("automatic-speech-recognition", "moonshine"),
     Case("automatic-speech-recognition", "moonshine", {"chunk_length_s": 1, "num_beams": 1}),
     Case("zero-shot-audio-classification", "clap", LABELS, HEARD),
+    Case("zero-shot-audio-classification", "clap", LABELS, OWN_LABELS),
     Case("zero-shot-audio-classification", "clap-fused", {**LABELS, **TEMPLATE}, HEARD),
     Case("text-to-audio", "vits", inputs=SENTENCES),
     Case("text-to-speech", "vits-stochastic", inputs=SENTENCES),
@@ -99,24 +105,31 @@ def stock(case: Case, model: Callable[[str], str]) -> tuple[dict[str, Any], dict
     return {"vocoder": vocoder}, {"forward_params": forward}
 
 
+def ask(pipe: Any, x: Any, parameters: dict[str, Any]) -> Any:
+    if isinstance(x, dict) and "candidate_labels" in x:
+        return pipe(x["audio"], **{**parameters, "candidate_labels": x["candidate_labels"]})
+    return pipe(copied(x), **parameters)
+
+
 @pytest.fixture(scope="module")
 def oracle(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
     """transformers' own answers, one input at a time."""
-    known: dict[str, list[Any]] = {}
+    known: dict[int, list[Any]] = {}
 
     def answers(case: Case) -> list[Any]:
-        key = f"{case}{case.parameters}"
-        if key not in known:
+        if id(case) not in known:
             more, parameters = stock(case, model)
             pipe = transformers.pipeline(case.task, model(case.model), device="cpu", **more)
-            known[key] = [pipe(copied(x), **fresh(parameters)) for x in case.inputs]
-        return known[key]
+            known[id(case)] = [ask(pipe, x, fresh(parameters)) for x in case.inputs]
+        return known[id(case)]
 
     return answers
 
 
-@pytest.mark.parametrize("order", ["arrival", "shuffled"])
-@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize(
+    ("batch", "order"),
+    [("one", "arrival"), ("four", "arrival"), ("four", "shuffled"), ("all", "shuffled")],
+)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_answer_is_transformers_own(
     case: Case,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,11 +36,47 @@ class Case:
         return "-".join([self.task, self.model, *self.parameters])
 
 
+LABELS = ["cat", "a dog in the snow", "house"]
+OTHER = ["red", "two blue birds", "night", "a boat"]
+LABELLED = [
+    {"image": image, "candidate_labels": OTHER if i % 3 else LABELS}
+    for i, image in enumerate(PICTURES)
+]
+PAIRS = [list(pair) for pair in itertools.pairwise(PICTURES)]
+FEW = {"points_per_crop": 4, "points_per_batch": 6, "pred_iou_thresh": 0.0}
+LOOSE = {**FEW, "stability_score_thresh": 0.0}
+
 CASES = [
     Case("image-classification", "vit-classification"),
     Case("image-classification", "vit-classification", {"top_k": 2}),
     Case("image-classification", "resnet-classification"),
     Case("image-classification", "resnet-classification", {"function_to_apply": "softmax"}),
+    Case("image-feature-extraction", "vit-encoder"),
+    Case("image-feature-extraction", "vit-encoder", {"pool": True}),
+    Case("image-feature-extraction", "vit-encoder", {"return_tensors": True}),
+    Case("image-feature-extraction", "resnet-encoder"),
+    Case("depth-estimation", "dpt-depth"),
+    Case("depth-estimation", "depth-anything"),
+    Case("depth-estimation", "glpn-depth"),
+    Case("object-detection", "detr-detection", {"threshold": 0.1}),
+    Case("object-detection", "yolos-detection", {"threshold": 0.1}),
+    Case("image-segmentation", "segformer"),
+    Case("image-segmentation", "detr-panoptic", {"threshold": 0.1}),
+    Case("image-segmentation", "mask2former", {"threshold": 0.1}),
+    Case("image-segmentation", "mask2former", {"subtask": "semantic"}),
+    Case("zero-shot-image-classification", "clip", {"candidate_labels": LABELS}),
+    Case("zero-shot-image-classification", "clip", inputs=LABELLED),
+    Case("zero-shot-image-classification", "siglip", {"candidate_labels": LABELS}),
+    Case("zero-shot-object-detection", "owlvit", {"threshold": 0.01}, LABELLED),
+    Case(
+        "zero-shot-object-detection",
+        "owlv2",
+        {"candidate_labels": LABELS, "threshold": 0.01, "top_k": 5},
+    ),
+    Case("mask-generation", "sam", LOOSE, PICTURES[:4]),
+    Case("mask-generation", "sam", {**LOOSE, "crops_n_layers": 1}, PICTURES[:3]),
+    Case("keypoint-matching", "superglue", inputs=PAIRS),
+    Case("keypoint-matching", "lightglue", inputs=PAIRS),
 ]
 BATCHES = {"one": 1, "four": 4, "all": 512}
 
@@ -70,6 +107,13 @@ def equal(left: Any, right: Any, tolerance: float = 1e-5) -> bool:
     return same(left, right, tolerance)
 
 
+def _asked(pipe: Any, task: str, example: Any, parameters: Mapping[str, Any]) -> Any:
+    """What transformers answers; it takes labels for each image in one of two tasks."""
+    if task == "zero-shot-image-classification" and isinstance(example, dict):
+        return pipe(example["image"], candidate_labels=example["candidate_labels"], **parameters)
+    return pipe(example, **parameters)
+
+
 @pytest.fixture(scope="module")
 def oracle(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
     """transformers' own answers, one input at a time."""
@@ -79,7 +123,7 @@ def oracle(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
         key = f"{case}{case.parameters}"
         if key not in known:
             pipe = transformers.pipeline(case.task, model(case.model), device="cpu")
-            known[key] = [pipe(x, **case.parameters) for x in case.inputs]
+            known[key] = [_asked(pipe, case.task, x, case.parameters) for x in case.inputs]
         return known[key]
 
     return answers

@@ -12,12 +12,19 @@ from transforms.tasks import ALIASES, TASKS
 NAMES = [
     "AudioClassification",
     "AutomaticSpeechRecognition",
+    "DepthEstimation",
     "ElementError",
     "FeatureExtraction",
     "FillMask",
     "Forward",
     "ImageClassification",
+    "ImageFeatureExtraction",
+    "ImageSegmentation",
+    "ImageToImage",
+    "KeypointMatching",
+    "MaskGeneration",
     "ModelLoadError",
+    "ObjectDetection",
     "Postprocess",
     "Preprocess",
     "QuestionAnswering",
@@ -33,6 +40,8 @@ NAMES = [
     "Translation",
     "ZeroShotAudioClassification",
     "ZeroShotClassification",
+    "ZeroShotImageClassification",
+    "ZeroShotObjectDetection",
     "pipeline",
 ]
 

@@ -150,6 +150,78 @@ class ImageClassification(TaskTransform):
     task = "image-classification"
 
 
+class ImageFeatureExtraction(TaskTransform):
+    """Hidden states of images; with `pool=True`, one vector each.
+
+    Column: features, a list per patch; with `pool`, embedding.
+    """
+
+    task = "image-feature-extraction"
+
+
+class DepthEstimation(TaskTransform):
+    """How far away each pixel of images is.
+
+    Columns: depth, an image of grey levels from the least to the most; predicted_depth, rows of
+    the model's own numbers.
+    """
+
+    task = "depth-estimation"
+
+
+class ObjectDetection(TaskTransform):
+    """Objects in images. Column: objects, a list of label, score and box."""
+
+    task = "object-detection"
+
+
+class ImageSegmentation(TaskTransform):
+    """Segments of images. Column: segments, a list of label, score and mask (an image)."""
+
+    task = "image-segmentation"
+
+
+class ZeroShotImageClassification(TaskTransform):
+    """Scores of `candidate_labels` for images, with a model that was never trained on them.
+
+    Labels may also come with each image ({"image": …, "candidate_labels": [...]}).
+    Column: predictions, a list of label and score; best first.
+    """
+
+    task = "zero-shot-image-classification"
+
+
+class ZeroShotObjectDetection(TaskTransform):
+    """Objects of `candidate_labels` in images, with a model that was never trained on them.
+
+    Labels may also come with each image ({"image": …, "candidate_labels": [...]}).
+    Column: objects, a list of label, score and box; best first.
+    """
+
+    task = "zero-shot-object-detection"
+
+
+class MaskGeneration(TaskTransform):
+    """Masks of all that can be told apart in images. Columns: masks (images), scores."""
+
+    task = "mask-generation"
+
+
+class KeypointMatching(TaskTransform):
+    """Points that show the same in the two images of a pair.
+
+    Column: matches, a list of keypoint_image_0, keypoint_image_1 and score; best first.
+    """
+
+    task = "keypoint-matching"
+
+
+class ImageToImage(TaskTransform):
+    """Images made of images: larger, or without noise. Column: image."""
+
+    task = "image-to-image"
+
+
 _CLASSES: dict[str, type[TaskTransform]] = {cls.task: cls for cls in TaskTransform.__subclasses__()}
 
 
@@ -169,12 +241,19 @@ def pipeline(task: str, model: str | None = None, **options: Any) -> TaskTransfo
 __all__ = [
     "AudioClassification",
     "AutomaticSpeechRecognition",
+    "DepthEstimation",
     "ElementError",
     "FeatureExtraction",
     "FillMask",
     "Forward",
     "ImageClassification",
+    "ImageFeatureExtraction",
+    "ImageSegmentation",
+    "ImageToImage",
+    "KeypointMatching",
+    "MaskGeneration",
     "ModelLoadError",
+    "ObjectDetection",
     "Postprocess",
     "Preprocess",
     "QuestionAnswering",
@@ -190,5 +269,7 @@ __all__ = [
     "Translation",
     "ZeroShotAudioClassification",
     "ZeroShotClassification",
+    "ZeroShotImageClassification",
+    "ZeroShotObjectDetection",
     "pipeline",
 ]

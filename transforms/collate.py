@@ -184,22 +184,38 @@ def place(features: Any, padding: Padding, alone: Hashable) -> Place:
     sequence = _sequence(features)
     length = 1 if sequence is None else sequence.shape[1]
     pads = padding.side is not None and length > 1 and "attention_mask" in features
-    batches = padding.batches and length > 0
-    shapes: list[tuple[Any, ...]] = []
-    numbers = 0
-    for name, value in features.items():
-        if not isinstance(value, torch.Tensor):
-            shapes.append((name, None, _shared(value)))
-            continue
-        shape = value.shape
-        numbers += value.numel() if value.is_floating_point() else 0
-        batches = batches and len(shape) > 0 and shape[0] == 1
-        if pads and len(shape) > 1 and shape[1] == length:
-            shape = shape[2:]
-        shapes.append((name, shape, value.dtype))
+    shapes = _Shapes()
+    shapes.add(features, length if pads else None)
+    batches = padding.batches and length > 0 and shapes.stack
     tokens = length if "input_ids" in features else 1
-    size = max(tokens, numbers // _NUMBERS, 1)
-    return Place(tuple(shapes) if batches else alone, size)
+    size = max(tokens, shapes.numbers // _NUMBERS, 1)
+    return Place(tuple(shapes.key) if batches else alone, size)
+
+
+class _Shapes:
+    """What of a chunk's features decides with whom it may share a batch."""
+
+    def __init__(self) -> None:
+        self.key: list[tuple[Any, ...]] = []
+        #: Whether every tensor has one row.
+        self.stack = True
+        self.numbers = 0
+
+    def add(self, features: Mapping[str, Any], padded: int | None) -> None:
+        """Look at features; those with `padded` positions may be padded."""
+        for name, value in features.items():
+            if isinstance(value, torch.Tensor):
+                shape = value.shape
+                self.numbers += value.numel() if value.is_floating_point() else 0
+                self.stack = self.stack and len(shape) > 0 and shape[0] == 1
+                if len(shape) > 1 and shape[1] == padded:
+                    shape = shape[2:]
+                self.key.append((name, shape, value.dtype))
+            elif isinstance(value, Mapping):
+                self.key.append((name, *value))
+                self.add(value, None)
+            else:
+                self.key.append((name, None, _shared(value)))
 
 
 def _sequence(features: Mapping[str, Any]) -> torch.Tensor | None:
@@ -238,7 +254,9 @@ def collate(chunks: Sequence[Any], padding: Padding) -> Any:
     joined: dict[str, Any] = {}
     for name, value in first.items():
         values = [chunk[name] for chunk in chunks]
-        if not isinstance(value, torch.Tensor):
+        if isinstance(value, Mapping):
+            joined[name] = collate(values, padding)
+        elif not isinstance(value, torch.Tensor):
             joined[name] = values
         elif ragged and value.ndim >= 2 and value.shape[1] == lengths[0]:
             joined[name] = _pad(values, lengths, _fill(name, padding), padding.side)

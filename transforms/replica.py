@@ -85,16 +85,21 @@ class Replica:
 def _slim(pipe: Any, names: frozenset[str]) -> None:
     """Let the pipeline's model give only the outputs of these names, if there are any.
 
-    What postprocess does not read would only be moved, kept and sent.
+    What postprocess does not read would only be moved, kept and sent. What the pipeline hands
+    through from the features stays; so does everything where the model gives none of the names:
+    its postprocess is one of its own.
     """
     if not names:
         return
     forward = pipe._forward
 
     def slim(features: Any, **parameters: Any) -> Any:
+        kept = names | set(features)
         outputs = forward(features, **parameters)
+        if not names & set(outputs):
+            return outputs
         kind = ModelOutput if isinstance(outputs, ModelOutput) else dict
-        return kind({name: value for name, value in outputs.items() if name in names})
+        return kind({name: value for name, value in outputs.items() if name in kept})
 
     pipe._forward = slim
 

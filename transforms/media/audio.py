@@ -133,7 +133,9 @@ def _mono(source: Any) -> Samples:
 
 def _check_length(frames: int, rate: int, limits: MediaLimits) -> None:
     if frames <= 0:
-        raise MediaError("the audio is 0 seconds long: it has no samples")
+        raise MediaError(
+            "the audio is 0 seconds long: it has no samples, or is cut off before them"
+        )
     if frames > limits.audio_seconds * rate:
         raise MediaError(
             f"the audio is {frames / rate:,.1f} seconds long, more than the limit of "

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 import torch
 
-from .task import REQUIRED, Columns, Parameters, Task
+from ..files import Audio
+from .task import Columns, Parameters, Task
 from .text import Label
 
 #: What an audio may be: see media/audio.py.
@@ -26,13 +27,6 @@ class Chunk(NamedTuple):
     text: str
     timestamp: Optional[Sequence[Optional[float]]]
     language: Optional[str]
-
-
-class Audio(NamedTuple):
-    """An audio file: its bytes, as `datasets` reads them."""
-
-    bytes: bytes
-    path: Optional[str]
 
 
 def _speech_columns(parameters: Parameters) -> Columns:
@@ -90,14 +84,16 @@ TASKS = (
     Task(
         name="zero-shot-audio-classification",
         transform="ZeroShotAudioClassification",
-        inputs={"audio": AUDIO},
+        inputs={"audio": AUDIO, "candidate_labels": (list, str)},
+        optional_inputs=frozenset({"candidate_labels"}),
         media={"audio": "audio"},
         parameters={
-            "candidate_labels": REQUIRED,
+            "candidate_labels": None,
             "hypothesis_template": "This is a sound of {}.",
         },
         columns=lambda parameters: {"predictions": Sequence[Label]},
         values=lambda inference, parameters: {"predictions": inference},
+        pipeline=_PIPELINES + "ZeroShotAudioClassificationPipeline",
     ),
     Task(
         name="text-to-audio",

@@ -13,6 +13,11 @@ from transformers.pipelines.automatic_speech_recognition import (
 )
 from transformers.pipelines.text_to_audio import DEFAULT_VOCODER_ID
 from transformers.pipelines.text_to_audio import TextToAudioPipeline as _TextToAudioPipeline
+from transformers.pipelines.zero_shot_audio_classification import (
+    ZeroShotAudioClassificationPipeline as _ZeroShotAudioClassificationPipeline,
+)
+
+from .zero_shot_image import own_labels
 
 
 class AutomaticSpeechRecognitionPipeline(_AutomaticSpeechRecognitionPipeline):  # type: ignore[misc]
@@ -35,6 +40,15 @@ class AutomaticSpeechRecognitionPipeline(_AutomaticSpeechRecognitionPipeline):  
             if length is not None:
                 outputs["tokens"] = outputs["tokens"][:, : int(length)]
         return super().postprocess(model_outputs, **keywords)
+
+
+class ZeroShotAudioClassificationPipeline(_ZeroShotAudioClassificationPipeline):  # type: ignore[misc]
+    """transformers' pipeline; it takes {"audio", "candidate_labels"}, too."""
+
+    def __call__(self, audio: Any, candidate_labels: Any = None, **kwargs: Any) -> Any:
+        """Scores of the labels for a sound: its own, or else those of the call."""
+        given = own_labels(audio, candidate_labels, "audio")
+        return super().__call__(given.pop("audio"), **given, **kwargs)
 
 
 class TextToAudioPipeline(_TextToAudioPipeline):  # type: ignore[misc]
