@@ -16,6 +16,7 @@ import apache_beam as beam
 import audio_models  # noqa: F401 - adds its models to those of models.py
 import image_models  # noqa: F401 - adds its models to those of models.py
 import models
+import multimodal_models  # noqa: F401
 import sink
 import speech_models  # noqa: F401
 import transformers

@@ -13,25 +13,11 @@ import models
 import numpy as np
 import torch
 import transformers
-from PIL import Image
+from pictures import picture
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE
 
 ANIMALS = ["cat", "dog", "frog", "bird", "fish", "horse", "ant"]
-
-
-def picture(name: str, width: int, height: int) -> Image.Image:
-    """Shapes of different colours over a gradient, and some noise; different for every name."""
-    random = np.random.RandomState(zlib.crc32(name.encode()))
-    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
-    ramp = random.uniform(-1, 1, (2, 3))
-    found = 128 + 90 * (x[..., None] / width * ramp[0] + y[..., None] / height * ramp[1])
-    for _ in range(4):
-        middle, radius = random.uniform(0, 1, 2) * (width, height), random.uniform(0.1, 0.4)
-        inside = np.hypot(x - middle[0], y - middle[1]) < radius * min(width, height)
-        found[inside] = random.uniform(0, 255, 3)
-    found += random.uniform(-12, 12, found.shape)
-    return Image.fromarray(np.clip(found, 0, 255).astype(np.uint8))
 
 
 SIZES = [(64, 48), (48, 64), (64, 48), (80, 60), (33, 57), (48, 64), (120, 30), (64, 48)]

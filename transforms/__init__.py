@@ -46,6 +46,38 @@ class TextToAudio(TaskTransform):
     task = "text-to-audio"
 
 
+class ImageTextToText(TaskTransform):
+    """Answers to chats with images, or to texts with images ({"text": …, "images": […]}).
+
+    A chat is a list of {"role", "content"}; its content may hold {"type": "image", "url": …}, with
+    any form of image in place of the URL. Column: generated_text; for a chat, what the model said.
+    """
+
+    task = "image-text-to-text"
+
+
+class DocumentQuestionAnswering(TaskTransform):
+    """Answers to a question about a page ({"image": …, "question": …, "word_boxes": […]}).
+
+    `word_boxes` are pairs of a word and its box (x0, y0, x1, y1) in thousandths of the page;
+    without them, models that need them read the page by tesseract. Column: answers.
+    """
+
+    task = "document-question-answering"
+
+
+class VisualQuestionAnswering(TaskTransform):
+    """Answers to a question about an image ({"image": …, "question": …}). Column: answers."""
+
+    task = "visual-question-answering"
+
+
+class ImageToText(TaskTransform):
+    """Descriptions of images. Column: generated_text."""
+
+    task = "image-to-text"
+
+
 class TextClassification(TaskTransform):
     """Labels for texts, or for pairs of texts ({"text": …, "text_pair": …}).
 
@@ -242,6 +274,7 @@ __all__ = [
     "AudioClassification",
     "AutomaticSpeechRecognition",
     "DepthEstimation",
+    "DocumentQuestionAnswering",
     "ElementError",
     "FeatureExtraction",
     "FillMask",
@@ -249,7 +282,9 @@ __all__ = [
     "ImageClassification",
     "ImageFeatureExtraction",
     "ImageSegmentation",
+    "ImageTextToText",
     "ImageToImage",
+    "ImageToText",
     "KeypointMatching",
     "MaskGeneration",
     "ModelLoadError",
@@ -267,6 +302,7 @@ __all__ = [
     "TextToAudio",
     "TokenClassification",
     "Translation",
+    "VisualQuestionAnswering",
     "ZeroShotAudioClassification",
     "ZeroShotClassification",
     "ZeroShotImageClassification",

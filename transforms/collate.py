@@ -29,7 +29,7 @@ PADS_EXACTLY = frozenset(
         "deberta-v2", "distilbert", "electra", "ernie", "esm",
         "falcon", "gemma", "gemma2", "gemma3_text", "gpt2",
         "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "granite",
-        "layoutlm", "llama", "luke", "m2m_100", "marian",
+        "layoutlm", "llama", "llava", "luke", "m2m_100", "marian",
         "mbart", "minilm", "mistral", "modernbert", "mpnet",
         "mt5", "mvp", "nllb-moe", "olmo", "olmo2",
         "opt", "pegasus", "phi", "phi3", "plbart",
@@ -99,7 +99,7 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
     model, tokenizer = pipe.model, pipe.tokenizer
     config = model.config.get_text_config()
     pad = getattr(config, "pad_token_id", None)
-    known = model.config.model_type in PADS_EXACTLY and tokenizer is not None
+    known = {model.config.model_type, config.model_type} <= PADS_EXACTLY and tokenizer is not None
     generates = getattr(pipe, "_pipeline_calls_generate", False) and model.can_generate()
     if generates:
         return _generation_padding(pipe, forward, known)
@@ -241,7 +241,10 @@ def _shared(value: Any) -> Hashable:
         return tuple(value.shape), value.dtype, value.contiguous().numpy().tobytes()
     if isinstance(value, Mapping):
         return tuple((name, _shared(item)) for name, item in value.items())
-    return tuple(map(_shared, value)) if isinstance(value, list | tuple) else None
+    if not isinstance(value, list | tuple):
+        return None
+    found = tuple(map(_shared, value))
+    return found if any(item is not None for item in found) else None
 
 
 def collate(chunks: Sequence[Any], padding: Padding) -> Any:

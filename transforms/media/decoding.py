@@ -42,6 +42,39 @@ def _changed(example: Any, media: Kinds, change: Callable[[str, Any], Any]) -> A
     return change(next(iter(media.values())), example)
 
 
+class Messages(list[Any]):
+    """The messages of a chat with their images decoded, and as they were given."""
+
+    def __init__(self, messages: list[Any], given: list[Any]) -> None:
+        super().__init__(messages)
+        self.given = given
+
+
+def _messages(chat: list[Any], limits: MediaLimits) -> Messages:
+    """The chat with its images decoded, wherever its content says that there is one."""
+    return Messages([_message(message, limits) for message in chat], chat)
+
+
+def _message(message: Any, limits: MediaLimits) -> Any:
+    content = message.get("content") if isinstance(message, Mapping) else None
+    if not isinstance(content, list):
+        return message
+    return {**message, "content": [_block(block, limits) for block in content]}
+
+
+def _block(block: Any, limits: MediaLimits) -> Any:
+    """A piece of a message's content."""
+    if not isinstance(block, Mapping) or block.get("type") != "image":
+        return block
+    names = [name for name in ("image", "url", "path", "base64") if name in block]
+    if not names:
+        return block
+    from . import image
+
+    others = {name: value for name, value in block.items() if name not in names}
+    return {**others, "image": image.decode(block[names[0]], limits)}
+
+
 def _decode(kind: str, value: Any, pipe: Any, limits: MediaLimits) -> Any:
     if kind == "images" and isinstance(value, list | tuple):
         return [_decode("image", each, pipe, limits) for each in value]
@@ -49,6 +82,8 @@ def _decode(kind: str, value: Any, pipe: Any, limits: MediaLimits) -> Any:
         from . import image
 
         return image.decode(value, limits)
+    if kind == "chat":
+        return _messages(value, limits) if isinstance(value, list) else value
     if kind == "audio":
         from . import audio
 
@@ -64,6 +99,8 @@ def _stand_in(kind: str, value: Any) -> Any:
         from PIL import Image
 
         return Image.new("RGB", (1, 1))
+    if kind == "chat":
+        return value
     if kind == "audio":
         return np.zeros(1, np.float32)
     raise NotImplementedError(kind)

@@ -7,10 +7,13 @@ import re
 from ..spec import unknown
 from .audio import TASKS as AUDIO_TASKS
 from .image import TASKS as IMAGE_TASKS
+from .multimodal import TASKS as MULTIMODAL_TASKS
 from .task import Task
 from .text import TASKS as TEXT_TASKS
 
-TASKS: dict[str, Task] = {task.name: task for task in (*TEXT_TASKS, *IMAGE_TASKS, *AUDIO_TASKS)}
+TASKS: dict[str, Task] = {
+    task.name: task for task in (*TEXT_TASKS, *IMAGE_TASKS, *AUDIO_TASKS, *MULTIMODAL_TASKS)
+}
 ALIASES: dict[str, str] = {alias: task.name for task in TASKS.values() for alias in task.aliases}
 
 #: Tasks of transformers, past and present, that have no transform, and why.
