@@ -34,7 +34,7 @@ def picture(name: str, width: int, height: int) -> Image.Image:
     return Image.fromarray(np.clip(found, 0, 255).astype(np.uint8))
 
 
-SIZES = [(64, 48), (48, 64), (64, 48), (80, 60), (33, 57), (48, 64), (120, 30), (64, 48)]
+SIZES = [(64, 48), (48, 64), (64, 48), (80, 60), (43, 57), (48, 64), (120, 40), (64, 48)]
 #: Pictures of several sizes, some of them equal, so that there is something to batch.
 PICTURES = [picture(f"picture {i}", *size) for i, size in enumerate(SIZES)]
 
@@ -154,7 +154,7 @@ def _depth_anything(name: str, directory: Path) -> None:
 
 
 def _glpn(name: str, directory: Path) -> None:
-    """Images as they are, cut to multiples of 16."""
+    """Images as they are, cut to multiples of 32."""
     config = transformers.GLPNConfig(
         depths=[1, 1, 1, 1],
         hidden_sizes=[8, 16, 16, 32],
@@ -162,7 +162,7 @@ def _glpn(name: str, directory: Path) -> None:
         mlp_ratios=[2, 2, 2, 2],
         decoder_hidden_size=16,
     )
-    processor = transformers.GLPNImageProcessor(size_divisor=16)
+    processor = transformers.GLPNImageProcessor(size_divisor=32)
     save("AutoModelForDepthEstimation", config, processor, name, directory, {})
 
 
@@ -175,8 +175,8 @@ DETR: dict[str, Any] = {
     "num_queries": 6,
     "encoder_layers": 1,
     "decoder_layers": 2,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
+    "encoder_attention_heads": 8,
+    "decoder_attention_heads": 8,
     "encoder_ffn_dim": 64,
     "decoder_ffn_dim": 64,
 }
@@ -229,9 +229,9 @@ def _mask2former(name: str, directory: Path) -> None:
     )
     config = transformers.Mask2FormerConfig(
         backbone_config=backbone,
-        feature_size=16,
-        mask_feature_size=16,
-        hidden_dim=16,
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
         encoder_feedforward_dim=32,
         encoder_layers=1,
         decoder_layers=2,
@@ -306,10 +306,10 @@ def _owl(kind: str, name: str, directory: Path) -> None:
     text = {**TINY, **ends, "vocab_size": len(tokenizer), "max_position_embeddings": 16}
     options = {"text_config": text, "vision_config": {**EYE, "image_size": 48}}
     if kind == "owlvit":
-        config = transformers.OwlViTConfig(**options, projection_dim=16)
+        config = transformers.OwlViTConfig(**options, projection_dim=32)
         processor = transformers.OwlViTImageProcessor(size={"height": 48, "width": 48})
     else:
-        config = transformers.Owlv2Config(**options, projection_dim=16)
+        config = transformers.Owlv2Config(**options, projection_dim=32)
         processor = transformers.Owlv2ImageProcessor(size={"height": 48, "width": 48})
     auto = "AutoModelForZeroShotObjectDetection"
     save(auto, config, processor, name, directory, {**KEEN, "class_head": 3.0}, tokenizer)
@@ -323,6 +323,7 @@ def _sam(name: str, directory: Path) -> None:
             "patch_size": 8,
             "output_channels": 16,
             "mlp_dim": 64,
+            "num_pos_feats": 8,
             "global_attn_indexes": [1],
             "window_size": 4,
         },
