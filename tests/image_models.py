@@ -181,7 +181,7 @@ DETR: dict[str, Any] = {
     "decoder_ffn_dim": 64,
 }
 # Queries that look at different places; boxes that differ.
-LOOKS = {"query": 3.0, "q_proj": 3.0, "k_proj": 3.0, "class": 3.0, "bbox_predictor": 2.0}
+LOOKS = {"query": 3.0, "q_proj": 3.0, "k_proj": 3.0, "class": 3.0, "bbox_predictor": 0.6}
 
 
 def _detr(auto: str, stages: list[str], name: str, directory: Path) -> None:
@@ -312,7 +312,7 @@ def _owl(kind: str, name: str, directory: Path) -> None:
         config = transformers.Owlv2Config(**options, projection_dim=32)
         processor = transformers.Owlv2ImageProcessor(size={"height": 48, "width": 48})
     auto = "AutoModelForZeroShotObjectDetection"
-    save(auto, config, processor, name, directory, {**KEEN, "class_head": 3.0}, tokenizer)
+    save(auto, config, processor, name, directory, {**KEEN, "class_head": 0.5}, tokenizer)
 
 
 def _sam(name: str, directory: Path) -> None:
