@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import io
 import math
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import av
 import models
 import numpy as np
 import torch
@@ -399,6 +401,42 @@ def _swin2sr(name: str, directory: Path) -> None:
     save("AutoModelForImageToImage", config, processor, name, directory, {})
 
 
+def film(name: str, frames: int, width: int, height: int) -> bytes:
+    """A video in which one picture turns into another."""
+    first, last = (np.asarray(picture(f"{name} {i}", width, height), float) for i in range(2))
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for i in range(frames):
+            mixed = first + (last - first) * i / frames
+            frame = av.VideoFrame.from_ndarray(mixed.astype(np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def _videomae(name: str, directory: Path) -> None:
+    config = transformers.VideoMAEConfig(
+        image_size=32, patch_size=8, num_frames=4, **TINY, **labelled(ANIMALS)
+    )
+    processor = transformers.VideoMAEVideoProcessor(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    save("AutoModelForVideoClassification", config, processor, name, directory, {"query": 2.0})
+
+
+def _timesformer(name: str, directory: Path) -> None:
+    """Another attention, and a processor that was saved for images."""
+    config = transformers.TimesformerConfig(
+        image_size=32, patch_size=8, num_frames=4, **TINY, **labelled(ANIMALS)
+    )
+    processor = transformers.VideoMAEImageProcessor(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    save("AutoModelForVideoClassification", config, processor, name, directory, {"qkv": 2.0})
+
+
 DETECTS = "AutoModelForObjectDetection"
 MODELS: dict[str, Callable[[Path], None]] = {
     "vit-classification": functools.partial(_vit, "AutoModelForImageClassification", "vit"),
@@ -427,6 +465,8 @@ MODELS: dict[str, Callable[[Path], None]] = {
     "sam": functools.partial(_sam, "sam"),
     "superglue": functools.partial(_superglue, "superglue"),
     "lightglue": functools.partial(_lightglue, "lightglue"),
+    "videomae": functools.partial(_videomae, "videomae"),
+    "timesformer": functools.partial(_timesformer, "timesformer"),
     "swin2sr": functools.partial(_swin2sr, "swin2sr"),
 }
 models.MODELS.update(MODELS)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import record_images
 import torch
 import transformers
 from apache_beam.ml.inference.base import PredictionResult
@@ -17,7 +18,7 @@ from image_models import PICTURES
 from PIL import Image
 from test_text import same
 
-from pipelines_beam import pipeline
+from pipelines_beam import ElementError, pipeline
 
 Run = Callable[..., list[Any]]
 
@@ -165,3 +166,30 @@ def test_the_answer_is_transformers_own(
     for i, answer in enumerate(expected):
         assert isinstance(found[i], PredictionResult)
         assert equal(answer, found[i].inference, case.tolerance), (answer, found[i].inference)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+def test_image_to_image_is_that_of_4_57(batch: str, model: Callable[[str], str], run: Run) -> None:
+    transform = pipeline("image-to-image", model("swin2sr"), keyed=True, batch_size=BATCHES[batch])
+
+    found = dict(run(list(enumerate(PICTURES)), transform))
+
+    answers = record_images.recorded()
+    for i, answer in enumerate(answers):
+        assert np.asarray(answer).std() > 5
+        assert equal(answer.convert("RGB"), found[i].inference)
+
+
+def test_labels_of_each_image(model: Callable[[str], str], run: Run) -> None:
+    """Images with other labels than the call's share the call's batches, not its labels."""
+    transform = pipeline(
+        "zero-shot-image-classification", model("clip"), candidate_labels=OTHER, batch_size=512
+    )
+    given = [PICTURES[0], LABELLED[0], {"image": PICTURES[0]}]
+
+    found = run(given, transform)
+
+    labels = sorted(sorted(each["label"] for each in result.inference) for result in found)
+    assert labels == sorted([sorted(OTHER), sorted(LABELS), sorted(OTHER)])
+    with pytest.raises(ElementError, match="candidate_labels must be given"):
+        run([PICTURES[0]], pipeline("zero-shot-image-classification", model("clip")))

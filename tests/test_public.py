@@ -35,6 +35,7 @@ NAMES = [
     "TextGeneration",
     "TokenClassification",
     "Translation",
+    "VideoClassification",
     "ZeroShotClassification",
     "ZeroShotImageClassification",
     "ZeroShotObjectDetection",

@@ -185,6 +185,15 @@ class ImageToImage(TaskTransform):
     task = "image-to-image"
 
 
+class VideoClassification(TaskTransform):
+    """Labels for videos: files as bytes, paths or URIs, or arrays of frames.
+
+    Column: predictions, a list of label and score; best first.
+    """
+
+    task = "video-classification"
+
+
 _CLASSES: dict[str, type[TaskTransform]] = {cls.task: cls for cls in TaskTransform.__subclasses__()}
 
 
@@ -227,6 +236,7 @@ __all__ = [
     "TextGeneration",
     "TokenClassification",
     "Translation",
+    "VideoClassification",
     "ZeroShotClassification",
     "ZeroShotImageClassification",
     "ZeroShotObjectDetection",

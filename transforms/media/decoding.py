@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from .limits import MediaLimits
 
 Kinds = Mapping[str, str]
@@ -47,6 +49,10 @@ def _decode(kind: str, value: Any, pipe: Any, limits: MediaLimits) -> Any:
         from . import image
 
         return image.decode(value, limits)
+    if kind == "video":
+        from . import video
+
+        return video.decode(value, limits)
     raise NotImplementedError(kind)
 
 
@@ -57,4 +63,6 @@ def _stand_in(kind: str, value: Any) -> Any:
         from PIL import Image
 
         return Image.new("RGB", (1, 1))
+    if kind == "video":
+        return np.zeros((1, 1, 1, 3), np.uint8)
     raise NotImplementedError(kind)

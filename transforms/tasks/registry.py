@@ -8,8 +8,9 @@ from ..spec import unknown
 from .image import TASKS as IMAGE_TASKS
 from .task import Task
 from .text import TASKS as TEXT_TASKS
+from .video import TASKS as VIDEO_TASKS
 
-TASKS: dict[str, Task] = {task.name: task for task in (*TEXT_TASKS, *IMAGE_TASKS)}
+TASKS: dict[str, Task] = {task.name: task for task in (*TEXT_TASKS, *IMAGE_TASKS, *VIDEO_TASKS)}
 ALIASES: dict[str, str] = {alias: task.name for task in TASKS.values() for alias in task.aliases}
 
 _LANGUAGE_PAIR = re.compile(r"translation_[a-z]{2,3}_to_[a-z]{2,3}")
