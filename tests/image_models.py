@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import io
 import math
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import av
 import models
 import numpy as np
 import torch
@@ -20,7 +22,7 @@ from tokenizers.models import BPE
 ANIMALS = ["cat", "dog", "frog", "bird", "fish", "horse", "ant"]
 
 
-SIZES = [(64, 48), (48, 64), (64, 48), (80, 60), (33, 57), (48, 64), (120, 30), (64, 48)]
+SIZES = [(64, 48), (48, 64), (64, 48), (80, 60), (43, 57), (48, 64), (120, 40), (64, 48)]
 #: Pictures of several sizes, some of them equal, so that there is something to batch.
 PICTURES = [picture(f"picture {i}", *size) for i, size in enumerate(SIZES)]
 
@@ -140,7 +142,7 @@ def _depth_anything(name: str, directory: Path) -> None:
 
 
 def _glpn(name: str, directory: Path) -> None:
-    """Images as they are, cut to multiples of 16."""
+    """Images as they are, cut to multiples of 32."""
     config = transformers.GLPNConfig(
         depths=[1, 1, 1, 1],
         hidden_sizes=[8, 16, 16, 32],
@@ -148,7 +150,7 @@ def _glpn(name: str, directory: Path) -> None:
         mlp_ratios=[2, 2, 2, 2],
         decoder_hidden_size=16,
     )
-    processor = transformers.GLPNImageProcessor(size_divisor=16)
+    processor = transformers.GLPNImageProcessor(size_divisor=32)
     save("AutoModelForDepthEstimation", config, processor, name, directory, {})
 
 
@@ -161,13 +163,13 @@ DETR: dict[str, Any] = {
     "num_queries": 6,
     "encoder_layers": 1,
     "decoder_layers": 2,
-    "encoder_attention_heads": 4,
-    "decoder_attention_heads": 4,
+    "encoder_attention_heads": 8,
+    "decoder_attention_heads": 8,
     "encoder_ffn_dim": 64,
     "decoder_ffn_dim": 64,
 }
 # Queries that look at different places; boxes that differ.
-LOOKS = {"query": 3.0, "q_proj": 3.0, "k_proj": 3.0, "class": 3.0, "bbox_predictor": 2.0}
+LOOKS = {"query": 3.0, "q_proj": 3.0, "k_proj": 3.0, "class": 3.0, "bbox_predictor": 0.6}
 
 
 def _detr(auto: str, stages: list[str], name: str, directory: Path) -> None:
@@ -215,9 +217,9 @@ def _mask2former(name: str, directory: Path) -> None:
     )
     config = transformers.Mask2FormerConfig(
         backbone_config=backbone,
-        feature_size=16,
-        mask_feature_size=16,
-        hidden_dim=16,
+        feature_size=32,
+        mask_feature_size=32,
+        hidden_dim=32,
         encoder_feedforward_dim=32,
         encoder_layers=1,
         decoder_layers=2,
@@ -292,13 +294,13 @@ def _owl(kind: str, name: str, directory: Path) -> None:
     text = {**TINY, **ends, "vocab_size": len(tokenizer), "max_position_embeddings": 16}
     options = {"text_config": text, "vision_config": {**EYE, "image_size": 48}}
     if kind == "owlvit":
-        config = transformers.OwlViTConfig(**options, projection_dim=16)
+        config = transformers.OwlViTConfig(**options, projection_dim=32)
         processor = transformers.OwlViTImageProcessor(size={"height": 48, "width": 48})
     else:
-        config = transformers.Owlv2Config(**options, projection_dim=16)
+        config = transformers.Owlv2Config(**options, projection_dim=32)
         processor = transformers.Owlv2ImageProcessor(size={"height": 48, "width": 48})
     auto = "AutoModelForZeroShotObjectDetection"
-    save(auto, config, processor, name, directory, {**KEEN, "class_head": 3.0}, tokenizer)
+    save(auto, config, processor, name, directory, {**KEEN, "class_head": 0.5}, tokenizer)
 
 
 def _sam(name: str, directory: Path) -> None:
@@ -309,6 +311,7 @@ def _sam(name: str, directory: Path) -> None:
             "patch_size": 8,
             "output_channels": 16,
             "mlp_dim": 64,
+            "num_pos_feats": 8,
             "global_attn_indexes": [1],
             "window_size": 4,
         },
@@ -384,6 +387,42 @@ def _swin2sr(name: str, directory: Path) -> None:
     save("AutoModelForImageToImage", config, processor, name, directory, {})
 
 
+def film(name: str, frames: int, width: int, height: int) -> bytes:
+    """A video in which one picture turns into another."""
+    first, last = (np.asarray(picture(f"{name} {i}", width, height), float) for i in range(2))
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for i in range(frames):
+            mixed = first + (last - first) * i / frames
+            frame = av.VideoFrame.from_ndarray(mixed.astype(np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def _videomae(name: str, directory: Path) -> None:
+    config = transformers.VideoMAEConfig(
+        image_size=32, patch_size=8, num_frames=4, **TINY, **labelled(ANIMALS)
+    )
+    processor = transformers.VideoMAEVideoProcessor(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    save("AutoModelForVideoClassification", config, processor, name, directory, {"query": 2.0})
+
+
+def _timesformer(name: str, directory: Path) -> None:
+    """Another attention, and a processor that was saved for images."""
+    config = transformers.TimesformerConfig(
+        image_size=32, patch_size=8, num_frames=4, **TINY, **labelled(ANIMALS)
+    )
+    processor = transformers.VideoMAEImageProcessor(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+    )
+    save("AutoModelForVideoClassification", config, processor, name, directory, {"qkv": 2.0})
+
+
 DETECTS = "AutoModelForObjectDetection"
 MODELS: dict[str, Callable[[Path], None]] = {
     "vit-classification": functools.partial(_vit, "AutoModelForImageClassification", "vit"),
@@ -412,6 +451,8 @@ MODELS: dict[str, Callable[[Path], None]] = {
     "sam": functools.partial(_sam, "sam"),
     "superglue": functools.partial(_superglue, "superglue"),
     "lightglue": functools.partial(_lightglue, "lightglue"),
+    "videomae": functools.partial(_videomae, "videomae"),
+    "timesformer": functools.partial(_timesformer, "timesformer"),
     "swin2sr": functools.partial(_swin2sr, "swin2sr"),
 }
 models.MODELS.update(MODELS)

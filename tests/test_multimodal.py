@@ -27,13 +27,12 @@ def png(image: Any) -> bytes:
 
 
 def chat(*content: Any) -> list[Any]:
-    blocks = [
-        {"type": "text", "text": each}
-        if isinstance(each, str)
-        else {"type": "image", "image": each}
-        for each in content
-    ]
-    return [{"role": "user", "content": blocks}]
+    return [{"role": "user", "content": [block(each) for each in content]}]
+
+
+def block(content: Any) -> dict[str, Any]:
+    kind = "text" if isinstance(content, str) else "image"
+    return {"type": kind, kind: content}
 
 
 CHATS: list[Any] = [

@@ -41,6 +41,7 @@ NAMES = [
     "TextToAudio",
     "TokenClassification",
     "Translation",
+    "VideoClassification",
     "VisualQuestionAnswering",
     "ZeroShotAudioClassification",
     "ZeroShotClassification",

@@ -254,6 +254,15 @@ class ImageToImage(TaskTransform):
     task = "image-to-image"
 
 
+class VideoClassification(TaskTransform):
+    """Labels for videos: files as bytes, paths or URIs, or arrays of frames.
+
+    Column: predictions, a list of label and score; best first.
+    """
+
+    task = "video-classification"
+
+
 _CLASSES: dict[str, type[TaskTransform]] = {cls.task: cls for cls in TaskTransform.__subclasses__()}
 
 
@@ -302,6 +311,7 @@ __all__ = [
     "TextToAudio",
     "TokenClassification",
     "Translation",
+    "VideoClassification",
     "VisualQuestionAnswering",
     "ZeroShotAudioClassification",
     "ZeroShotClassification",

@@ -119,8 +119,8 @@ class PreprocessFn(StageFn):
                 found.append(self._failed(windowed.value, windowed, error))
         metrics.counts().read += len(self._buffer)
         self._buffer = []
-        media = self._binding.task.media
-        if self._call is not None and not media:
+        task = self._binding.task
+        if self._call is not None and not task.media:
             self._call.prefetch([example for _, example in examples if type(example) is str])
         for windowed, example in examples:
             try:
@@ -128,14 +128,14 @@ class PreprocessFn(StageFn):
             except Exception as error:
                 found.append(self._failed(windowed.value, windowed, error))
             else:
-                record = Record(windowed.value, stand_in(example, media), chunks, counts)
+                record = Record(windowed.value, stand_in(example, task), chunks, counts)
                 found.append(windowed.with_value(record))
         return found
 
     def _preprocess(self, example: Any) -> tuple[list[Any], list[int]]:
         if self._call is not None:
-            media, limits = self._binding.task.media, self._spec.media_limits
-            ready = decoded(example, media, self._call.pipe, limits)
+            limits = self._spec.media_limits
+            ready = decoded(example, self._binding.task, self._call.pipe, limits)
             with computing:
                 return self._call.preprocess(ready)
         assert self._function is not None

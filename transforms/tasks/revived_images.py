@@ -31,6 +31,7 @@ class _ImagePipeline(GeneratingPipeline):
 
     _load_image_processor = True
     _load_tokenizer = True
+    image_processor: Any
 
     def __init__(self, model: Any, *args: Any, task: str = "", **kwargs: Any) -> None:
         given = {name: kwargs.pop(name) for name in generation_keywords() & kwargs.keys()}

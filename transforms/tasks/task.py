@@ -98,7 +98,7 @@ class Task:
 
     def check_input(self, example: Any) -> None:
         """Raises TypeError for an input that the task cannot take, naming what it can."""
-        if isinstance(example, Mapping) and not self._is_plain(example):
+        if isinstance(example, Mapping) and not self.is_plain(example):
             for name, value in example.items():
                 if name not in self.inputs:
                     raise TypeError(unknown("input", name, self.inputs))
@@ -122,7 +122,7 @@ class Task:
             expected = " or ".join(_TYPE_NAMES.get(t, t.__name__) for t in self.inputs[name])
             raise TypeError(f"{name} must be {expected}, got {_show(value)}")
 
-    def _is_plain(self, example: Mapping[Any, Any]) -> bool:
+    def is_plain(self, example: Mapping[Any, Any]) -> bool:
         """Whether a mapping is itself the value of the first input, and not a set of inputs."""
         first = next(iter(self.inputs))
         if first in self.media:  # a struct of bytes and path, or of samples
