@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import json
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import record_images
 import torch
@@ -18,7 +23,10 @@ from image_models import PICTURES
 from PIL import Image
 from test_text import same
 
-from pipelines_beam import ElementError, pipeline
+from pipelines_beam import DepthEstimation, ElementError, pipeline
+from transforms.media import image
+from transforms.tasks import TASKS
+from transforms.tasks.image import TASKS as IMAGE_TASKS
 
 Run = Callable[..., list[Any]]
 
@@ -193,3 +201,84 @@ def test_labels_of_each_image(model: Callable[[str], str], run: Run) -> None:
     assert labels == sorted([sorted(OTHER), sorted(LABELS), sorted(OTHER)])
     with pytest.raises(ElementError, match="candidate_labels must be given"):
         run([PICTURES[0]], pipeline("zero-shot-image-classification", model("clip")))
+
+
+def test_a_wide_net_is_cast_for_outputs() -> None:
+    """What the installed image processors read of a model's outputs is not dropped beside it."""
+    functions = {
+        "post_process_object_detection": ("object-detection", "zero-shot-object-detection"),
+        "post_process_depth_estimation": ("depth-estimation",),
+        "post_process_semantic_segmentation": ("image-segmentation",),
+        "post_process_instance_segmentation": ("image-segmentation",),
+        "post_process_panoptic_segmentation": ("image-segmentation",),
+    }
+    folder = Path(transformers.__file__).parent / "models"
+    source = "\n".join(file.read_text() for file in folder.glob("*/image_processing_*.py"))
+    for function, tasks in functions.items():
+        body = rf"    def {function}\b[\s\S]*?(?=\n    def |\nclass |\Z)"
+        found = "\n".join(re.findall(body, source))
+        read = {a or b for a, b in re.findall(r"outputs\.(\w+)|outputs\[\"(\w+)\"\]", found)}
+        assert len(read) >= 2
+        for task in tasks:
+            assert read <= TASKS[task].outputs, task
+
+
+COLUMNS: dict[str, tuple[str, dict[str, Any], list[str] | None]] = {
+    "image-classification": ("vit-classification", {}, ["predictions"]),
+    "image-feature-extraction": ("resnet-encoder", {}, ["features"]),
+    "depth-estimation": ("dpt-depth", {}, ["depth", "predicted_depth"]),
+    "object-detection": ("detr-detection", {"threshold": 0.1}, ["objects"]),
+    "image-segmentation": ("segformer", {}, ["segments"]),
+    "zero-shot-image-classification": ("clip", {"candidate_labels": LABELS}, ["predictions"]),
+    "zero-shot-object-detection": ("owlv2", {"candidate_labels": LABELS}, ["objects"]),
+    "mask-generation": ("sam", {**LOOSE, "output_bboxes_mask": True}, None),
+    "keypoint-matching": ("superglue", {}, ["matches"]),
+    "image-to-image": ("swin2sr", {}, ["image"]),
+}
+
+
+def test_every_image_task_has_columns() -> None:
+    assert set(COLUMNS) == {task.name for task in IMAGE_TASKS}
+    assert {case.task for case in CASES} | {"image-to-image"} == set(COLUMNS)
+
+
+@pytest.mark.parametrize("task", COLUMNS)
+def test_rows_fit_the_schema(task: str, model: Callable[[str], str], run: Run) -> None:
+    """Rows with images in them, as Parquet holds them and `datasets` has them."""
+    name, parameters, columns = COLUMNS[task]
+    pair = task == "keypoint-matching"
+    files = [{"bytes": image.png(each), "path": None} for each in PICTURES[:3]]
+    rows = [{"id": i, "input": [each, files[0]] if pair else each} for i, each in enumerate(files)]
+    columns_of = {"images": "input"} if pair else "input"
+    transform = pipeline(task, model(name), input=columns_of, **parameters)
+
+    found = run(rows, transform)
+
+    schema = transform.schema()
+    table = pa.Table.from_pylist([{k: row[k] for k in schema.names} for row in found], schema)
+    assert columns in (None, schema.names)
+    assert table.num_rows == 3
+    for pictures in pictures_of(table.to_pylist()):
+        assert Image.open(io.BytesIO(pictures["bytes"])).format == "PNG"
+    features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    assert ('_type": "Image' in json.dumps(features)) == any(pictures_of(table.to_pylist()))
+
+
+def pictures_of(value: Any) -> list[Any]:
+    """The structs of bytes and path in nested rows."""
+    if isinstance(value, dict):
+        own = [value] if value.keys() == {"bytes", "path"} else []
+        return own + [each for item in value.values() for each in pictures_of(item)]
+    return [each for item in value for each in pictures_of(item)] if isinstance(value, list) else []
+
+
+def test_the_inputs_own_metadata_stays() -> None:
+    theirs = {"info": {"features": {"photo": {"_type": "Image"}}}}
+    given = pa.schema(
+        [("photo", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))],
+        {"huggingface": json.dumps(theirs), "other": "kept"},
+    )
+    schema = DepthEstimation("a/model", input="photo").schema(given)
+    assert schema.metadata[b"other"] == b"kept"
+    features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+    assert features == {"photo": {"_type": "Image"}, "depth": {"_type": "Image"}}
