@@ -20,6 +20,7 @@ import torch
 import transformers
 from apache_beam.ml.inference.base import PredictionResult
 from image_models import PICTURES
+from packaging.version import Version
 from PIL import Image
 from test_text import same
 
@@ -55,6 +56,11 @@ PAIRS = [list(pair) for pair in itertools.pairwise(PICTURES)]
 FEW = {"points_per_crop": 4, "points_per_batch": 6, "pred_iou_thresh": 0.0}
 LOOSE = {**FEW, "stability_score_thresh": 0.0, "crops_nms_thresh": 0.95}
 
+# Crops of one image have different sizes, which versions before could not stack.
+CROPS = [Case("mask-generation", "sam", {**LOOSE, "crops_n_layers": 1}, PICTURES[:3])]
+if Version(transformers.__version__) < Version("5.23"):
+    CROPS.clear()
+
 CASES = [
     Case("image-classification", "vit-classification"),
     Case("image-classification", "vit-classification", {"top_k": 2}),
@@ -83,7 +89,7 @@ CASES = [
         {"candidate_labels": LABELS, "threshold": 0.001, "top_k": 5},
     ),
     Case("mask-generation", "sam", LOOSE, PICTURES[:4]),
-    Case("mask-generation", "sam", {**LOOSE, "crops_n_layers": 1}, PICTURES[:3]),
+    *CROPS,
     Case("keypoint-matching", "superglue", inputs=PAIRS),
     Case("keypoint-matching", "lightglue", inputs=PAIRS),
 ]
