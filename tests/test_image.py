@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -19,13 +20,26 @@ import record_images
 import torch
 import transformers
 from apache_beam.ml.inference.base import PredictionResult
+from apache_beam.transforms.window import GlobalWindows
 from image_models import PICTURES
 from packaging.version import Version
 from PIL import Image
 from test_text import same
 
-from pipelines_beam import DepthEstimation, ElementError, pipeline
+from pipelines_beam import (
+    DepthEstimation,
+    ElementError,
+    Forward,
+    Postprocess,
+    Preprocess,
+    pipeline,
+)
 from transforms.media import image
+from transforms.pipelines import weightless
+from transforms.record import nbytes
+from transforms.replica import Replica
+from transforms.spec import ModelSpec
+from transforms.stages import PreprocessFn
 from transforms.tasks import TASKS
 from transforms.tasks.image import TASKS as IMAGE_TASKS
 
@@ -288,3 +302,56 @@ def test_the_inputs_own_metadata_stays() -> None:
     assert schema.metadata[b"other"] == b"kept"
     features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
     assert features == {"photo": {"_type": "Image"}, "depth": {"_type": "Image"}}
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.model not in ("yolos-detection", "siglip")], ids=str
+)
+def test_stages_may_be_far_apart(
+    case: Case, model: Callable[[str], str], oracle: Callable[[Case], list[Any]], run: Run
+) -> None:
+    """Features and outputs that were sent from stage to stage give the same answers."""
+    of = pipeline(case.task, model(case.model), **case.parameters)
+    steps = [beam.Reshuffle(), Forward(of), "Again" >> beam.Reshuffle(), Postprocess(of)]
+
+    found = run(list(case.inputs[:2]), Preprocess(of), *steps)
+
+    expected = oracle(case)[:2]
+    answers = [result.inference for result in found]
+    for answer in expected:
+        assert any(equal(answer, other, case.tolerance) for other in answers), answers
+
+
+def test_features_of_images_never_wait_in_a_list(model: Callable[[str], str]) -> None:
+    """They are megabytes each: only the window after the stage may hold several."""
+    transform = pipeline("image-classification", model("vit-classification"))
+    fn = PreprocessFn(transform.spec, False, transform._binding, None)
+    fn.setup()
+    fn.start_bundle()
+    for each in PICTURES:
+        assert len(fn.process(each, GlobalWindows.windowed_value(each))) == 1
+    assert fn.finish_bundle() == []
+
+
+def test_only_what_postprocess_reads_leaves_the_model(model: Callable[[str], str]) -> None:
+    directory = model("owlvit")
+    task, parameters = "zero-shot-object-detection", {"candidate_labels": LABELS}
+    replica = Replica(ModelSpec(task=task, model=directory, device="cpu"))
+    stock = transformers.pipeline(task, directory, device="cpu")
+    given = {"image": PICTURES[0], "candidate_labels": LABELS}
+    chunks = list(stock.preprocess(given))
+
+    found = replica.program(parameters).run(chunks)
+
+    assert [set(each) for each in found] == [
+        {"logits", "pred_boxes", "target_size", "candidate_label", "is_last"}
+    ] * 3
+    everything = stock.forward(chunks[0])
+    assert nbytes(found[0]) < nbytes(everything) / 10
+
+
+def test_an_image_is_processed_once_for_all_labels(model: Callable[[str], str]) -> None:
+    spec = ModelSpec(task="zero-shot-object-detection", model=model("owlvit"), device="cpu")
+    chunks = list(weightless(spec).preprocess({"image": PICTURES[0], "candidate_labels": LABELS}))
+    assert len(chunks) == len(LABELS)
+    assert len({id(chunk["pixel_values"]) for chunk in chunks}) == 1
