@@ -84,6 +84,7 @@ CASES = [
     Case("image-feature-extraction", "vit-encoder", {"pool": True}),
     Case("image-feature-extraction", "vit-encoder", {"return_tensors": True}),
     Case("image-feature-extraction", "resnet-encoder"),
+    Case("image-feature-extraction", "resnet-encoder", {"pool": True}),
     Case("depth-estimation", "dpt-depth"),
     Case("depth-estimation", "depth-anything"),
     Case("depth-estimation", "glpn-depth"),
@@ -348,6 +349,16 @@ def test_only_what_postprocess_reads_leaves_the_model(model: Callable[[str], str
     ] * 3
     everything = stock.forward(chunks[0])
     assert nbytes(found[0]) < nbytes(everything) / 10
+
+
+@pytest.mark.parametrize(("pool", "kept"), [(True, "pooler_output"), (False, "last_hidden_state")])
+def test_only_features_asked_for_leave_the_model(
+    pool: bool, kept: str, model: Callable[[str], str]
+) -> None:
+    spec = ModelSpec(task="image-feature-extraction", model=model("vit-encoder"), device="cpu")
+    chunk = weightless(spec).preprocess(PICTURES[0])
+    (found,) = Replica(spec).program({"pool": pool}).run([chunk])
+    assert set(found) == {kept}
 
 
 def test_an_image_is_processed_once_for_all_labels(model: Callable[[str], str]) -> None:

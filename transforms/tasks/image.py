@@ -133,6 +133,7 @@ TASKS = (
         },
         columns=_embedding_columns,
         values=_embedding_values,
+        pipeline="transforms.tasks.image_features:ImageFeatureExtractionPipeline",
     ),
     Task(
         name="depth-estimation",
