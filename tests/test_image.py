@@ -34,7 +34,10 @@ from pipelines_beam import (
     Preprocess,
     pipeline,
 )
+from transforms.calls import Call
 from transforms.media import image
+from transforms.media.decoding import decoded
+from transforms.media.limits import MediaLimits
 from transforms.pipelines import weightless
 from transforms.record import nbytes
 from transforms.replica import Replica
@@ -366,3 +369,32 @@ def test_an_image_is_processed_once_for_all_labels(model: Callable[[str], str]) 
     chunks = list(weightless(spec).preprocess({"image": PICTURES[0], "candidate_labels": LABELS}))
     assert len(chunks) == len(LABELS)
     assert len({id(chunk["pixel_values"]) for chunk in chunks}) == 1
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_whatever_may_share_a_batch_does(
+    case: Case, model: Callable[[str], str], oracle: Callable[[Case], list[Any]]
+) -> None:
+    """Batches as large as their keys allow, which timing does not promise inside a pipeline."""
+    spec = ModelSpec(task=case.task, model=model(case.model), device="cpu")
+    call = Call(weightless(spec), case.parameters)
+    program = Replica(spec).program(case.parameters)
+    ready = [decoded(x, TASKS[case.task].media, call.pipe, MediaLimits()) for x in case.inputs]
+    made = [call.preprocess(example) for example in ready]
+    groups: dict[Any, list[tuple[int, int]]] = {}
+    for i, (chunks, _) in enumerate(made):
+        for j, chunk in enumerate(chunks):
+            groups.setdefault(program.place(chunk).key, []).append((i, j))
+    outputs: dict[tuple[int, int], Any] = {}
+    for places in groups.values():
+        found = program.run([made[i][0][j] for i, j in places])
+        outputs.update(zip(places, found, strict=True))
+
+    largest = max(map(len, groups.values()))
+    assert largest == 1 if case.task == "mask-generation" else largest >= 3
+    assert program._padding.batches  # it was not told that its outputs have no rows
+    for i, expected in enumerate(oracle(case)):
+        chunks, counts = made[i]
+        own = [outputs[i, j] for j in range(len(chunks))]
+        answer = call.postprocess(ready[i], own, counts)
+        assert equal(expected, answer, case.tolerance), (expected, answer)
