@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import json
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 import pytest
 import record_images
 import torch
 import transformers
 from apache_beam.ml.inference.base import PredictionResult
+from apache_beam.transforms.window import GlobalWindows
 from image_models import PICTURES
+from packaging.version import Version
 from PIL import Image
 from test_text import same
 
-from pipelines_beam import ElementError, pipeline
+from pipelines_beam import (
+    DepthEstimation,
+    ElementError,
+    Forward,
+    Postprocess,
+    Preprocess,
+    pipeline,
+)
+from transforms.calls import Call
+from transforms.media import image
+from transforms.media.decoding import decoded
+from transforms.media.limits import MediaLimits
+from transforms.pipelines import weightless
+from transforms.record import nbytes
+from transforms.replica import Replica
+from transforms.spec import ModelSpec
+from transforms.stages import PreprocessFn
+from transforms.tasks import TASKS
+from transforms.tasks.image import TASKS as IMAGE_TASKS
 
 Run = Callable[..., list[Any]]
 
@@ -47,6 +73,11 @@ PAIRS = [list(pair) for pair in itertools.pairwise(PICTURES)]
 FEW = {"points_per_crop": 4, "points_per_batch": 6, "pred_iou_thresh": 0.0}
 LOOSE = {**FEW, "stability_score_thresh": 0.0, "crops_nms_thresh": 0.95}
 
+# Crops of one image have different sizes, which versions before could not stack.
+CROPS = [Case("mask-generation", "sam", {**LOOSE, "crops_n_layers": 1}, PICTURES[:3])]
+if Version(transformers.__version__) < Version("5.23"):
+    CROPS.clear()
+
 CASES = [
     Case("image-classification", "vit-classification"),
     Case("image-classification", "vit-classification", {"top_k": 2}),
@@ -56,6 +87,7 @@ CASES = [
     Case("image-feature-extraction", "vit-encoder", {"pool": True}),
     Case("image-feature-extraction", "vit-encoder", {"return_tensors": True}),
     Case("image-feature-extraction", "resnet-encoder"),
+    Case("image-feature-extraction", "resnet-encoder", {"pool": True}),
     Case("depth-estimation", "dpt-depth"),
     Case("depth-estimation", "depth-anything"),
     Case("depth-estimation", "glpn-depth"),
@@ -75,7 +107,7 @@ CASES = [
         {"candidate_labels": LABELS, "threshold": 0.001, "top_k": 5},
     ),
     Case("mask-generation", "sam", LOOSE, PICTURES[:4]),
-    Case("mask-generation", "sam", {**LOOSE, "crops_n_layers": 1}, PICTURES[:3]),
+    *CROPS,
     Case("keypoint-matching", "superglue", inputs=PAIRS),
     Case("keypoint-matching", "lightglue", inputs=PAIRS),
 ]
@@ -193,3 +225,176 @@ def test_labels_of_each_image(model: Callable[[str], str], run: Run) -> None:
     assert labels == sorted([sorted(OTHER), sorted(LABELS), sorted(OTHER)])
     with pytest.raises(ElementError, match="candidate_labels must be given"):
         run([PICTURES[0]], pipeline("zero-shot-image-classification", model("clip")))
+
+
+def test_a_wide_net_is_cast_for_outputs() -> None:
+    """What the installed image processors read of a model's outputs is not dropped beside it."""
+    functions = {
+        "post_process_object_detection": ("object-detection", "zero-shot-object-detection"),
+        "post_process_depth_estimation": ("depth-estimation",),
+        "post_process_semantic_segmentation": ("image-segmentation",),
+        "post_process_instance_segmentation": ("image-segmentation",),
+        "post_process_panoptic_segmentation": ("image-segmentation",),
+    }
+    folder = Path(transformers.__file__).parent / "models"
+    source = "\n".join(file.read_text() for file in folder.glob("*/image_processing_*.py"))
+    for function, tasks in functions.items():
+        body = rf"    def {function}\b[\s\S]*?(?=\n    def |\nclass |\Z)"
+        found = "\n".join(re.findall(body, source))
+        read = {a or b for a, b in re.findall(r"outputs\.(\w+)|outputs\[\"(\w+)\"\]", found)}
+        assert len(read) >= 2
+        for task in tasks:
+            assert read <= TASKS[task].outputs, task
+
+
+COLUMNS: dict[str, tuple[str, dict[str, Any], list[str] | None]] = {
+    "image-classification": ("vit-classification", {}, ["predictions"]),
+    "image-feature-extraction": ("resnet-encoder", {}, ["features"]),
+    "depth-estimation": ("dpt-depth", {}, ["depth", "predicted_depth"]),
+    "object-detection": ("detr-detection", {"threshold": 0.1}, ["objects"]),
+    "image-segmentation": ("segformer", {}, ["segments"]),
+    "zero-shot-image-classification": ("clip", {"candidate_labels": LABELS}, ["predictions"]),
+    "zero-shot-object-detection": ("owlv2", {"candidate_labels": LABELS}, ["objects"]),
+    "mask-generation": ("sam", {**LOOSE, "output_bboxes_mask": True}, None),
+    "keypoint-matching": ("superglue", {}, ["matches"]),
+    "image-to-image": ("swin2sr", {}, ["image"]),
+}
+
+
+def test_every_image_task_has_columns() -> None:
+    assert set(COLUMNS) == {task.name for task in IMAGE_TASKS}
+    assert {case.task for case in CASES} | {"image-to-image"} == set(COLUMNS)
+
+
+@pytest.mark.parametrize("task", COLUMNS)
+def test_rows_fit_the_schema(task: str, model: Callable[[str], str], run: Run) -> None:
+    """Rows with images in them, as Parquet holds them and `datasets` has them."""
+    name, parameters, columns = COLUMNS[task]
+    pair = task == "keypoint-matching"
+    files = [{"bytes": image.png(each), "path": None} for each in PICTURES[:3]]
+    rows = [{"id": i, "input": [each, files[0]] if pair else each} for i, each in enumerate(files)]
+    columns_of = {"images": "input"} if pair else "input"
+    transform = pipeline(task, model(name), input=columns_of, **parameters)
+
+    found = run(rows, transform)
+
+    schema = transform.schema()
+    table = pa.Table.from_pylist([{k: row[k] for k in schema.names} for row in found], schema)
+    assert columns in (None, schema.names)
+    assert table.num_rows == 3
+    for pictures in pictures_of(table.to_pylist()):
+        assert Image.open(io.BytesIO(pictures["bytes"])).format == "PNG"
+    features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+    assert ('_type": "Image' in json.dumps(features)) == any(pictures_of(table.to_pylist()))
+
+
+def pictures_of(value: Any) -> list[Any]:
+    """The structs of bytes and path in nested rows."""
+    if isinstance(value, dict):
+        own = [value] if value.keys() == {"bytes", "path"} else []
+        return own + [each for item in value.values() for each in pictures_of(item)]
+    return [each for item in value for each in pictures_of(item)] if isinstance(value, list) else []
+
+
+def test_the_inputs_own_metadata_stays() -> None:
+    theirs = {"info": {"features": {"photo": {"_type": "Image"}}}}
+    given = pa.schema(
+        [("photo", pa.struct([("bytes", pa.binary()), ("path", pa.string())]))],
+        {"huggingface": json.dumps(theirs), "other": "kept"},
+    )
+    schema = DepthEstimation("a/model", input="photo").schema(given)
+    assert schema.metadata[b"other"] == b"kept"
+    features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+    assert features == {"photo": {"_type": "Image"}, "depth": {"_type": "Image"}}
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.model not in ("yolos-detection", "siglip")], ids=str
+)
+def test_stages_may_be_far_apart(
+    case: Case, model: Callable[[str], str], oracle: Callable[[Case], list[Any]], run: Run
+) -> None:
+    """Features and outputs that were sent from stage to stage give the same answers."""
+    of = pipeline(case.task, model(case.model), **case.parameters)
+    steps = [beam.Reshuffle(), Forward(of), "Again" >> beam.Reshuffle(), Postprocess(of)]
+
+    found = run(list(case.inputs[:2]), Preprocess(of), *steps)
+
+    expected = oracle(case)[:2]
+    answers = [result.inference for result in found]
+    for answer in expected:
+        assert any(equal(answer, other, case.tolerance) for other in answers), answers
+
+
+def test_features_of_images_never_wait_in_a_list(model: Callable[[str], str]) -> None:
+    """They are megabytes each: only the window after the stage may hold several."""
+    transform = pipeline("image-classification", model("vit-classification"))
+    fn = PreprocessFn(transform.spec, False, transform._binding, None)
+    fn.setup()
+    fn.start_bundle()
+    for each in PICTURES:
+        assert len(fn.process(each, GlobalWindows.windowed_value(each))) == 1
+    assert fn.finish_bundle() == []
+
+
+def test_only_what_postprocess_reads_leaves_the_model(model: Callable[[str], str]) -> None:
+    directory = model("owlvit")
+    task, parameters = "zero-shot-object-detection", {"candidate_labels": LABELS}
+    replica = Replica(ModelSpec(task=task, model=directory, device="cpu"))
+    stock = transformers.pipeline(task, directory, device="cpu")
+    given = {"image": PICTURES[0], "candidate_labels": LABELS}
+    chunks = list(stock.preprocess(given))
+
+    found = replica.program(parameters).run(chunks)
+
+    assert [set(each) for each in found] == [
+        {"logits", "pred_boxes", "target_size", "candidate_label", "is_last"}
+    ] * 3
+    everything = stock.forward(chunks[0])
+    assert nbytes(found[0]) < nbytes(everything) / 10
+
+
+@pytest.mark.parametrize(("pool", "kept"), [(True, "pooler_output"), (False, "last_hidden_state")])
+def test_only_features_asked_for_leave_the_model(
+    pool: bool, kept: str, model: Callable[[str], str]
+) -> None:
+    spec = ModelSpec(task="image-feature-extraction", model=model("vit-encoder"), device="cpu")
+    chunk = weightless(spec).preprocess(PICTURES[0])
+    (found,) = Replica(spec).program({"pool": pool}).run([chunk])
+    assert set(found) == {kept}
+
+
+def test_an_image_is_processed_once_for_all_labels(model: Callable[[str], str]) -> None:
+    spec = ModelSpec(task="zero-shot-object-detection", model=model("owlvit"), device="cpu")
+    chunks = list(weightless(spec).preprocess({"image": PICTURES[0], "candidate_labels": LABELS}))
+    assert len(chunks) == len(LABELS)
+    assert len({id(chunk["pixel_values"]) for chunk in chunks}) == 1
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_whatever_may_share_a_batch_does(
+    case: Case, model: Callable[[str], str], oracle: Callable[[Case], list[Any]]
+) -> None:
+    """Batches as large as their keys allow, which timing does not promise inside a pipeline."""
+    spec = ModelSpec(task=case.task, model=model(case.model), device="cpu")
+    call = Call(weightless(spec), case.parameters)
+    program = Replica(spec).program(case.parameters)
+    ready = [decoded(x, TASKS[case.task].media, call.pipe, MediaLimits()) for x in case.inputs]
+    made = [call.preprocess(example) for example in ready]
+    groups: dict[Any, list[tuple[int, int]]] = {}
+    for i, (chunks, _) in enumerate(made):
+        for j, chunk in enumerate(chunks):
+            groups.setdefault(program.place(chunk).key, []).append((i, j))
+    outputs: dict[tuple[int, int], Any] = {}
+    for places in groups.values():
+        found = program.run([made[i][0][j] for i, j in places])
+        outputs.update(zip(places, found, strict=True))
+
+    largest = max(map(len, groups.values()))
+    assert largest == 1 if case.task == "mask-generation" else largest >= 3
+    assert program._padding.batches  # it was not told that its outputs have no rows
+    for i, expected in enumerate(oracle(case)):
+        chunks, counts = made[i]
+        own = [outputs[i, j] for j in range(len(chunks))]
+        answer = call.postprocess(ready[i], own, counts)
+        assert equal(expected, answer, case.tolerance), (expected, answer)

@@ -89,7 +89,9 @@ class Binding:
         except TypeError as error:
             where = "" if self.input is None else f"column {self.input!r}: "
             raise TypeError(f"{where}{error}") from None
-        return value
+        only = next(iter(self.task.inputs))
+        named = isinstance(value, Mapping) and len(self.task.inputs) == 1 and set(value) == {only}
+        return value[only] if named else value
 
     def results(self, model_id: str) -> Callable[[Any, Any], Any]:
         """A function from an element and its inference to what the transform gives."""

@@ -84,6 +84,9 @@ class PreprocessFn(StageFn):
     def setup(self) -> None:
         """Load the tokenizer or processors, but no weights."""
         self._call = None
+        # Features of images are megabytes each: the window after this stage bounds them, and no
+        # list of them may be made before it.
+        self._most = 1 if self._binding.task.media else _MOST_PREFETCHED
         if self._function is None:
             self._call = Call(weightless(self._spec.model), self._spec.parameters)
 
@@ -102,7 +105,7 @@ class PreprocessFn(StageFn):
         self._buffer.append(windowed)
         if len(self._buffer) < self._room and time.monotonic() - self._since < _LONGEST_PREFETCH:
             return []
-        self._room = min(self._room * 2, _MOST_PREFETCHED)
+        self._room = min(self._room * 2, self._most)
         return _kept(self._flush(), windowed)
 
     def finish_bundle(self) -> list[Any]:

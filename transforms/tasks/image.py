@@ -14,8 +14,9 @@ from .text import Label
 IMAGE = (bytes, str, os.PathLike, Mapping, np.ndarray)
 
 #: What the processors that find objects read of a model's outputs.
-_FOUND = {"logits", "pred_boxes", "pred_logits", "presence_logits"}
-_ORDERED = {"order_logits", "relative_order_logits", "successor_order_logits", "out_masks"}
+_FOUND = {"logits", "pred_boxes", "pred_logits", "presence_logits", "out_masks"} | {
+    f"{kind}order_logits" for kind in ("", "relative_", "successor_")
+}
 #: What those that segment read.
 _SEGMENTED = {"pred_masks", "class_queries_logits", "masks_queries_logits", "patch_offsets"}
 
@@ -132,6 +133,7 @@ TASKS = (
         },
         columns=_embedding_columns,
         values=_embedding_values,
+        pipeline="transforms.tasks.image_features:ImageFeatureExtractionPipeline",
     ),
     Task(
         name="depth-estimation",
@@ -149,7 +151,7 @@ TASKS = (
         parameters={"threshold": 0.5, "timeout": None},
         columns=_fixed(objects=Sequence[Object]),
         values=_listed("objects"),
-        outputs=frozenset(_FOUND | _ORDERED),
+        outputs=frozenset(_FOUND),
     ),
     Task(
         name="image-segmentation",

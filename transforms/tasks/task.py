@@ -65,7 +65,10 @@ class Task:
         if self.pipeline is not None:
             module, _, name = self.pipeline.partition(":")
         else:
-            module, _, name = _supported(self.name)["impl"].rpartition(".")
+            stock = _supported(self.name)["impl"]
+            if isinstance(stock, type):  # transformers before 5.2x
+                return stock
+            module, _, name = stock.rpartition(".")
         found: type[Any] = getattr(importlib.import_module(module), name)
         return found
 

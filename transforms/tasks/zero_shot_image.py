@@ -23,11 +23,38 @@ class ZeroShotImageClassificationPipeline(_ZeroShotImageClassificationPipeline):
 
 
 class ZeroShotObjectDetectionPipeline(_ZeroShotObjectDetectionPipeline):  # type: ignore[misc]
-    """transformers' pipeline; a call's labels are for mappings without labels, too."""
+    """transformers' pipeline; a call's labels are for mappings without labels, too.
+
+    It asks for an image's features once for each label: here they are made once.
+    """
+
+    image_processor: Any
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.image_processor = _Once(self.image_processor)
 
     def __call__(self, image: Any, candidate_labels: Any = None, **kwargs: Any) -> Any:
         """Objects of the labels in an image: its own, or else those of the call."""
         return super().__call__(own_labels(image, candidate_labels), **kwargs)
+
+
+class _Once:
+    """An image processor that looks at an image once, however often it is shown."""
+
+    def __init__(self, processor: Any) -> None:
+        self._processor = processor
+        self._image: Any = None
+        self._features: Any = None
+
+    def __call__(self, image: Any, **kwargs: Any) -> Any:
+        if image is not self._image:
+            self._features = self._processor(image, **kwargs)
+            self._image = image
+        return self._features
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._processor, name)
 
 
 def own_labels(example: Any, candidate_labels: Any, name: str = "image") -> dict[str, Any]:
