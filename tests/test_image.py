@@ -379,7 +379,7 @@ def test_whatever_may_share_a_batch_does(
     spec = ModelSpec(task=case.task, model=model(case.model), device="cpu")
     call = Call(weightless(spec), case.parameters)
     program = Replica(spec).program(case.parameters)
-    ready = [decoded(x, TASKS[case.task].media, call.pipe, MediaLimits()) for x in case.inputs]
+    ready = [decoded(x, TASKS[case.task], call.pipe, MediaLimits()) for x in case.inputs]
     made = [call.preprocess(example) for example in ready]
     groups: dict[Any, list[tuple[int, int]]] = {}
     for i, (chunks, _) in enumerate(made):
