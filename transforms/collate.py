@@ -257,7 +257,7 @@ def collate(chunks: Sequence[Any], padding: Padding) -> Any:
     joined: dict[str, Any] = {}
     for name, value in first.items():
         values = [chunk[name] for chunk in chunks]
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and _has_tensors(value):
             joined[name] = collate(values, padding)
         elif not isinstance(value, torch.Tensor):
             joined[name] = values
@@ -266,6 +266,10 @@ def collate(chunks: Sequence[Any], padding: Padding) -> Any:
         else:
             joined[name] = torch.cat(values)
     return type(first)(joined)
+
+
+def _has_tensors(features: Mapping[str, Any]) -> bool:
+    return any(isinstance(value, torch.Tensor) for value in features.values())
 
 
 def _fill(name: str, padding: Padding) -> int:
