@@ -1,4 +1,4 @@
-"""The command line: `pipelines-beam run FILE`."""
+"""The command line: `pipelines-beam run FILE`, `pipelines-beam tasks`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 1 for a failed job, 2 for bad input."""
     parser = _parser()
     options, beam_options = parser.parse_known_args(argv)
+    if options.command == "tasks" and beam_options:
+        parser.error(f"tasks takes no {' '.join(beam_options)}")
     try:
-        return _run(options, beam_options)
+        return _tasks(options) if options.command == "tasks" else _run(options, beam_options)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
@@ -49,7 +51,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--verbose", action="store_true", help="show what Beam and models log")
     run.add_argument("--traceback", action="store_true", help="show where an error came from")
+    tasks = commands.add_parser(
+        "tasks",
+        help="list the tasks",
+        description="List the tasks; with --json their inputs, parameters and columns, too.",
+        allow_abbrev=False,
+    )
+    form = tasks.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="everything, as JSON")
+    form.add_argument("--markdown", action="store_true", help="the table of the README")
     return parser
+
+
+def _tasks(options: argparse.Namespace) -> int:
+    _quiet(verbose=False)
+    from . import tasks
+
+    if options.json:
+        print(tasks.as_json())
+    else:
+        print(tasks.as_markdown().rstrip() if options.markdown else tasks.as_text())
+    return 0
 
 
 def _assignment(text: str) -> tuple[str, str]:

@@ -13,8 +13,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import apache_beam as beam
+import audio_models  # noqa: F401 - adds its models to those of models.py
+import image_models  # noqa: F401 - adds its models to those of models.py
 import models
+import multimodal_models  # noqa: F401
 import sink
+import speech_models  # noqa: F401
 import transformers
 
 transformers.utils.logging.disable_progress_bar()

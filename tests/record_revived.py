@@ -58,6 +58,7 @@ def install() -> None:
 def ask(root: Path) -> list[dict[str, Any]]:
     """Every question with transformers 4.57's answer."""
     import models  # imports transformers, of which the other process has its own
+    import multimodal_models  # noqa: F401 - adds its models to those of models.py
 
     install()
     asked: list[dict[str, Any]] = [
@@ -94,7 +95,9 @@ def answer(questions: Path, answers: Path) -> None:
             pipe = transformers.pipeline(question["task"], model=model, device=-1, **constructor)
             built = (key, pipe)
         try:
-            result = built[1](question["input"], **question.get("parameters", {}))
+            result = built[1](
+                revived_cases.ready(question["input"]), **question.get("parameters", {})
+            )
         except Exception as error:
             error.add_note(f"asked: {question}")
             raise

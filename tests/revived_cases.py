@@ -199,7 +199,59 @@ SEQ2SEQ = [
     texts("translation_en_to_de", "marian-seq2seq", FITTING, parameters={**SHORT, "num_beams": 1}),
 ]
 
-CASES = QUESTION_ANSWERING + SEQ2SEQ
+TEXT_CASES = QUESTION_ANSWERING + SEQ2SEQ
+
+
+# A picture is written down as its name and size: see `ready`.
+PICTURES: list[Any] = [
+    {"picture": [f"picture {i}", *size]}
+    for i, size in enumerate([(64, 48), (48, 64), (64, 48), (80, 60), (48, 64), (33, 57)])
+]
+QUESTIONS_SEEN = [
+    {"image": PICTURES[i], "question": question}
+    for i, question in (
+        (0, "Is it red?"),
+        (1, "How many people are there in the picture?"),
+        (2, "Is it red?"),
+        (3, "What"),
+        (4, "Who is in front of the house?"),
+        (5, "Is it a dog?"),
+    )
+]
+
+
+def seen(task: str, model: str, inputs: Sequence[Any] = tuple(PICTURES), **others: Any) -> Case:
+    return Case(task=task, model=model, inputs=inputs, **others)
+
+
+# As the tokenizers of real ones say: what a BLIP takes.
+NAMED = {"tokenizer_config.json": {"model_input_names": ["input_ids", "attention_mask"]}}
+
+IMAGE_CASES = [
+    seen("image-to-text", "vit-gpt2"),
+    seen("image-to-text", "vit-gpt2", parameters={"max_new_tokens": 5}),
+    seen("image-to-text", "vit-gpt2", parameters={"generate_kwargs": {"num_beams": 1, **SHORT}}),
+    seen("image-to-text", "vit-gpt2", constructor={"num_beams": 3}),
+    seen("image-to-text", "blip-caption"),
+    seen("image-to-text", "blip-caption", parameters={"prompt": "a picture of"}, files=NAMED),
+    seen("image-to-text", "git", parameters=SHORT),
+    seen("image-to-text", "git", parameters={"prompt": "a picture", "max_new_tokens": 6}),
+    seen("visual-question-answering", "vilt-vqa", QUESTIONS_SEEN),
+    seen("visual-question-answering", "vilt-vqa", QUESTIONS_SEEN, parameters={"top_k": 2}),
+    seen("vqa", "vilt-vqa", QUESTIONS_SEEN, parameters={"top_k": 99, "truncation": True}),
+    seen("visual-question-answering", "blip-vqa", QUESTIONS_SEEN, files=NAMED),
+]
+
+CASES = TEXT_CASES + IMAGE_CASES
+
+
+def ready(value: Any) -> Any:
+    """An input with its pictures drawn."""
+    if isinstance(value, dict) and "picture" in value:
+        from pictures import picture
+
+        return picture(*value["picture"])
+    return {k: ready(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
 def questions_to_ask(cases: Sequence[Case] = tuple(CASES)) -> Iterator[tuple[Case, dict[str, Any]]]:

@@ -19,15 +19,15 @@ Run = Callable[..., list[Any]]
 
 
 def _asked(case: Case) -> list[int]:
-    """The inputs that a transform takes: texts, and questions with their context."""
-    return [
-        i
-        for i, value in enumerate(case.inputs)
-        if isinstance(value, str) or (isinstance(value, dict) and _are_texts(value))
-    ]
+    """The inputs that a transform takes: texts, images, and questions about them."""
+    return [i for i, value in enumerate(case.inputs) if _is_taken(value)]
 
 
-def _are_texts(value: dict[str, Any]) -> bool:
+def _is_taken(value: Any) -> bool:
+    if not isinstance(value, dict) or "picture" in value:
+        return isinstance(value, str | dict)
+    if value.keys() == {"question", "image"}:
+        return True
     return value.keys() == {"question", "context"} and all(
         isinstance(text, str) for text in value.values()
     )
@@ -50,7 +50,7 @@ def test_answers_are_those_of_4_57_in_any_batch(
     expected = answers_to(case, recorded)
     transform = pipeline(case.task, str(directory), keyed=True, batch_size=batch, **case.parameters)
 
-    found = run([(i, case.inputs[i]) for i in _asked(case)], transform)
+    found = run([(i, revived_cases.ready(case.inputs[i])) for i in _asked(case)], transform)
 
     assert sorted(i for i, _ in found) == _asked(case)
     for i, result in found:

@@ -9,6 +9,75 @@ from .tasks import find
 from .transform import Forward, Postprocess, Preprocess, TaskTransform
 
 
+class AudioClassification(TaskTransform):
+    """Labels for sounds: files as bytes, paths or URIs, or samples.
+
+    Column: predictions, a list of label and score; best first.
+    """
+
+    task = "audio-classification"
+
+
+class AutomaticSpeechRecognition(TaskTransform):
+    """What is said in recordings: files as bytes, paths or URIs, or samples.
+
+    Columns: text; with `return_timestamps`, chunks: a list of text and timestamp. Long recordings
+    are cut by `chunk_length_s`, and come back whole.
+    """
+
+    task = "automatic-speech-recognition"
+
+
+class ZeroShotAudioClassification(TaskTransform):
+    """Scores of `candidate_labels` for sounds, with a model that was never trained on them.
+
+    Column: predictions, a list of label and score; best first.
+    """
+
+    task = "zero-shot-audio-classification"
+
+
+class TextToAudio(TaskTransform):
+    """Speech, music or sounds from texts.
+
+    Columns: audio, a WAV file; sampling_rate.
+    """
+
+    task = "text-to-audio"
+
+
+class ImageTextToText(TaskTransform):
+    """Answers to chats with images, or to texts with images ({"text": …, "images": […]}).
+
+    A chat is a list of {"role", "content"}; its content may hold {"type": "image", "url": …}, with
+    any form of image in place of the URL. Column: generated_text; for a chat, what the model said.
+    """
+
+    task = "image-text-to-text"
+
+
+class DocumentQuestionAnswering(TaskTransform):
+    """Answers to a question about a page ({"image": …, "question": …, "word_boxes": […]}).
+
+    `word_boxes` are pairs of a word and its box (x0, y0, x1, y1) in thousandths of the page;
+    without them, models that need them read the page by tesseract. Column: answers.
+    """
+
+    task = "document-question-answering"
+
+
+class VisualQuestionAnswering(TaskTransform):
+    """Answers to a question about an image ({"image": …, "question": …}). Column: answers."""
+
+    task = "visual-question-answering"
+
+
+class ImageToText(TaskTransform):
+    """Descriptions of images. Column: generated_text."""
+
+    task = "image-to-text"
+
+
 class TextClassification(TaskTransform):
     """Labels for texts, or for pairs of texts ({"text": …, "text_pair": …}).
 
@@ -104,6 +173,96 @@ class Text2TextGeneration(TaskTransform):
     task = "text2text-generation"
 
 
+class ImageClassification(TaskTransform):
+    """Labels for images: files as bytes, paths or URIs, Pillow images or arrays.
+
+    Column: predictions, a list of label and score; best first.
+    """
+
+    task = "image-classification"
+
+
+class ImageFeatureExtraction(TaskTransform):
+    """Hidden states of images; with `pool=True`, one vector each.
+
+    Column: features, a list per patch; with `pool`, embedding.
+    """
+
+    task = "image-feature-extraction"
+
+
+class DepthEstimation(TaskTransform):
+    """How far away each pixel of images is.
+
+    Columns: depth, an image of grey levels from the least to the most; predicted_depth, rows of
+    the model's own numbers.
+    """
+
+    task = "depth-estimation"
+
+
+class ObjectDetection(TaskTransform):
+    """Objects in images. Column: objects, a list of label, score and box."""
+
+    task = "object-detection"
+
+
+class ImageSegmentation(TaskTransform):
+    """Segments of images. Column: segments, a list of label, score and mask (an image)."""
+
+    task = "image-segmentation"
+
+
+class ZeroShotImageClassification(TaskTransform):
+    """Scores of `candidate_labels` for images, with a model that was never trained on them.
+
+    Labels may also come with each image ({"image": …, "candidate_labels": [...]}).
+    Column: predictions, a list of label and score; best first.
+    """
+
+    task = "zero-shot-image-classification"
+
+
+class ZeroShotObjectDetection(TaskTransform):
+    """Objects of `candidate_labels` in images, with a model that was never trained on them.
+
+    Labels may also come with each image ({"image": …, "candidate_labels": [...]}).
+    Column: objects, a list of label, score and box; best first.
+    """
+
+    task = "zero-shot-object-detection"
+
+
+class MaskGeneration(TaskTransform):
+    """Masks of all that can be told apart in images. Columns: masks (images), scores."""
+
+    task = "mask-generation"
+
+
+class KeypointMatching(TaskTransform):
+    """Points that show the same in the two images of a pair.
+
+    Column: matches, a list of keypoint_image_0, keypoint_image_1 and score; best first.
+    """
+
+    task = "keypoint-matching"
+
+
+class ImageToImage(TaskTransform):
+    """Images made of images: larger, or without noise. Column: image."""
+
+    task = "image-to-image"
+
+
+class VideoClassification(TaskTransform):
+    """Labels for videos: files as bytes, paths or URIs, or arrays of frames.
+
+    Column: predictions, a list of label and score; best first.
+    """
+
+    task = "video-classification"
+
+
 _CLASSES: dict[str, type[TaskTransform]] = {cls.task: cls for cls in TaskTransform.__subclasses__()}
 
 
@@ -121,11 +280,24 @@ def pipeline(task: str, model: str | None = None, **options: Any) -> TaskTransfo
 
 
 __all__ = [
+    "AudioClassification",
+    "AutomaticSpeechRecognition",
+    "DepthEstimation",
+    "DocumentQuestionAnswering",
     "ElementError",
     "FeatureExtraction",
     "FillMask",
     "Forward",
+    "ImageClassification",
+    "ImageFeatureExtraction",
+    "ImageSegmentation",
+    "ImageTextToText",
+    "ImageToImage",
+    "ImageToText",
+    "KeypointMatching",
+    "MaskGeneration",
     "ModelLoadError",
+    "ObjectDetection",
     "Postprocess",
     "Preprocess",
     "QuestionAnswering",
@@ -136,8 +308,14 @@ __all__ = [
     "Text2TextGeneration",
     "TextClassification",
     "TextGeneration",
+    "TextToAudio",
     "TokenClassification",
     "Translation",
+    "VideoClassification",
+    "VisualQuestionAnswering",
+    "ZeroShotAudioClassification",
     "ZeroShotClassification",
+    "ZeroShotImageClassification",
+    "ZeroShotObjectDetection",
     "pipeline",
 ]

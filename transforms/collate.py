@@ -29,7 +29,7 @@ PADS_EXACTLY = frozenset(
         "deberta-v2", "distilbert", "electra", "ernie", "esm",
         "falcon", "gemma", "gemma2", "gemma3_text", "gpt2",
         "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "granite",
-        "layoutlm", "llama", "luke", "m2m_100", "marian",
+        "layoutlm", "llama", "llava", "luke", "m2m_100", "marian",
         "mbart", "minilm", "mistral", "modernbert", "mpnet",
         "mt5", "mvp", "nllb-moe", "olmo", "olmo2",
         "opt", "pegasus", "phi", "phi3", "plbart",
@@ -39,6 +39,13 @@ PADS_EXACTLY = frozenset(
     }
 )
 # fmt: on
+
+#: Model types in which a padded sample of a waveform, masked, changes nothing either, if each frame
+#: is normalised by itself and not over the whole length (feat_extract_norm="layer").
+PADS_SAMPLES_EXACTLY = frozenset({"hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm"})
+
+#: Features with one position per token or sample: (1, positions).
+_SEQUENCES = ("input_ids", "input_values")
 
 #: Generation parameters whose meaning counts or compares the tokens of the prompt.
 _COUNTS_PROMPT = {
@@ -54,6 +61,9 @@ _COUNTS_PROMPT = {
 }
 #: The same for an encoder-decoder, whose prompt stands apart from what it generates.
 _COUNTS_ENCODER = ("encoder_repetition_penalty", "encoder_no_repeat_ngram_size")
+
+#: Pixels or samples that a model reads as one token, more or less: 16 by 16 in three colours.
+_NUMBERS = 768
 
 Side = Literal["left", "right"]
 
@@ -84,10 +94,12 @@ class Place:
 
 def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
     """The rule for a loaded pipeline and the keywords of its forward stage."""
+    if not getattr(pipe, "pads", True):
+        return Padding(None, batches=pipe.batches)
     model, tokenizer = pipe.model, pipe.tokenizer
     config = model.config.get_text_config()
     pad = getattr(config, "pad_token_id", None)
-    known = model.config.model_type in PADS_EXACTLY and tokenizer is not None
+    known = {model.config.model_type, config.model_type} <= PADS_EXACTLY and tokenizer is not None
     generates = getattr(pipe, "_pipeline_calls_generate", False) and model.can_generate()
     if generates:
         return _generation_padding(pipe, forward, known)
@@ -97,12 +109,20 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
         return Padding(None, batches=False)  # the model finds a row's last token by its padding
     if pad is None:
         pad = getattr(tokenizer, "pad_token_id", None)
+    known |= _pads_samples(model.config)
     return Padding("right" if known else None, token=pad or 0)
+
+
+def _pads_samples(config: Any) -> bool:
+    layer = getattr(config, "feat_extract_norm", None) == "layer"
+    return layer and config.model_type in PADS_SAMPLES_EXACTLY
 
 
 def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> Padding:
     model = pipe.model
     asked = _generation_parameters(pipe, forward)
+    if forward.get("return_language"):  # transformers takes the first row's for all
+        return Padding(None, batches=False)
     if asked.get("assistant_model") is not None or asked.get("prompt_lookup_num_tokens"):
         return Padding(None, batches=False)
     pad, end = asked.get("pad_token_id"), asked.get("eos_token_id")
@@ -124,6 +144,7 @@ def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> P
 def _generation_parameters(pipe: Any, forward: Mapping[str, Any]) -> Mapping[str, Any]:
     """The generation parameters in force: the call's over the pipeline's over the model's."""
     found: Mapping[str, Any]
+    forward = {**forward, **(forward.get("generate_kwargs") or {})}
     if hasattr(pipe, "_prepare_generate_kwargs"):
         found = pipe._get_set_generation_params(pipe._prepare_generate_kwargs(dict(forward)))
     else:  # transformers before 5.2x keeps the pipeline's own in one GenerationConfig
@@ -160,23 +181,70 @@ def place(features: Any, padding: Padding, alone: Hashable) -> Place:
     """The chunk's place in the pool. `alone` is a key that no other chunk has."""
     if not isinstance(features, Mapping):
         return Place(alone, 1)
-    ids = features.get("input_ids")
-    length = ids.shape[1] if isinstance(ids, torch.Tensor) and ids.ndim == 2 else 1
+    sequence = _sequence(features)
+    length = 1 if sequence is None else sequence.shape[1]
     pads = padding.side is not None and length > 1 and "attention_mask" in features
-    batches = padding.batches and length > 0
-    shapes: list[tuple[Any, ...]] = []
-    for name, value in features.items():
-        if not isinstance(value, torch.Tensor):
-            shapes.append((name, None, None))
-            continue
-        shape = value.shape
-        batches = batches and len(shape) > 0 and shape[0] == 1
-        if pads and len(shape) > 1 and shape[1] == length:
-            shape = shape[2:]
-        shapes.append((name, shape, value.dtype))
-    if not batches:
-        return Place(alone, max(length, 1))
-    return Place(tuple(shapes), length)
+    shapes = _Shapes()
+    shapes.add(features, length if pads else None)
+    batches = padding.batches and length > 0 and shapes.stack
+    tokens = length if "input_ids" in features else 1
+    size = max(tokens, shapes.numbers // _NUMBERS, 1)
+    return Place(tuple(shapes.key) if batches else alone, size)
+
+
+class _Shapes:
+    """What of a chunk's features decides with whom it may share a batch."""
+
+    def __init__(self) -> None:
+        self.key: list[tuple[Any, ...]] = []
+        #: Whether every tensor has one row.
+        self.stack = True
+        self.numbers = 0
+
+    def add(self, features: Mapping[str, Any], padded: int | None) -> None:
+        """Look at features; those with `padded` positions may be padded."""
+        for name, value in features.items():
+            if isinstance(value, torch.Tensor):
+                shape = value.shape
+                self.numbers += value.numel() if value.is_floating_point() else 0
+                self.stack = self.stack and len(shape) > 0 and shape[0] == 1
+                if len(shape) > 1 and shape[1] == padded:
+                    shape = shape[2:]
+                self.key.append((name, shape, value.dtype))
+            elif isinstance(value, Mapping):
+                self.key.append((name, *value))
+                self.add(value, None)
+            else:
+                self.key.append((name, None, _shared(value)))
+
+
+def _sequence(features: Mapping[str, Any]) -> torch.Tensor | None:
+    """The feature whose positions are counted and padded."""
+    for name in _SEQUENCES:
+        value = features.get(name)
+        if isinstance(value, torch.Tensor) and value.ndim == 2:
+            return value
+    return None
+
+
+def _length(features: Mapping[str, Any]) -> int:
+    sequence = _sequence(features)
+    return 0 if sequence is None else sequence.shape[1]
+
+
+def _shared(value: Any) -> Hashable:
+    """What of a feature that is no tensor must be equal for chunks to share a batch.
+
+    The tensors in it: pipelines that nest them run the first chunk's for the whole batch.
+    """
+    if isinstance(value, torch.Tensor):
+        return tuple(value.shape), value.dtype, value.contiguous().numpy().tobytes()
+    if isinstance(value, Mapping):
+        return tuple((name, _shared(item)) for name, item in value.items())
+    if not isinstance(value, list | tuple):
+        return None
+    found = tuple(map(_shared, value))
+    return found if any(item is not None for item in found) else None
 
 
 def collate(chunks: Sequence[Any], padding: Padding) -> Any:
@@ -184,12 +252,14 @@ def collate(chunks: Sequence[Any], padding: Padding) -> Any:
     if len(chunks) == 1:
         return chunks[0]
     first = chunks[0]
-    lengths = [chunk["input_ids"].shape[1] for chunk in chunks] if "input_ids" in first else []
+    lengths = [_length(chunk) for chunk in chunks]
     ragged = len(set(lengths)) > 1
     joined: dict[str, Any] = {}
     for name, value in first.items():
         values = [chunk[name] for chunk in chunks]
-        if not isinstance(value, torch.Tensor):
+        if isinstance(value, Mapping):
+            joined[name] = collate(values, padding)
+        elif not isinstance(value, torch.Tensor):
             joined[name] = values
         elif ragged and value.ndim >= 2 and value.shape[1] == lengths[0]:
             joined[name] = _pad(values, lengths, _fill(name, padding), padding.side)
@@ -246,13 +316,13 @@ class Rows:
 def rows_of(chunks: Sequence[Any], padding: Padding, token_outputs: frozenset[str]) -> Rows:
     """What `uncollate` needs to know of these chunks."""
     first = chunks[0]
-    ids = first.get("input_ids") if isinstance(first, Mapping) else None
-    if not isinstance(ids, torch.Tensor):
-        listed = frozenset(k for k, v in first.items() if not isinstance(v, torch.Tensor))
-        return Rows([0] * len(chunks), padding, listed, frozenset())
-    tokens = frozenset(_token_names(first, ids.shape[1])) | token_outputs
     listed = frozenset(k for k, v in first.items() if not isinstance(v, torch.Tensor))
-    return Rows([chunk["input_ids"].shape[1] for chunk in chunks], padding, listed, tokens)
+    lengths = [_length(chunk) for chunk in chunks]
+    if not lengths[0]:
+        return Rows(lengths, padding, listed, frozenset())
+    return Rows(
+        lengths, padding, listed, frozenset(_token_names(first, lengths[0])) | token_outputs
+    )
 
 
 def uncollate(outputs: Any, rows: Rows) -> list[Any]:

@@ -137,11 +137,11 @@ def _generation_config(name: str, model: Any, hub: dict[str, Any]) -> Any:
 
 def _build(spec: ModelSpec, device: Any) -> Any:
     task = find(spec.task)
-    stock = task.pipeline is None
+    known = task.name in transformers.pipelines.SUPPORTED_TASKS
     sources = {"tokenizer": spec.tokenizer, "processor": spec.processor}
     return transformers.pipelines.pipeline(
         # The factory refuses the names it dropped; the class below carries the real one.
-        task=task.name if stock else "text-classification",
+        task=task.name if known else "text-classification",
         model=spec.model,
         revision=spec.revision,
         pipeline_class=_named(task.pipeline_class(), spec.task),

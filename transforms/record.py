@@ -23,7 +23,7 @@ class Record:
     def __init__(self, element: Any, example: Any, chunks: list[Any], counts: list[int]) -> None:
         #: The element that came in: a plain input, a row, or a (key, value) pair.
         self.element = element
-        #: What the task is asked about.
+        #: What the task is asked about, with stand-ins for images, audio and video.
         self.example = example
         #: One mapping for each chunk that the model sees.
         self.chunks = chunks

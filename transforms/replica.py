@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from transformers.utils import ModelOutput
 
 from . import collate, malloc, pipelines
 from .calls import Features, Outputs, fresh
@@ -63,6 +64,7 @@ class Replica:
         self._pipe = pipelines.load(spec)
         if not self.accelerated:
             malloc.keep()
+        _slim(self._pipe, find(spec.task).outputs)
 
     @property
     def accelerated(self) -> bool:
@@ -80,6 +82,28 @@ class Replica:
     def program(self, parameters: Mapping[str, Any]) -> Program:
         """The model with one stage's parameters. Raises what transformers says of bad values."""
         return Program(self._pipe, self.spec, parameters)
+
+
+def _slim(pipe: Any, names: frozenset[str]) -> None:
+    """Let the pipeline's model give only the outputs of these names, if there are any.
+
+    What postprocess does not read would only be moved, kept and sent. What the pipeline hands
+    through from the features stays; so does everything where the model gives none of the names:
+    its postprocess is one of its own.
+    """
+    if not names:
+        return
+    forward = pipe._forward
+
+    def slim(features: Any, **parameters: Any) -> Any:
+        kept = names | set(features)
+        outputs = forward(features, **parameters)
+        if not names & set(outputs):
+            return outputs
+        kind = ModelOutput if isinstance(outputs, ModelOutput) else dict
+        return kind({name: value for name, value in outputs.items() if name in kept})
+
+    pipe._forward = slim
 
 
 def _own(features: Features) -> Features:

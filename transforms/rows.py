@@ -6,6 +6,7 @@ gain the prediction's; with `keyed`, the key of each (key, value) pair stays wit
 
 from __future__ import annotations
 
+import json
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,10 +18,13 @@ from apache_beam.ml.inference.base import PredictionResult
 from apache_beam.typehints import typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
 
-from .schema import arrow_field, converter
+from .schema import arrow_field, converter, has_files, hub_feature
 from .spec import unknown
 from .tasks import Task
 from .tasks.task import Columns
+
+#: Where `datasets` looks for the types of its columns.
+_HUB = b"huggingface"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,24 +89,26 @@ class Binding:
         except TypeError as error:
             where = "" if self.input is None else f"column {self.input!r}: "
             raise TypeError(f"{where}{error}") from None
-        return value
+        only = next(iter(self.task.inputs))
+        named = isinstance(value, Mapping) and len(self.task.inputs) == 1 and set(value) == {only}
+        return value[only] if named else value
 
-    def results(self, model_id: str) -> Callable[[Any, Any, Any], Any]:
-        """A function from an element, its input and its inference to what the transform gives."""
+    def results(self, model_id: str) -> Callable[[Any, Any], Any]:
+        """A function from an element and its inference to what the transform gives."""
         if self.input is None:
 
-            def found(element: Any, example: Any, inference: Any) -> Any:
-                return PredictionResult(example, inference, model_id)
+            def found(element: Any, inference: Any) -> Any:
+                return PredictionResult(self._value(element), inference, model_id)
         else:
             cells = {as_mapping: self._cells(as_mapping) for as_mapping in (True, False)}
 
-            def found(element: Any, example: Any, inference: Any) -> Any:
+            def found(element: Any, inference: Any) -> Any:
                 row = element[1] if self.keyed else element
                 return _with_columns(row, cells[isinstance(row, dict)](inference))
 
         if not self.keyed:
             return found
-        return lambda element, example, inference: (element[0], found(element, example, inference))
+        return lambda element, inference: (element[0], found(element, inference))
 
     def _value(self, element: Any) -> Any:
         if not self.keyed:
@@ -153,9 +159,20 @@ class Binding:
         return _pair(element_type)[1] if self.keyed else element_type
 
     def schema(self, input_schema: pa.Schema | None = None) -> pa.Schema:
-        """The pyarrow schema of the rows: those of the input, then the prediction's."""
+        """The pyarrow schema of the rows: those of the input, then the prediction's.
+
+        Its metadata tells `datasets` which columns are images and sounds, beside those of the
+        input.
+        """
         fields = list(input_schema) if input_schema is not None else []
-        return pa.schema(fields + [arrow_field(*column) for column in self.columns.items()])
+        metadata = dict(input_schema.metadata or {}) if input_schema is not None else {}
+        files = {name: hub_feature(kind) for name, kind in self.columns.items() if has_files(kind)}
+        if files:
+            hub = json.loads(metadata.get(_HUB, b"{}"))
+            hub.setdefault("info", {}).setdefault("features", {}).update(files)
+            metadata[_HUB] = json.dumps(hub).encode()
+        columns = [arrow_field(*column) for column in self.columns.items()]
+        return pa.schema(fields + columns, metadata or None)
 
 
 def _column(row: Any, name: str) -> Any:

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.typehints.row_type import RowTypeConstraint
 
+from .files import FILES, file
+
 _SCALARS: dict[Any, pa.DataType] = {
     str: pa.string(),
     int: pa.int64(),
@@ -41,6 +43,27 @@ def arrow_field(name: str, kind: Any) -> pa.Field:
     return pa.field(name, arrow_type(kind))
 
 
+def hub_feature(kind: Any) -> Any:
+    """What `datasets` calls a column's type, as its metadata says it."""
+    kind = _not_none(kind)
+    if kind in FILES:
+        return {"_type": FILES[kind]}
+    if _is_sequence(kind):
+        return [hub_feature(_item(kind))]
+    fields = struct_fields(kind)
+    if fields is None:
+        return {"dtype": str(arrow_type(kind)), "_type": "Value"}
+    return {name: hub_feature(field) for name, field in fields.items()}
+
+
+def has_files(kind: Any) -> bool:
+    """Whether there are files in a column."""
+    kind = _not_none(kind)
+    if _is_sequence(kind):
+        return has_files(_item(kind))
+    return kind in FILES or any(map(has_files, (struct_fields(kind) or {}).values()))
+
+
 def struct_fields(kind: Any) -> dict[str, Any] | None:
     """The fields of a row type or NamedTuple; None for any other type."""
     if isinstance(kind, RowTypeConstraint):
@@ -61,7 +84,8 @@ def converter(kind: Any, as_mapping: bool) -> Convert:
     if _is_sequence(kind):
         convert = _sequence(_item(kind), as_mapping)
     elif (fields := struct_fields(kind)) is not None:
-        convert = _struct(kind, fields, as_mapping)
+        struct = _struct(kind, fields, as_mapping)
+        convert = (lambda value: struct(file(kind, value))) if kind in FILES else struct
     else:
         convert = kind if kind in (str, int, float, bool) else _unchanged
     return _optional(convert) if optional else convert

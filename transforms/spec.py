@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from .media.limits import MediaLimits
+
 _DEVICE = re.compile(r"cpu|mps|(cuda|xpu|npu|hpu|mlu|musa)(:\d+)?")
 _DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 
@@ -100,6 +102,7 @@ class Spec:
     model: ModelSpec
     parameters: Mapping[str, Any] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    media_limits: MediaLimits = field(default_factory=MediaLimits)
 
     @property
     def task(self) -> str:

@@ -13,6 +13,7 @@ from .calls import Call
 from .computing import computing
 from .engine import Client, Engine, Ticket
 from .failures import ElementError, failure, is_fatal
+from .media.decoding import decoded, stand_in
 from .pipelines import weightless
 from .record import Record, nbytes
 from .rows import Binding
@@ -83,6 +84,9 @@ class PreprocessFn(StageFn):
     def setup(self) -> None:
         """Load the tokenizer or processors, but no weights."""
         self._call = None
+        # Features of images are megabytes each: the window after this stage bounds them, and no
+        # list of them may be made before it.
+        self._most = 1 if self._binding.task.media else _MOST_PREFETCHED
         if self._function is None:
             self._call = Call(weightless(self._spec.model), self._spec.parameters)
 
@@ -101,7 +105,7 @@ class PreprocessFn(StageFn):
         self._buffer.append(windowed)
         if len(self._buffer) < self._room and time.monotonic() - self._since < _LONGEST_PREFETCH:
             return []
-        self._room = min(self._room * 2, _MOST_PREFETCHED)
+        self._room = min(self._room * 2, self._most)
         return _kept(self._flush(), windowed)
 
     def finish_bundle(self) -> list[Any]:
@@ -118,7 +122,8 @@ class PreprocessFn(StageFn):
                 found.append(self._failed(windowed.value, windowed, error))
         metrics.counts().read += len(self._buffer)
         self._buffer = []
-        if self._call is not None:
+        task = self._binding.task
+        if self._call is not None and not task.media:
             self._call.prefetch([example for _, example in examples if type(example) is str])
         for windowed, example in examples:
             try:
@@ -126,14 +131,16 @@ class PreprocessFn(StageFn):
             except Exception as error:
                 found.append(self._failed(windowed.value, windowed, error))
             else:
-                record = Record(windowed.value, example, chunks, counts)
+                record = Record(windowed.value, stand_in(example, task), chunks, counts)
                 found.append(windowed.with_value(record))
         return found
 
     def _preprocess(self, example: Any) -> tuple[list[Any], list[int]]:
         if self._call is not None:
+            limits = self._spec.media_limits
+            ready = decoded(example, self._binding.task, self._call.pipe, limits)
             with computing:
-                return self._call.preprocess(example)
+                return self._call.preprocess(ready)
         assert self._function is not None
         features = self._function(example)
         chunks = [features] if isinstance(features, Mapping) else list(features)
@@ -255,7 +262,7 @@ class PostprocessFn(StageFn):
         try:
             inference = self._postprocess(record)
             metrics.counts().answered += 1
-            return [self._result(record.element, record.example, inference)]
+            return [self._result(record.element, inference)]
         except Exception as error:
             return _kept([self._failed(record.element, windowed, error)], windowed)
 

@@ -6,7 +6,7 @@ import collections
 import copy
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, ClassVar, Self, TypeAlias
 
 import apache_beam as beam
@@ -15,9 +15,10 @@ from apache_beam.typehints import typehints
 
 from . import check
 from .failures import failure_type
+from .media.limits import MediaLimits
 from .record import Record
 from .rows import Binding
-from .spec import Limits, ModelSpec, Spec
+from .spec import Limits, ModelSpec, Spec, unknown
 from .stages import FAILED, ForwardFn, PostprocessFn, PreprocessFn
 from .tasks import canonical, find
 
@@ -131,7 +132,10 @@ class TaskTransform(_Handling):
       model_kwargs: more keywords for `from_pretrained`.
       trust_remote_code: run Python code from the model's repository.
       batch_size: most chunks in a batch. None: chosen by the engine.
-      batch_tokens: most tokens in a batch, padding included. None: chosen by the engine.
+      batch_tokens: most tokens in a batch, padding included; of images and sounds, 768 numbers
+        count as one. None: chosen by the engine.
+      media_limits: how large images, audio and video may be, where the defaults do not do:
+        {"image_pixels": 200_000_000}. See MediaLimits for the names.
       keyed: elements are (key, value) pairs, and so are the results.
       input: the column of the rows that holds the input; for a task with several inputs a
         mapping from their names to columns.
@@ -167,6 +171,7 @@ class TaskTransform(_Handling):
         trust_remote_code: bool = False,
         batch_size: int | None = None,
         batch_tokens: int | None = None,
+        media_limits: Mapping[str, float] | None = None,
         keyed: bool = False,
         input: str | Mapping[str, str] | None = None,
         output: str | None = None,
@@ -196,6 +201,7 @@ class TaskTransform(_Handling):
             ),
             parameters=parameters,
             limits=Limits(batch_size=batch_size, batch_tokens=batch_tokens),
+            media_limits=_media_limits(media_limits or {}, parameters),
         )
         if callable(postprocess) and not isinstance(postprocess, beam.PTransform):
             found = replace(found, **_custom_columns(postprocess))
@@ -241,6 +247,16 @@ class TaskTransform(_Handling):
         good, failed = pcoll | label >> transform.with_exception_handling()
         bad.append(failed)
         return good
+
+
+def _media_limits(given: Mapping[str, float], parameters: Mapping[str, Any]) -> MediaLimits:
+    """The limits, with the `timeout` that transformers' media tasks have as a parameter."""
+    valid = {item.name for item in fields(MediaLimits)}
+    for name in given:
+        if name not in valid:
+            raise ValueError(f"media_limits: {unknown('limit', name, valid)}")
+    timeout = parameters.get("timeout")
+    return MediaLimits(**{**({} if timeout is None else {"timeout": timeout}), **given})
 
 
 def _default_model(task: str, revision: str | None) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """One small declaration per task."""
 
-from .registry import ALIASES, TASKS, canonical, find
-from .task import Task
+from .registry import ALIASES, LEFT_OUT, TASKS, canonical, find
+from .task import REQUIRED, Task
 
-__all__ = ["ALIASES", "TASKS", "Task", "canonical", "find"]
+__all__ = ["ALIASES", "LEFT_OUT", "REQUIRED", "TASKS", "Task", "canonical", "find"]

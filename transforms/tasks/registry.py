@@ -5,11 +5,25 @@ from __future__ import annotations
 import re
 
 from ..spec import unknown
+from .audio import TASKS as AUDIO_TASKS
+from .image import TASKS as IMAGE_TASKS
+from .multimodal import TASKS as MULTIMODAL_TASKS
 from .task import Task
 from .text import TASKS as TEXT_TASKS
+from .video import TASKS as VIDEO_TASKS
 
-TASKS: dict[str, Task] = {task.name: task for task in TEXT_TASKS}
+_ALL = (*TEXT_TASKS, *IMAGE_TASKS, *VIDEO_TASKS, *AUDIO_TASKS, *MULTIMODAL_TASKS)
+
+TASKS: dict[str, Task] = {task.name: task for task in _ALL}
 ALIASES: dict[str, str] = {alias: task.name for task in TASKS.values() for alias in task.aliases}
+
+#: Tasks of transformers, past and present, that have no transform, and why.
+LEFT_OUT: dict[str, str] = {
+    "any-to-any": "its models answer in text, images or sound as a parameter says, and take all of "
+    "them at once: image-text-to-text has those that read images and text",
+    "decision": "its models come with a configuration of their own and run one question at a time; "
+    "text-generation and zero-shot-classification answer questions with given options",
+}
 
 _LANGUAGE_PAIR = re.compile(r"translation_[a-z]{2,3}_to_[a-z]{2,3}")
 

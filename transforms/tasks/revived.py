@@ -29,7 +29,42 @@ logger = logging.getLogger(__name__)
 DEFAULTS = {"max_new_tokens": 256, "num_beams": 4}
 
 
-class Text2TextGenerationPipeline(Pipeline):  # type: ignore[misc]
+class GeneratingPipeline(Pipeline):  # type: ignore[misc]
+    """A pipeline of 4.57 that generates: which parameters were in force."""
+
+    _pipeline_calls_generate = True
+    _load_processor = False
+    _load_image_processor = False
+    _load_video_processor = False
+    _load_feature_extractor = False
+
+    def _set_generation(
+        self, given: dict[str, Any], specific: dict[str, Any], defaults: Mapping[str, Any]
+    ) -> None:
+        """Find the parameters in force where a call gives none: see `_in_force`."""
+        if self.model.can_generate() and "generation_config" not in given:
+            given = _in_force(self.model.generation_config, given, specific, defaults)
+            if given.get("pad_token_id") is None:
+                given["pad_token_id"] = self.tokenizer.pad_token_id
+        self._generate_kwargs = given
+
+    def _prepare_generate_kwargs(
+        self, generate_kwargs: Mapping[str, Any], **overrides: Any
+    ) -> dict[str, Any]:
+        """The keywords of `generate` for a call's: the pipeline's, then the call's."""
+        own = {} if "generation_config" in generate_kwargs else self._generate_kwargs
+        return {**own, **generate_kwargs, **overrides}
+
+    def _get_set_generation_params(self, generate_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """All generation parameters in force with these keywords of `generate`."""
+        configs = (self.model.generation_config, generate_kwargs.get("generation_config"))
+        found: dict[str, Any] = {}
+        for config in configs:
+            found |= {} if config is None else config.to_diff_dict()
+        return {**found, **generate_kwargs}
+
+
+class Text2TextGenerationPipeline(GeneratingPipeline):
     """Generates a text from a text with an encoder-decoder model.
 
     ```python
@@ -59,11 +94,6 @@ class Text2TextGenerationPipeline(Pipeline):  # type: ignore[misc]
 
     """
 
-    _pipeline_calls_generate = True
-    _load_processor = False
-    _load_image_processor = False
-    _load_video_processor = False
-    _load_feature_extractor = False
     _load_tokenizer = True
 
     #: The name of the task where the constructor is told none.
@@ -87,11 +117,7 @@ class Text2TextGenerationPipeline(Pipeline):  # type: ignore[misc]
         parameters = dict(specific.get(self.task) or {})
         prefix = getattr(model.config, "prefix", None)
         self.prefix = parameters.pop("prefix", prefix) or ""
-        if "generation_config" not in given:
-            given = _in_force(model.generation_config, given, parameters)
-            if given.get("pad_token_id") is None:
-                given["pad_token_id"] = self.tokenizer.pad_token_id
-        self._generate_kwargs = given
+        self._set_generation(given, parameters, DEFAULTS)
 
     def _chosen_task(self, task: str, specific: Mapping[str, Any]) -> str:
         """The task whose `task_specific_params` are meant."""
@@ -167,21 +193,6 @@ class Text2TextGenerationPipeline(Pipeline):  # type: ignore[misc]
         ids = getattr(output, "sequences", output)
         rows = len(inputs["input_ids"])
         return {"output_ids": ids.reshape(rows, len(ids) // rows, -1)}
-
-    def _prepare_generate_kwargs(
-        self, generate_kwargs: Mapping[str, Any], **overrides: Any
-    ) -> dict[str, Any]:
-        """The keywords of `generate` for a call's: the pipeline's, then the call's."""
-        own = {} if "generation_config" in generate_kwargs else self._generate_kwargs
-        return {**own, **generate_kwargs, **overrides}
-
-    def _get_set_generation_params(self, generate_kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """All generation parameters in force with these keywords of `generate`."""
-        configs = (self.model.generation_config, generate_kwargs.get("generation_config"))
-        found: dict[str, Any] = {}
-        for config in configs:
-            found |= {} if config is None else config.to_diff_dict()
-        return {**found, **generate_kwargs}
 
     def postprocess(
         self,
@@ -290,11 +301,15 @@ def _names_of_generation() -> set[str]:
 
 
 def _in_force(
-    config: GenerationConfig, given: dict[str, Any], specific: dict[str, Any]
+    config: GenerationConfig,
+    given: dict[str, Any],
+    specific: dict[str, Any],
+    standard: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The generation parameters of a pipeline, as transformers 4.57 found them.
 
-    config: the model's; given: the constructor's; specific: those of `task_specific_params`.
+    config: the model's; given: the constructor's; specific: those of `task_specific_params`;
+    standard: the pipeline class's.
     """
     defaults = GenerationConfig._get_default_generation_params()
 
@@ -304,9 +319,9 @@ def _in_force(
     own = {name: value for name, value in vars(config).items() if not name.startswith("_")}
     version = own.pop("transformers_version", None)
     found = {name: value for name, value in own.items() if not plain(name, value)}
-    found |= DEFAULTS | given
+    found |= {**standard, **given}
     chosen = not plain("max_length", found.get("max_length"))
-    if chosen and found["max_new_tokens"] == DEFAULTS["max_new_tokens"]:
+    if chosen and found["max_new_tokens"] == standard["max_new_tokens"]:
         found["max_new_tokens"] = None  # a length that somebody chose is better than the default
     found |= {name: value for name, value in specific.items() if name in vars(config)}
     # Of a model saved by 4.50 or later, parameters came back where the pipeline's were plain.

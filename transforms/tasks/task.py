@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..spec import unknown
@@ -44,6 +44,12 @@ class Task:
     columns: Callable[[Parameters], Columns]
     #: The columns' values in one inference, given the parameters.
     values: Callable[[Any, Parameters], Mapping[str, Any]]
+    #: Inputs that are media, and of what kind: "image", "images", "audio" or "video".
+    media: Mapping[str, str] = field(default_factory=dict)
+    #: Outputs of the model that postprocess reads: no others leave the engine. Empty: all of them.
+    outputs: frozenset[str] = frozenset()
+    #: Parameters that change the columns, each with a value that does: for the list of tasks.
+    choices: Parameters = field(default_factory=dict)
     #: Outputs of the model with one position per token (dimension 1): cut to an element's own
     #: tokens when it leaves a padded batch.
     token_outputs: frozenset[str] = frozenset()
@@ -59,7 +65,10 @@ class Task:
         if self.pipeline is not None:
             module, _, name = self.pipeline.partition(":")
         else:
-            module, _, name = _supported(self.name)["impl"].rpartition(".")
+            stock = _supported(self.name)["impl"]
+            if isinstance(stock, type):  # transformers before 5.2x
+                return stock
+            module, _, name = stock.rpartition(".")
         found: type[Any] = getattr(importlib.import_module(module), name)
         return found
 
@@ -92,7 +101,7 @@ class Task:
 
     def check_input(self, example: Any) -> None:
         """Raises TypeError for an input that the task cannot take, naming what it can."""
-        if isinstance(example, Mapping) and not _is_plain(example, self.inputs):
+        if isinstance(example, Mapping) and not self.is_plain(example):
             for name, value in example.items():
                 if name not in self.inputs:
                     raise TypeError(unknown("input", name, self.inputs))
@@ -110,18 +119,21 @@ class Task:
     def _check_one(self, name: str, value: Any) -> None:
         if value is None and name in self.optional_inputs:
             return
+        if name in self.media and value is not None:
+            return  # whoever decodes it says what is wrong with it
         if not isinstance(value, self.inputs[name]):
             expected = " or ".join(_TYPE_NAMES.get(t, t.__name__) for t in self.inputs[name])
             raise TypeError(f"{name} must be {expected}, got {_show(value)}")
 
+    def is_plain(self, example: Mapping[Any, Any]) -> bool:
+        """Whether a mapping is itself the value of the first input, and not a set of inputs."""
+        first = next(iter(self.inputs))
+        if first in self.media:  # a struct of bytes and path, or of samples
+            return not self.inputs.keys() & example.keys()
+        return len(self.inputs) == 1 and isinstance(example, self.inputs[first])
+
 
 _TYPE_NAMES: dict[type, str] = {str: "a string", list: "a list", dict: "a mapping"}
-
-
-def _is_plain(example: Mapping[Any, Any], inputs: Mapping[str, tuple[type, ...]]) -> bool:
-    """Whether a mapping is itself the value of the only input, and not a set of inputs."""
-    first = next(iter(inputs.values()))
-    return len(inputs) == 1 and isinstance(example, first)
 
 
 def _show(value: Any) -> str:

@@ -108,7 +108,8 @@ def _generated(name: str) -> dict[str, Any]:
         texts = [_last_message(answer.get(column)) for answer in answers]
         return {column: texts if _several(parameters) else texts[0]}
 
-    return {"columns": columns, "values": values}
+    choices = {"return_tensors": True, "num_return_sequences": 2}
+    return {"columns": columns, "values": values, "choices": choices}
 
 
 def _generated_column(name: str, parameters: Parameters) -> tuple[str, Any]:
@@ -165,6 +166,7 @@ TASKS = (
         optional_inputs=frozenset({"text_pair"}),
         parameters={"top_k": 1, "function_to_apply": None},
         tokenizer_keywords=True,
+        choices={"top_k": 2},
         columns=_classification_columns,
         values=_classification_values,
     ),
@@ -229,6 +231,7 @@ TASKS = (
             "pooling": None,
             "normalize": False,
         },
+        choices={"pooling": "mean"},
         columns=_embedding_columns,
         values=_embedding_values,
         token_outputs=frozenset({"last_hidden_state", "encoder_last_hidden_state"}),
@@ -277,6 +280,7 @@ TASKS = (
             "align_to_words": True,
             "padding": None,
         },
+        choices={"top_k": 2},
         columns=_answer_columns,
         values=_answer_values,
         token_outputs=frozenset({"start", "end", "start_logits", "end_logits"}),

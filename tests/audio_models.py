@@ -1,0 +1,160 @@
+"""Tiny random models for the audio tasks, and what they listen to: see models.py."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import models
+import numpy as np
+import torch
+import transformers
+from numpy.typing import NDArray
+
+RATE = 16_000
+LETTERS = "abcdefghijklmnopqrstuvwxyz'"
+KEYWORDS = ["yes", "no", "stop", "go", "left", "right"]
+
+
+def sound(name: str, seconds: float, rate: int = RATE) -> NDArray[np.float32]:
+    """Tones that rise and fall, bursts of noise and pauses; different for every name."""
+    random = np.random.RandomState(zlib.crc32(name.encode()))
+    time = np.arange(round(seconds * rate)) / rate
+    found = np.zeros(len(time))
+    for _ in range(6):
+        start, length = random.uniform(0, seconds), random.uniform(0.05, 0.4) * max(seconds, 0.3)
+        pitch, bend = random.uniform(80, 3000), random.uniform(-2000, 2000)
+        loud = np.clip(1 - np.abs((time - start) / length - 1), 0, None) * random.uniform(0.1, 0.5)
+        found += loud * np.sin(2 * np.pi * (pitch * time + bend * time**2 / 2))
+    found += random.uniform(0, 0.05) * random.standard_normal(len(time))
+    return np.asarray(found / max(1.0, np.abs(found).max()), np.float32)
+
+
+#: Sounds of several lengths, two of each of some, so that there is something to batch.
+SOUNDS = [sound(f"sound {i}", (0.4, 1.0, 0.4, 1.7, 0.9, 1.0, 2.6, 0.4, 1.7)[i]) for i in range(9)]
+
+
+def fill(model: torch.nn.Module, name: str, gains: Mapping[str, float]) -> None:
+    """As models.fill, for weights of any rank: scaled by what one output adds up."""
+    random = np.random.RandomState(zlib.crc32(name.encode()))
+    done: set[int] = set()
+    for key, parameter in sorted(model.named_parameters(remove_duplicate=False)):
+        if id(parameter) in done or not parameter.is_floating_point():
+            continue
+        done.add(id(parameter))
+        values = torch.from_numpy(random.standard_normal(parameter.numel()))
+        gain = math.prod(each for part, each in gains.items() if part in key)
+        scale = 0.1 if parameter.ndim < 2 else 1.5 / math.sqrt(parameter[0].numel())
+        parameter.data.copy_(values.view(parameter.shape) * scale * gain)
+        if (parameter.ndim < 2 and key.endswith(("weight", "gamma"))) or key.endswith("original0"):
+            parameter.data.abs_().add_(1.0)  # the scale of a norm
+
+
+def make(cls: Any, config: Any, name: str, gains: Mapping[str, float] | None = None) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        model = cls(config)
+    fill(model, name, gains or {})
+    return model.eval()
+
+
+def labelled(labels: list[str]) -> dict[str, Any]:
+    return {
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: i for i, label in enumerate(labels)},
+    }
+
+
+WAV2VEC2 = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "conv_dim": (32, 32, 32),
+    "conv_kernel": (16, 8, 5),
+    "conv_stride": (8, 8, 5),
+    "num_feat_extract_layers": 3,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+    "classifier_proj_size": 32,
+}
+GROUP = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
+LAYER = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+
+
+def wav2vec2(
+    directory: Path, name: str, head: str, norm: Mapping[str, Any], kind: str = "wav2vec2"
+) -> None:
+    vocabulary = ["<pad>", "<s>", "</s>", "<unk>", "|", *LETTERS]
+    options = {**WAV2VEC2, **norm}
+    if head == "ForCTC":
+        options |= {"vocab_size": len(vocabulary), "pad_token_id": 0}
+        (directory / "vocab.json").write_text(json.dumps({c: i for i, c in enumerate(vocabulary)}))
+        tokenizer = transformers.Wav2Vec2CTCTokenizer(str(directory / "vocab.json"))
+        tokenizer.save_pretrained(directory)
+    else:
+        options |= labelled(KEYWORDS)
+    config = transformers.AutoConfig.for_model(kind, **options)
+    auto = {
+        "ForCTC": "AutoModelForCTC",
+        "ForSequenceClassification": "AutoModelForAudioClassification",
+    }
+    with torch.random.fork_rng(devices=[]):
+        model = getattr(transformers, auto[head]).from_config(config)
+    fill(model, name, {"lm_head": 2.0, "classifier": 2.0})
+    model.save_pretrained(directory)
+    transformers.Wav2Vec2FeatureExtractor(
+        return_attention_mask=norm["feat_extract_norm"] == "layer", do_normalize=True
+    ).save_pretrained(directory)
+
+
+def ast(directory: Path, name: str) -> None:
+    config = transformers.ASTConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_length=128,
+        num_mel_bins=32,
+        **labelled(KEYWORDS),
+    )
+    model = make(transformers.ASTForAudioClassification, config, name, {"classifier": 2.0})
+    model.save_pretrained(directory)
+    transformers.ASTFeatureExtractor(num_mel_bins=32, max_length=128).save_pretrained(directory)
+
+
+MODELS: dict[str, Callable[[Path], None]] = {
+    "wav2vec2-group-keywords": functools.partial(
+        wav2vec2, name="wav2vec2-group-keywords", head="ForSequenceClassification", norm=GROUP
+    ),
+    "wav2vec2-layer-keywords": functools.partial(
+        wav2vec2, name="wav2vec2-layer-keywords", head="ForSequenceClassification", norm=LAYER
+    ),
+    "hubert-layer-keywords": functools.partial(
+        wav2vec2,
+        name="hubert-layer-keywords",
+        head="ForSequenceClassification",
+        norm=LAYER,
+        kind="hubert",
+    ),
+    "ast-keywords": functools.partial(ast, name="ast-keywords"),
+    "wav2vec2-group-ctc": functools.partial(
+        wav2vec2, name="wav2vec2-group-ctc", head="ForCTC", norm=GROUP
+    ),
+    "wav2vec2-layer-ctc": functools.partial(
+        wav2vec2, name="wav2vec2-layer-ctc", head="ForCTC", norm=LAYER
+    ),
+    "hubert-layer-ctc": functools.partial(
+        wav2vec2, name="hubert-layer-ctc", head="ForCTC", norm=LAYER, kind="hubert"
+    ),
+}
+models.MODELS.update(MODELS)
+
+
+def copied(value: Any) -> Any:
+    """transformers takes what it uses out of a mapping."""
+    return dict(value) if isinstance(value, dict) else value

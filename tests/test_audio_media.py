@@ -1,0 +1,200 @@
+"""Audio as it comes: files, arrays, structs; and what is wrong with those that are refused."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pytest
+import sink
+import soundfile
+from audio_models import RATE, SOUNDS, sound
+from conftest import RUNNER
+from numpy.typing import NDArray
+from test_text import same
+
+from pipelines_beam import pipeline
+from transforms.media.audio import decode
+from transforms.media.fetch import MediaError
+from transforms.media.limits import MediaLimits
+from transforms.media.resample import resample
+
+LIMITS = MediaLimits()
+TONE = sound("tone", 1.0)
+#: What torchaudio gives, as `torchaudio.functional.resample(waveform, rate, to)`.
+RECORDED = json.loads((Path(__file__).parent / "expected" / "resample.json").read_text())
+
+
+def file(
+    samples: NDArray[np.float32] = TONE,
+    kind: str = "WAV",
+    subtype: str | None = None,
+    rate: int = RATE,
+) -> bytes:
+    written = io.BytesIO()
+    soundfile.write(written, samples, rate, format=kind, subtype=subtype)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize("case", RECORDED["cases"], ids=lambda c: f"{c['rate']}-{c['to']}")
+def test_resampling_is_torchaudios(case: dict[str, Any]) -> None:
+    samples = np.sin(np.arange(case["samples"]) ** 1.5 * 0.05).astype(np.float32)
+    found = resample(samples, case["rate"], case["to"])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, case["expected"], atol=1e-6)
+
+
+def test_rates_without_a_common_divisor_need_no_gigabytes() -> None:
+    assert resample(TONE, 44_101, 16_000).shape == (-(-16_000 * 16_000 // 44_101),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "subtype", "difference"),
+    [
+        ("WAV", "PCM_16", 1e-4),
+        ("WAV", "FLOAT", 0),
+        ("WAV", "PCM_U8", 1e-2),
+        ("FLAC", "PCM_24", 1e-6),
+        ("AIFF", "PCM_16", 1e-4),
+        ("OGG", "VORBIS", 0.2),
+        ("MP3", "MPEG_LAYER_III", 0.4),
+    ],
+)
+def test_files_are_read(kind: str, subtype: str, difference: float) -> None:
+    found = decode(file(kind=kind, subtype=subtype), RATE, LIMITS)
+    assert found.dtype == np.float32
+    assert found.shape == TONE.shape
+    assert np.abs(found - TONE).max() <= difference
+
+
+def test_every_form_gives_the_same_samples(tmp_path: Path) -> None:
+    data = file(subtype="FLOAT")
+    (tmp_path / "tone.wav").write_bytes(data)
+    forms: list[Any] = [
+        data,
+        str(tmp_path / "tone.wav"),
+        tmp_path / "tone.wav",
+        (tmp_path / "tone.wav").as_uri(),
+        {"bytes": data, "path": None},
+        {"bytes": None, "path": str(tmp_path / "tone.wav")},
+        {"array": TONE, "sampling_rate": RATE},
+        {"raw": TONE.tolist(), "sampling_rate": RATE, "path": "tone.wav"},
+        TONE,
+        TONE.astype(np.float64),
+        np.stack([TONE, TONE]),
+    ]
+    for form in forms:
+        np.testing.assert_array_equal(decode(form, RATE, LIMITS), TONE)
+
+
+def test_channels_are_averaged() -> None:
+    stereo = np.stack([TONE, -TONE / 2])
+    np.testing.assert_allclose(
+        decode(file(stereo.T, subtype="FLOAT"), RATE, LIMITS), TONE / 4, atol=1e-7
+    )
+    np.testing.assert_allclose(
+        decode({"array": stereo, "sampling_rate": RATE}, RATE, LIMITS), TONE / 4, atol=1e-7
+    )
+
+
+def test_other_rates_become_the_models() -> None:
+    given = sound("tone", 1.0, 44_100)
+    expected = resample(given, 44_100, RATE)
+    np.testing.assert_array_equal(
+        decode(file(given, subtype="FLOAT", rate=44_100), RATE, LIMITS), expected
+    )
+    np.testing.assert_array_equal(
+        decode({"raw": given, "sampling_rate": 44_100}, RATE, LIMITS), expected
+    )
+
+
+def test_the_stride_of_a_chunk_is_kept() -> None:
+    given = {"raw": TONE, "sampling_rate": 8_000, "stride": (100, 50)}
+    found = decode(given, RATE, LIMITS)
+    assert found["sampling_rate"] == RATE
+    assert found["stride"] == (200, 100)
+    assert len(found["raw"]) == 2 * len(TONE)
+
+
+def test_a_stream_that_did_not_know_its_length_is_read() -> None:
+    """As ffmpeg writes to a pipe."""
+    data = file(subtype="PCM_16").replace((32_000).to_bytes(4, "little"), b"\xff" * 4)
+    assert decode(data, RATE, LIMITS).shape == TONE.shape
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "empty": (b"", "empty"),
+    "text": (b"this is no audio, whatever its name is", "no format that can be read"),
+    "m4a": (b"\0\0\0\x20ftypM4A \0\0\0\0", "no format that can be read"),
+    "missing": ("/nowhere/tone.wav", "is not there"),
+    "zero seconds": (file(TONE[:0]), "0 seconds"),
+    "no samples": (TONE[:0], "0 seconds"),
+    "cut wav": (file()[:20_000], "cut off"),
+    "cut flac": (file(kind="FLAC")[:20_000], "damaged"),
+    "cut mp3": (file(kind="MP3")[:2_500], "cut off"),
+    "cut ogg": (file(kind="OGG", subtype="VORBIS")[:5_000], "cut off"),
+    "long file": (file(rate=4), "4,000.0 seconds long, more than the limit of 3,600"),
+    "long samples": ({"raw": TONE, "sampling_rate": 1}, "more than the limit"),
+    "no rate": ({"raw": TONE}, "sampling_rate must be a positive whole number"),
+    "rate 0": ({"raw": TONE, "sampling_rate": 0}, "sampling_rate must be"),
+    "three channels": (np.zeros((3, 8), np.float32), "one or two channels"),
+    "channels last": (np.zeros((8, 2), np.float32), "one or two channels"),
+    "words": (["a", "b"], "must be numbers"),
+    "nothing in it": ({"bytes": None, "path": None}, "neither bytes nor a path"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_cannot_be_read_is_refused_with_the_reason(name: str) -> None:
+    source, reason = BAD[name]
+    with pytest.raises(MediaError, match=reason):
+        decode(source, RATE, LIMITS)
+
+
+def test_the_seconds_are_counted_before_anything_is_decoded() -> None:
+    hours = file(np.zeros(60 * 60 * 8 + 8, np.float32), kind="FLAC", rate=8)
+    with pytest.raises(MediaError, match="seconds long"):
+        decode(hours, RATE, LIMITS)
+    with pytest.raises(MediaError, match="audio_bytes"):
+        decode(file(), RATE, MediaLimits(audio_bytes=1000))
+
+
+def test_bad_ones_become_rows_and_good_ones_are_answered(
+    model: Callable[[str], str], run: Callable[..., list[Any]]
+) -> None:
+    good = {f"good {i}": file(each, subtype="FLOAT") for i, each in enumerate(SOUNDS)}
+    elements = [*good.items(), *((name, source) for name, (source, _) in BAD.items())]
+    directory = model("wav2vec2-layer-keywords")
+    alone = {
+        result.example.tobytes(): result.inference
+        for result in run(SOUNDS, pipeline("audio-classification", directory))
+    }
+    transform = pipeline("audio-classification", directory, keyed=True)
+    results: dict[str, Any] = {}
+    failures: dict[str, Any] = {}
+
+    sink.collected.clear()
+    with beam.Pipeline(RUNNER) as p:
+        pcoll = p | beam.Create(elements, reshuffle=False)
+        answered, failed = pcoll | transform.with_exception_handling()
+        answered | "Answered" >> beam.Map(sink.collect)
+        failed | "Failed" >> beam.Map(sink.collect)
+    for found in sink.collected:
+        if hasattr(found, "stage"):
+            failures[found.element[0]] = found
+        else:
+            results[found[0]] = found[1]
+
+    assert results.keys() == good.keys()
+    assert failures.keys() == BAD.keys()
+    for i, each in enumerate(SOUNDS):
+        assert same(results[f"good {i}"].inference, alone[each.tobytes()])
+    for name, row in failures.items():
+        assert row.stage == "preprocess"
+        assert row.error == "MediaError"
+        assert BAD[name][1] in row.message

@@ -1,0 +1,247 @@
+"""Images from everywhere, good and bad: what is read, and what is said of what cannot be."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import http.server
+import io
+import random
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import fsspec
+import numpy as np
+import pytest
+import sink
+import transformers
+from image_models import PICTURES
+from pictures import picture
+from PIL import Image
+from test_image import equal
+from transformers.image_utils import load_image
+
+from pipelines_beam import ImageClassification
+from transforms.media import image
+from transforms.media.fetch import MediaError, read
+from transforms.media.limits import MediaLimits
+
+LIMITS = MediaLimits()
+
+
+def saved(picture: Image.Image, format: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, format=format, **options)
+    return file.getvalue()
+
+
+def turned(orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return saved(PICTURES[0], "JPEG", exif=exif)
+
+
+def bomb(width: int = 30_000, height: int = 30_000) -> bytes:
+    """A PNG of a few bytes that claims to be huge."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(1_000_000))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    )
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """A server of the files in `tmp_path`."""
+    handler = functools.partial(_Quiet, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as found:
+        thread = threading.Thread(target=found.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{found.server_address[1]}"
+        found.shutdown()
+        thread.join()
+
+
+ODD: dict[str, bytes] = {
+    **{f"orientation {i}": turned(i) for i in range(1, 9)},
+    "alpha": saved(Image.merge("RGBA", (*PICTURES[0].split(), PICTURES[0].split()[0]))),
+    "palette": saved(PICTURES[0].quantize(16)),
+    "transparent palette": saved(PICTURES[0].quantize(16), transparency=3),
+    "grey": saved(PICTURES[0].convert("L")),
+    "grey and alpha": saved(PICTURES[0].convert("LA")),
+    "black and white": saved(PICTURES[0].convert("1")),
+    "16 bits": saved(Image.fromarray((np.arange(300).reshape(15, 20) * 200).astype(np.uint16))),
+    "cmyk": saved(PICTURES[0].convert("CMYK"), "JPEG"),
+    "webp": saved(PICTURES[0], "WEBP"),
+    "gif": saved(PICTURES[0], "GIF", save_all=True, append_images=PICTURES[1:2]),
+    "bmp": saved(PICTURES[0], "BMP"),
+    "tiff": saved(PICTURES[0], "TIFF"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_images_are_decoded_as_transformers_loads_them(name: str) -> None:
+    expected = load_image(Image.open(io.BytesIO(ODD[name])))
+    found = image.decode(ODD[name], LIMITS)
+    assert (found.mode, found.size) == (expected.mode, expected.size)
+    assert found.tobytes() == expected.tobytes()
+    assert found.getexif().get(0x0112, 1) == 1
+
+
+def test_an_image_may_be_anywhere(tmp_path: Path, server: str) -> None:
+    data = saved(PICTURES[0])
+    path = tmp_path / "a picture.png"
+    path.write_bytes(data)
+    with fsspec.open("memory://pictures/one.png", "wb") as file:
+        file.write(data)
+    encoded = base64.b64encode(data).decode()
+    sources: list[Any] = [
+        data,
+        path,
+        str(path),
+        path.as_uri().replace("%20", " "),
+        "memory://pictures/one.png",
+        f"{server}/a%20picture.png",
+        f"data:image/png;base64,{encoded}",
+        encoded,
+        {"bytes": data, "path": None},
+        {"bytes": data, "path": "gone.png"},
+        {"bytes": None, "path": str(path)},
+        PICTURES[0],
+        np.asarray(PICTURES[0]),
+    ]
+    for source in sources:
+        assert image.decode(source, LIMITS).tobytes() == PICTURES[0].tobytes(), source
+
+
+def test_arrays_are_images() -> None:
+    grey = np.asarray(PICTURES[0].convert("L"))
+    with_alpha = np.dstack([np.asarray(PICTURES[0]), grey])
+    assert image.decode(grey, LIMITS).tobytes() == PICTURES[0].convert("L").convert("RGB").tobytes()
+    assert image.decode(with_alpha, LIMITS).tobytes() == PICTURES[0].tobytes()
+
+
+def test_what_is_given_stays_as_it_was() -> None:
+    given = picture("given", 20, 30).convert("RGBA")
+    before = given.tobytes()
+    image.decode(given, LIMITS)
+    assert (given.mode, given.tobytes()) == ("RGBA", before)
+
+
+JPEG = saved(PICTURES[0], "JPEG")
+PNG = saved(PICTURES[0])
+#: What is wrong -> the medium, and what the message must say.
+BAD: dict[str, tuple[Any, str]] = {
+    "truncated JPEG": (JPEG[: len(JPEG) // 2], "JPEG image is cut off or damaged"),
+    "truncated PNG": (PNG[: len(PNG) // 2], "PNG image is cut off or damaged"),
+    "cut in the header": (JPEG[:20], "cut off in its header"),
+    "damaged": (PNG[:60] + bytes(200) + PNG[260:], "PNG image is cut off or damaged"),
+    "bomb": (bomb(), "pixels"),
+    "huge": (bomb(9_000, 9_000), "9,000 by 9,000 pixels, more than the limit of 80,000,000"),
+    "text": (b"no picture but a text", "not an image"),
+    "empty": (b"", "the image is empty: it has 0 bytes"),
+    "missing file": ("/nowhere/a.jpg", "the image '/nowhere/a.jpg' is not there"),
+    "missing URI": ("memory://nowhere/a.jpg", "is not there"),
+    "directory": ("/", "cannot be read"),
+    "unknown scheme": ("gopher2://a/b.jpg", "cannot be read"),
+    "no server": ("http://127.0.0.1:9/a.jpg", "cannot be read"),
+    "empty struct": ({"bytes": None, "path": None}, "neither bytes nor a path"),
+    "odd struct": ({"bytes": 3}, "must be bytes or a string, got 3"),
+    "number": (3, "must be bytes, a path, a URI, a Pillow image, an array"),
+    "floats": (np.zeros((4, 4, 3)), "must be an image of uint8"),
+    "channels first": (np.zeros((3, 5, 6), np.uint8), "got uint8 (3, 5, 6)"),
+    "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "not an image"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_image_is_an_error_that_says_why(name: str) -> None:
+    source, reason = BAD[name]
+    with pytest.raises(MediaError) as error:
+        image.decode(source, LIMITS)
+    assert reason in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+def test_an_image_on_a_server_that_is_not_there(server: str) -> None:
+    with pytest.raises(MediaError, match="the server answered 404 File not found"):
+        image.decode(f"{server}/gone.png", LIMITS)
+
+
+def test_limits() -> None:
+    assert len(read(PNG, len(PNG), "image")) == len(PNG)
+    with pytest.raises(MediaError, match=r"more bytes than the limit of 10 \(image_bytes\)"):
+        image.decode(PNG, MediaLimits(image_bytes=10))
+    with pytest.raises(MediaError, match="64 by 48 pixels, more than the limit of 100"):
+        image.decode(PNG, MediaLimits(image_pixels=100))
+    with pytest.raises(MediaError, match="64 by 48 pixels"):
+        image.decode(PICTURES[0], MediaLimits(image_pixels=100))
+    with pytest.raises(ValueError, match="image_pixels must be a positive number, got 0"):
+        MediaLimits(image_pixels=0)
+    with pytest.raises(ValueError, match="Did you mean 'image_pixels'"):
+        ImageClassification("a/model", media_limits={"image_pixel": 5})
+    assert ImageClassification("a/model", timeout=5.0).spec.media_limits.timeout == 5
+
+
+def test_bad_images_among_good_ones(
+    model: Callable[[str], str], server: str, tmp_path: Path
+) -> None:
+    """Each bad one is a row that says why; each good one has its answer."""
+    directory = model("vit-classification")
+    pipe = transformers.pipeline("image-classification", directory, device="cpu")
+    expected = [pipe(picture) for picture in PICTURES]
+    for i, each in enumerate(PICTURES):
+        each.save(tmp_path / f"{i}.png")
+    (tmp_path / "text.jpg").write_text("no picture")
+    bad = {f"bad {name}": source for name, (source, _) in BAD.items()}
+    bad["bad text.jpg"], bad["bad 404"] = str(tmp_path / "text.jpg"), f"{server}/gone.jpg"
+    reasons = {f"bad {name}": reason for name, (_, reason) in BAD.items()}
+    reasons |= {"bad text.jpg": "not an image", "bad 404": "404"}
+    good: dict[str, Any] = {}
+    for i, each in enumerate(PICTURES):
+        paths = [
+            str(tmp_path / f"{i}.png"),
+            f"{server}/{i}.png",
+            saved(each),
+            {"bytes": saved(each)},
+        ]
+        good |= {f"{i} {j}": source for j, source in enumerate(paths)}
+    elements = [*good.items(), *bad.items()]
+    random.Random(3).shuffle(elements)
+    sink.collected.clear()
+
+    with beam.Pipeline() as p:
+        answers, failed = (
+            p
+            | beam.Create(elements, reshuffle=False)
+            | ImageClassification(directory, keyed=True).with_exception_handling()
+        )
+        answers | "Answers" >> beam.Map(sink.collect)
+        failed | "Failed" >> beam.Map(sink.collect)
+
+    rows = [each for each in sink.collected if hasattr(each, "stage")]
+    found = dict(each for each in sink.collected if not hasattr(each, "stage"))
+    sink.collected.clear()
+    assert found.keys() == good.keys()
+    for name, result in found.items():
+        assert equal(expected[int(name.split()[0])], result.inference), name
+    assert {row.element[0] for row in rows} == bad.keys()
+    for row in rows:
+        assert (row.stage, row.error) == ("preprocess", "MediaError")
+        assert reasons[row.element[0]] in row.message

@@ -1,0 +1,72 @@
+"""The list of tasks: complete, and the same in the README and on the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from test_cli import command
+from transformers.pipelines import REMOVED_TASKS, SUPPORTED_TASKS, TASK_ALIASES
+
+import transforms
+from pipelines_beam import tasks
+from transforms.tasks import ALIASES, LEFT_OUT, TASKS
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def test_every_task_of_transformers_is_there_or_left_out_for_a_reason() -> None:
+    stock = {name for name, task in TASKS.items() if task.pipeline is None}
+    ours = {name for name, task in TASKS.items() if task.pipeline is not None}
+    assert set(SUPPORTED_TASKS) - ours == (stock | LEFT_OUT.keys()) & set(SUPPORTED_TASKS)
+    assert not stock - set(SUPPORTED_TASKS), "transformers dropped them: revive or remove"
+    assert not LEFT_OUT.keys() & TASKS.keys()
+    assert all(len(reason) > 20 for reason in LEFT_OUT.values())
+
+
+def test_every_task_that_transformers_dropped_is_there_or_left_out_for_a_reason() -> None:
+    assert set(REMOVED_TASKS) <= TASKS.keys() | ALIASES.keys() | LEFT_OUT.keys()
+
+
+def test_aliases_are_transformers_own() -> None:
+    for alias, name in TASK_ALIASES.items():
+        assert name in LEFT_OUT or ALIASES[alias] == name
+
+
+def test_the_table_of_the_readme_is_the_list() -> None:
+    """Write it with `pipelines-beam tasks --markdown`."""
+    text = README.read_text(encoding="utf-8")
+    (found,) = re.findall(r"<!-- tasks -->\n(.*?)<!-- /tasks -->", text, re.DOTALL)
+    assert found == tasks.as_markdown()
+
+
+def test_every_transform_says_its_columns() -> None:
+    for task in TASKS.values():
+        doc = " ".join(str(getattr(transforms, task.transform).__doc__).split())
+        said = doc.partition("Column")[2]
+        for column in task.columns({}):
+            assert re.search(rf"\b{column}\b", said), (task.name, column)
+
+
+@pytest.mark.parametrize("name", sorted(TASKS))
+def test_a_task_is_described_in_full(name: str) -> None:
+    (found,) = (one for one in tasks.described() if one["task"] == name)
+    assert found["default_model"].count("/") == 1
+    assert found["default_revision"]
+    assert found["columns"]
+    assert found["inputs"].keys() == TASKS[name].inputs.keys()
+    json.dumps(found)
+
+
+def test_the_command_line_lists_them() -> None:
+    done = command("tasks", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [one["task"] for one in json.loads(done.stdout)] == list(TASKS)
+
+
+def test_the_command_line_refuses_what_it_does_not_know() -> None:
+    done = command("tasks", "--runner=FlinkRunner")
+    assert done.returncode == 2
+    assert "--runner=FlinkRunner" in done.stderr

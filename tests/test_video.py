@@ -1,0 +1,124 @@
+"""Promise 1 for the video tasks, and videos from everywhere, good and bad."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+import transformers
+from image_models import film
+from test_image import equal
+
+from pipelines_beam import pipeline
+from transforms import pipelines
+from transforms.media import video
+from transforms.media.fetch import MediaError
+from transforms.media.limits import MediaLimits
+from transforms.spec import ModelSpec
+
+Run = Callable[..., list[Any]]
+SIZES = [(12, 64, 48), (30, 48, 64), (9, 64, 48), (17, 80, 64), (12, 64, 48), (50, 32, 32)]
+FILMS = [film(f"film {i}", *size) for i, size in enumerate(SIZES)]
+LIMITS = MediaLimits()
+
+
+def frames(data: bytes) -> Any:
+    with av.open(io.BytesIO(data)) as container:
+        return np.stack([each.to_ndarray(format="rgb24") for each in container.decode(video=0)])
+
+
+def answers(directory: str, parameters: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
+    """transformers' own, of all frames: its decoder of files needs ffmpeg on the machine."""
+    pipe = transformers.pipeline("video-classification", directory, device="cpu")
+    return [pipe(frames(data), **parameters) for data in FILMS]
+
+
+@pytest.mark.parametrize("batch", [1, 4, 512])
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("videomae", {}),
+        ("videomae", {"top_k": 2, "function_to_apply": "sigmoid"}),
+        ("timesformer", {}),
+        ("timesformer", {"num_frames": 4}),
+    ],
+)
+def test_the_answer_is_transformers_own(
+    name: str,
+    parameters: dict[str, Any],
+    batch: int,
+    model: Callable[[str], str],
+    run: Run,
+) -> None:
+    directory = model(name)
+    expected = answers(directory, parameters)
+    assert not any(equal(expected[0], other, 1e-3) for other in expected[1:])
+    transform = pipeline(
+        "video-classification", directory, keyed=True, batch_size=batch, **parameters
+    )
+
+    found = dict(run(list(enumerate(FILMS))[::-1], transform))
+
+    for i, answer in enumerate(expected):
+        assert equal(answer, found[i].inference), (answer, found[i].inference)
+
+
+@pytest.mark.parametrize("rate", [1, 2])
+def test_an_image_processor_gets_the_first_frames(
+    rate: int, model: Callable[[str], str], tmp_path: Path
+) -> None:
+    directory = model("timesformer")
+    stock = transformers.pipeline("video-classification", directory, device="cpu")
+    ours = pipelines.load(ModelSpec(task="video-classification", model=directory, device="cpu"))
+    for pipe in (stock, ours):
+        processor = transformers.VideoMAEImageProcessor.from_pretrained(directory)
+        pipe.video_processor, pipe.image_processor = None, processor
+    path = tmp_path / "film.mp4"
+    path.write_bytes(FILMS[1])
+    expected = stock.preprocess(str(path), num_frames=4, frame_sampling_rate=rate)
+    found = ours.preprocess(video.decode(path, LIMITS), num_frames=4, frame_sampling_rate=rate)
+    assert equal(dict(expected), dict(found))
+
+
+def test_frames_are_those_asked_for() -> None:
+    every = frames(FILMS[0])
+    for source in (FILMS[0], every):
+        found = video.decode(source, LIMITS)
+        assert len(found) == len(every) == 12
+        assert (found.frames([1, 5, 11]) == every[[1, 5, 11]]).all()
+        assert len(found.frames([3, 40])) == 1
+
+
+def every_frame(source: Any) -> Any:
+    found = video.decode(source, LIMITS)
+    return found.frames(range(len(found)))
+
+
+BAD: dict[str, tuple[Any, str]] = {
+    "text": (b"no video but a text", "not a video"),
+    "empty": (b"", "the video is empty"),
+    "missing": ("/nowhere/a.mp4", "is not there"),
+    "truncated": (FILMS[1][: len(FILMS[1]) // 2], "cut off"),
+    "no frames": (np.zeros((0, 4, 4, 3), np.uint8), "no frames"),
+    "floats": (np.zeros((2, 4, 4, 3)), "must be a video of uint8"),
+    "number": (3, "must be bytes, a path, a URI, an array of frames"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_video_is_an_error_that_says_why(name: str) -> None:
+    source, reason = BAD[name]
+    with pytest.raises(MediaError, match=reason):
+        every_frame(source)
+
+
+def test_limits() -> None:
+    with pytest.raises(MediaError, match=r"12 frames, more than the limit of 5 \(video_frames\)"):
+        video.decode(FILMS[0], MediaLimits(video_frames=5))
+    with pytest.raises(MediaError, match="video_bytes"):
+        video.decode(FILMS[0], MediaLimits(video_bytes=5))

@@ -1,0 +1,1 @@
+"""Images, audio and video as they come: bytes, paths, URIs, arrays, structs of datasets."""

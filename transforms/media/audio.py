@@ -1,0 +1,147 @@
+"""Audio as the tasks take it: one channel of float32 samples at the model's rate.
+
+Files are decoded with libsndfile (wav, flac, ogg, mp3, …), which needs no ffmpeg.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .fetch import MediaError, read
+from .limits import MediaLimits
+from .resample import resample
+
+Samples: TypeAlias = NDArray[np.float32]
+
+_BLOCK = 1 << 20  # frames read at a time: the channels of a whole file need not be in memory
+
+#: What libsndfile notes of a wav, aiff or w64 file that ends before its header says; it reads
+#: what is there without a word. Programs that write to a pipe leave 0 or the largest number.
+_CUT = re.compile(r"^ *(?:data|SSND|riff) *: (\d+) \(should be \d+\)", re.MULTILINE)
+_KNOWN = range(1, 0xFFFFFF00)
+
+
+def decode(source: Any, rate: int, limits: MediaLimits) -> Any:
+    """The samples of one audio: (samples,) float32 at `rate`.
+
+    Args:
+      source: the bytes of a file; a path or URI; {"bytes", "path"} as datasets has it; samples
+        with their rate, {"array" or "raw", "sampling_rate"}; or samples alone, which are taken
+        to be at the model's rate. Samples are (samples,) or (channels, samples).
+      rate: the model's sampling rate.
+      limits: how many bytes and seconds are too many.
+
+    Channels are averaged. A mapping with "stride" (samples of context on the left and right)
+    stays a mapping, {"raw", "sampling_rate", "stride"}, as speech recognition takes it.
+
+    Raises MediaError.
+
+    """
+    samples, given = _samples(source, rate, limits)
+    _check_length(len(samples), given, limits)
+    found = resample(samples, given, rate)
+    stride = source.get("stride") if isinstance(source, Mapping) else None
+    if stride is None:
+        return found
+    left, right = (round(each * rate / given) for each in stride)
+    return {"raw": found, "sampling_rate": rate, "stride": (left, right)}
+
+
+def _samples(source: Any, rate: int, limits: MediaLimits) -> tuple[Samples, int]:
+    """One channel of samples, and their rate."""
+    if isinstance(source, Mapping) and {"array", "raw"} & set(source):
+        return _of_mapping(source)
+    if isinstance(source, str | bytes | Mapping | os.PathLike):
+        data = read(source, limits.audio_bytes, "audio", limits.timeout)
+        return read_file(data, limits)
+    return _mono(source), rate
+
+
+def read_file(data: bytes, limits: MediaLimits) -> tuple[Samples, int]:
+    """The averaged channels of a file's bytes, and its sampling rate. Raises MediaError."""
+    import soundfile
+
+    try:
+        file = soundfile.SoundFile(io.BytesIO(data))
+    except soundfile.SoundFileError as error:
+        raise MediaError(
+            f"the audio is of no format that can be read ({_reason(error)}): it must be wav, "
+            f"flac, ogg, mp3 or another of libsndfile's, and not cut off in its header; it "
+            f"begins with {data[:12]!r}"
+        ) from error
+    with file:
+        cut = _CUT.search(file.extra_info)
+        if cut and int(cut[1]) in _KNOWN:
+            raise MediaError("the audio is cut off: its header promises more than there is")
+        _check_length(file.frames, file.samplerate, limits)
+        try:
+            blocks = [block.mean(1) for block in _blocks(file)]
+        except soundfile.SoundFileError as error:
+            raise MediaError(f"the audio is damaged: {_reason(error)}") from error
+        samples = np.concatenate(blocks)
+        if len(samples) < file.frames:
+            raise MediaError(
+                f"the audio is cut off: {len(samples)} of {file.frames} samples are there"
+            )
+        return samples, file.samplerate
+
+
+def _blocks(file: Any) -> Any:
+    left = file.frames
+    while left > 0:
+        block = file.read(min(left, _BLOCK), dtype="float32", always_2d=True)
+        if not len(block):
+            return
+        left -= len(block)
+        yield block
+
+
+def _of_mapping(source: Mapping[str, Any]) -> tuple[Samples, int]:
+    rate = source.get("sampling_rate")
+    if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or rate < 1:
+        raise MediaError(
+            f"sampling_rate must be a positive whole number of samples per second, got {rate!r}"
+        )
+    raw = source.get("raw")
+    return _mono(source.get("array") if raw is None else raw), int(rate)
+
+
+def _mono(source: Any) -> Samples:
+    """Any samples as one channel."""
+    if hasattr(source, "numpy"):  # a tensor
+        source = source.detach().cpu().numpy()
+    try:
+        samples = np.asarray(source, np.float32)
+    except (TypeError, ValueError) as error:
+        raise MediaError(f"audio samples must be numbers: {error}") from error
+    if samples.ndim == 2 and 1 <= len(samples) <= 2:
+        samples = samples.mean(0)
+    if samples.ndim != 1:
+        raise MediaError(
+            "audio samples must have the shape (samples,) or (channels, samples) with one or two "
+            f"channels, got {samples.shape}"
+        )
+    return samples
+
+
+def _check_length(frames: int, rate: int, limits: MediaLimits) -> None:
+    if frames <= 0:
+        raise MediaError(
+            "the audio is 0 seconds long: it has no samples, or is cut off before them"
+        )
+    if frames > limits.audio_seconds * rate:
+        raise MediaError(
+            f"the audio is {frames / rate:,.1f} seconds long, more than the limit of "
+            f"{limits.audio_seconds:,} seconds (audio_seconds)"
+        )
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "error_string", error)).rstrip(".")

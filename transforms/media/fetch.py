@@ -1,0 +1,99 @@
+"""The bytes of a medium, wherever they are."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import fsspec
+
+Source: TypeAlias = "bytes | str | os.PathLike[str] | Mapping[str, Any]"
+
+_URI = re.compile(r"data:|[A-Za-z][A-Za-z0-9+.-]*(://|::)")
+_SHORTEST_BASE64 = 64  # a shorter string is a path that is not there, whatever it looks like
+_HEADERS = {"User-Agent": "pipelines-beam"}  # some servers refuse urllib's own
+
+
+class MediaError(ValueError):
+    """A medium cannot be read, or is not what it should be: the message says why."""
+
+
+def read(source: Source, limit: int, what: str, timeout: float = 60.0) -> bytes:
+    """The bytes of a medium. Raises MediaError.
+
+    Args:
+      source: the bytes themselves; a local path; a URI that fsspec knows (https, s3, gs, hf,
+        memory, data, …); or a {"bytes", "path"} struct of datasets, whose bytes count if it has
+        both. A string that is none of these may be the bytes in base64.
+      limit: more bytes than these are not read.
+      what: the kind of medium, for messages.
+      timeout: seconds without an answer after which a server is given up.
+
+    """
+    found = _of_struct(source, what) if isinstance(source, Mapping) else source
+    data = found if isinstance(found, bytes) else _fetched(found, limit, what, timeout)
+    if not data:
+        raise MediaError(f"the {what} is empty: it has 0 bytes")
+    if len(data) > limit:
+        raise MediaError(f"the {what} has more bytes than the limit of {limit:,} ({what}_bytes)")
+    return data
+
+
+def _of_struct(struct: Mapping[str, Any], what: str) -> bytes | str | os.PathLike[str]:
+    for name in ("bytes", "path"):
+        if struct.get(name) is not None:
+            found: object = struct[name]
+            if isinstance(found, bytes | str | os.PathLike):
+                return found
+            raise MediaError(f"the {what}'s {name} must be bytes or a string, got {found!r:.80}")
+    raise MediaError(f"the {what} has neither bytes nor a path: got {dict(struct)!r:.80}")
+
+
+def _fetched(source: str | os.PathLike[str], limit: int, what: str, timeout: float) -> bytes:
+    """Up to `limit` bytes, and one more if there are more."""
+    location = os.fspath(source)
+    try:
+        if location.startswith(("http://", "https://")):
+            return _downloaded(location, limit, timeout)
+        if _URI.match(location):
+            with fsspec.open(location, "rb") as file:
+                return bytes(file.read(limit + 1))
+        if (data := _base64(location)) is not None:
+            return data
+        with open(location, "rb") as file:
+            return file.read(limit + 1)
+    except Exception as error:  # every file system has errors of its own
+        raise MediaError(f"the {what} {location!r:.200} {_reason(error)}") from error
+
+
+def _downloaded(url: str, limit: int, timeout: float) -> bytes:
+    request = urllib.request.Request(url, headers=_HEADERS)  # noqa: S310 - http or https
+    with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
+        data: bytes = answer.read(limit + 1)
+        return data
+
+
+def _base64(text: str) -> bytes | None:
+    if len(text) < _SHORTEST_BASE64 or os.path.isfile(text):
+        return None
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        return f"cannot be read: the server answered {error.code} {error.reason}"
+    if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
+        return "cannot be read: the server did not answer in time (timeout)"
+    if isinstance(error, FileNotFoundError):
+        return "is not there"
+    text = str(error) or type(error).__name__
+    return f"cannot be read: {text}"

@@ -1,0 +1,96 @@
+"""Images as the tasks take them: upright and in RGB, as transformers loads them."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from .fetch import MediaError, read
+from .limits import MediaLimits
+
+#: What Pillow may decode. It knows many more: rare decoders, hardly tested against malice, and
+#: one (EPS) that runs programs.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+
+_CHANNELS = (3, 4)
+
+
+def decode(source: Any, limits: MediaLimits) -> Image.Image:
+    """One image, turned as its EXIF orientation says, in RGB without alpha. Raises MediaError.
+
+    Args:
+      source: the bytes of a file; a path or URI; {"bytes", "path"} as datasets has it; a Pillow
+        image; or an array of uint8, (height, width), (height, width, 3) or (height, width, 4).
+      limits: how many bytes and pixels are too many.
+
+    """
+    if isinstance(source, Image.Image):
+        _check_size(source, limits)
+        return _upright(source)
+    if isinstance(source, np.ndarray):
+        return _upright(_of_array(source, limits))
+    if isinstance(source, bytes | str | os.PathLike | Mapping):
+        return _of_file(read(source, limits.image_bytes, "image", limits.timeout), limits)
+    raise MediaError(
+        "an image must be bytes, a path, a URI, a Pillow image, an array or a mapping with bytes "
+        f"or path, got {type(source).__name__} {source!r:.80}"
+    )
+
+
+def png(image: Image.Image) -> bytes:
+    """The image as a PNG file."""
+    file = io.BytesIO()
+    image.save(file, format="PNG")
+    return file.getvalue()
+
+
+def _of_file(data: bytes, limits: MediaLimits) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise MediaError(
+            f"the image has more pixels than the limit of {limits.image_pixels:,} (image_pixels), "
+            f"or than Pillow allows: {error}"
+        ) from error
+    except Exception as error:  # decoders meet damaged headers with errors of any kind
+        raise MediaError(
+            f"not an image, or of no format that is read ({', '.join(FORMATS)}), or cut off in "
+            f"its header: {len(data):,} bytes that begin with {data[:12]!r}"
+        ) from error
+    _check_size(image, limits)
+    try:
+        return _upright(image)
+    except Exception as error:
+        raise MediaError(f"the {image.format} image is cut off or damaged: {error}") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def _of_array(array: np.ndarray[Any, Any], limits: MediaLimits) -> Image.Image:
+    right = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in _CHANNELS)
+    if array.dtype != np.uint8 or not right or not array.size:
+        raise MediaError(
+            "an array must be an image of uint8, (height, width), (height, width, 3) or "
+            f"(height, width, 4), got {array.dtype} {array.shape}"
+        )
+    image = Image.fromarray(np.ascontiguousarray(array))
+    _check_size(image, limits)
+    return image
+
+
+def _check_size(image: Image.Image, limits: MediaLimits) -> None:
+    width, height = image.size
+    if not width or not height:
+        raise MediaError(f"the image has no pixels: it is {width} by {height}")
+    if width * height > limits.image_pixels:
+        raise MediaError(
+            f"the image has {width:,} by {height:,} pixels, more than the limit of "
+            f"{limits.image_pixels:,} (image_pixels)"
+        )

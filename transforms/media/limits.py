@@ -1,0 +1,34 @@
+"""How large media may be: what is larger is refused before it is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class MediaLimits:
+    """The most that one medium may have, and how long to wait for it.
+
+    Raises ValueError for a value that is not a positive number.
+    """
+
+    #: A photo of 80 megapixels as a JPEG has about 40 MB, as a PNG twice that.
+    image_bytes: int = 128 * 1024 * 1024
+    #: Decoded, they are 240 MB. Larger cameras exist, but a few bytes can claim any size.
+    image_pixels: int = 80_000_000
+    #: An hour of CD quality, uncompressed, is 635 MB.
+    audio_bytes: int = 768 * 1024 * 1024
+    #: An hour at 16 kHz is 230 MB of float32.
+    audio_seconds: int = 3600
+    #: A worker holds the compressed file in memory while it decodes.
+    video_bytes: int = 1024 * 1024 * 1024
+    #: Ten minutes at 30 frames a second: all up to the last one wanted must be decoded.
+    video_frames: int = 18_000
+    #: Seconds without an answer after which a server is given up.
+    timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+                raise ValueError(f"{item.name} must be a positive number, got {value!r}")

@@ -1,0 +1,115 @@
+"""Videos as the tasks take them: how many frames there are, and those that are wanted.
+
+Decoded with PyAV, which brings its own ffmpeg.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .fetch import MediaError, read
+from .limits import MediaLimits
+
+Frames = NDArray[np.uint8]
+
+
+class Video:
+    """A video that is there and can be read: `len` frames, of which few need be in memory."""
+
+    def __init__(self, source: bytes | Frames, count: int) -> None:
+        self._source = source
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def frames(self, indices: Collection[int]) -> Frames:
+        """The frames with these indices, (frames, height, width, 3), in order.
+
+        Those behind the end are left out. Raises MediaError.
+        """
+        wanted = sorted({int(index) for index in indices if index < self._count})
+        if not isinstance(self._source, bytes):
+            return self._source[wanted]
+        if not wanted:
+            raise MediaError(f"the video has only {self._count:,} frames: none of those wanted")
+        picked, found = set(wanted), []
+        for i, frame in enumerate(_decoded(self._source)):
+            if i in picked:
+                found.append(frame.to_ndarray(format="rgb24"))
+            if i == wanted[-1]:
+                return np.stack(found)
+        raise MediaError(
+            f"the video is cut off or damaged: its frame {wanted[-1]:,} of {self._count:,} "
+            "cannot be read"
+        )
+
+
+def decode(source: Any, limits: MediaLimits) -> Video:
+    """A video whose frames can be asked for. Raises MediaError.
+
+    Args:
+      source: the bytes of a file; a path or URI; {"bytes", "path"} as datasets has it; or frames,
+        an array of uint8, (frames, height, width, 3).
+      limits: how many bytes and frames are too many.
+
+    """
+    if isinstance(source, np.ndarray):
+        video = _of_array(source)
+    elif isinstance(source, bytes | str | os.PathLike | Mapping):
+        data = read(source, limits.video_bytes, "video", limits.timeout)
+        video = Video(data, _count(data))
+    else:
+        raise MediaError(
+            "a video must be bytes, a path, a URI, an array of frames or a mapping with bytes or "
+            f"path, got {type(source).__name__} {source!r:.80}"
+        )
+    if not len(video):
+        raise MediaError("the video has no frames")
+    if len(video) > limits.video_frames:
+        raise MediaError(
+            f"the video has {len(video):,} frames, more than the limit of "
+            f"{limits.video_frames:,} (video_frames)"
+        )
+    return video
+
+
+def _of_array(frames: NDArray[Any]) -> Video:
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
+        raise MediaError(
+            "an array must be a video of uint8, (frames, height, width, 3), got "
+            f"{frames.dtype} {frames.shape}"
+        )
+    return Video(frames, len(frames))
+
+
+def _count(data: bytes) -> int:
+    """How many frames are there; a header that says so may be missing, or wrong."""
+    import av
+
+    try:
+        with av.open(io.BytesIO(data)) as container:
+            if not container.streams.video:
+                raise MediaError("there is no video in the file, only sound or text")
+            return sum(1 for packet in container.demux(video=0) if packet.size)
+    except av.error.FFmpegError as error:
+        raise MediaError(
+            f"not a video, or of no format that ffmpeg reads, or cut off: {len(data):,} bytes "
+            f"that begin with {data[:12]!r} ({error.strerror})"
+        ) from error
+
+
+def _decoded(data: bytes) -> Iterator[Any]:
+    import av
+
+    try:
+        with av.open(io.BytesIO(data)) as container:
+            yield from container.decode(video=0)
+    except av.error.FFmpegError as error:
+        raise MediaError(f"the video is cut off or damaged: {error.strerror}") from error

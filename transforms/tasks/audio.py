@@ -1,0 +1,115 @@
+"""The audio tasks.
+
+Columns carry the names of Hugging Face's inference types; annotations are not postponed, as in
+text.py.
+"""
+
+import io
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+import torch
+
+from ..files import Audio
+from .task import Columns, Parameters, Task
+from .text import Label
+
+#: What an audio may be: see media/audio.py.
+AUDIO = (str, bytes, os.PathLike, Mapping, np.ndarray, torch.Tensor, list)
+_PIPELINES = "transforms.tasks.speech:"
+
+
+class Chunk(NamedTuple):
+    """A piece of what was said, with its start and end in seconds; the end may be unknown."""
+
+    text: str
+    timestamp: Optional[Sequence[Optional[float]]]
+    language: Optional[str]
+
+
+def _speech_columns(parameters: Parameters) -> Columns:
+    chunks = parameters.get("return_timestamps") or parameters.get("return_language")
+    return {"text": str, **({"chunks": Sequence[Chunk]} if chunks else {})}
+
+
+def _audio_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+    rate = inference["sampling_rate"]
+    return {
+        "audio": {"bytes": wav(inference["audio"], rate), "path": None},
+        "sampling_rate": rate,
+    }
+
+
+def wav(samples: Any, rate: int) -> bytes:
+    """A WAV file of float samples, (samples,) or (channels, samples), to the last bit."""
+    import soundfile
+
+    file = io.BytesIO()
+    soundfile.write(file, np.asarray(samples).T, rate, format="WAV", subtype="FLOAT")
+    return file.getvalue()
+
+
+TASKS = (
+    Task(
+        name="audio-classification",
+        transform="AudioClassification",
+        inputs={"audio": AUDIO},
+        media={"audio": "audio"},
+        parameters={"top_k": None, "function_to_apply": None},
+        columns=lambda parameters: {"predictions": Sequence[Label]},
+        values=lambda inference, parameters: {"predictions": inference},
+    ),
+    Task(
+        name="automatic-speech-recognition",
+        transform="AutomaticSpeechRecognition",
+        inputs={"audio": AUDIO},
+        media={"audio": "audio"},
+        parameters={
+            "chunk_length_s": None,
+            "stride_length_s": None,
+            "ignore_warning": None,
+            "decoder_kwargs": None,
+            "return_timestamps": None,
+            "return_language": None,
+            "generate_kwargs": None,
+        },
+        generates=True,
+        choices={"return_timestamps": "word"},
+        columns=_speech_columns,
+        values=lambda inference, parameters: inference,
+        pipeline=_PIPELINES + "AutomaticSpeechRecognitionPipeline",
+    ),
+    Task(
+        name="zero-shot-audio-classification",
+        transform="ZeroShotAudioClassification",
+        inputs={"audio": AUDIO, "candidate_labels": (list, str)},
+        optional_inputs=frozenset({"candidate_labels"}),
+        media={"audio": "audio"},
+        parameters={
+            "candidate_labels": None,
+            "hypothesis_template": "This is a sound of {}.",
+        },
+        columns=lambda parameters: {"predictions": Sequence[Label]},
+        values=lambda inference, parameters: {"predictions": inference},
+        pipeline=_PIPELINES + "ZeroShotAudioClassificationPipeline",
+    ),
+    Task(
+        name="text-to-audio",
+        transform="TextToAudio",
+        aliases=("text-to-speech",),
+        inputs={"text": (str, list)},
+        parameters={
+            "forward_params": None,
+            "generate_kwargs": None,
+            "preprocess_params": None,
+            "processor_kwargs": None,
+            "vocoder": None,
+        },
+        columns=lambda parameters: {"audio": Audio, "sampling_rate": int},
+        values=_audio_values,
+        outputs=frozenset({"audio", "waveform", "sequences", "sampling_rate"}),
+        pipeline=_PIPELINES + "TextToAudioPipeline",
+    ),
+)

@@ -1,0 +1,241 @@
+"""The image tasks. Columns carry the names of Hugging Face's inference types; see text.py."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+
+from ..files import Image
+from .task import Columns, Parameters, Task
+from .text import Label
+
+#: What an image may be, and a Pillow image: see media/image.py.
+IMAGE = (bytes, str, os.PathLike, Mapping, np.ndarray)
+
+#: What the processors that find objects read of a model's outputs.
+_FOUND = {"logits", "pred_boxes", "pred_logits", "presence_logits", "out_masks"} | {
+    f"{kind}order_logits" for kind in ("", "relative_", "successor_")
+}
+#: What those that segment read.
+_SEGMENTED = {"pred_masks", "class_queries_logits", "masks_queries_logits", "patch_offsets"}
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels of the image, from its upper left corner."""
+
+    xmin: int
+    ymin: int
+    xmax: int
+    ymax: int
+
+
+class Object(NamedTuple):
+    """One object: its label and probability, and where it is."""
+
+    label: str
+    score: float
+    box: Box
+
+
+class Segment(NamedTuple):
+    """One segment: its label, its probability where the model gives one, and its mask.
+
+    The mask has the size of the image: white inside, black outside.
+    """
+
+    label: str
+    score: Optional[float]
+    mask: Image
+
+
+class Keypoint(NamedTuple):
+    """A point in pixels of an image."""
+
+    x: float
+    y: float
+
+
+class Match(NamedTuple):
+    """Two points, one of each image, that show the same thing."""
+
+    keypoint_image_0: Keypoint
+    keypoint_image_1: Keypoint
+    score: float
+
+
+def _fixed(**columns: Any) -> Callable[[Parameters], Columns]:
+    return lambda parameters: columns
+
+
+def _listed(name: str) -> Callable[[Any, Parameters], Mapping[str, Any]]:
+    """An answer that is a list of things is one column holding that list."""
+    return lambda inference, parameters: {name: inference}
+
+
+def _on_images(**declared: Any) -> dict[str, Any]:
+    """The declarations of a task whose only input is an image."""
+    return {"inputs": {"image": IMAGE}, "media": {"image": "image"}, **declared}
+
+
+def _on_labelled_images() -> dict[str, Any]:
+    """The same, with labels for each image if they are not the same for all."""
+    return {
+        "inputs": {"image": IMAGE, "candidate_labels": (list, str)},
+        "optional_inputs": frozenset({"candidate_labels"}),
+        "media": {"image": "image"},
+    }
+
+
+def _embedding_columns(parameters: Parameters) -> Columns:
+    if parameters.get("pool"):
+        return {"embedding": Sequence[np.float32]}
+    return {"features": Sequence[Sequence[np.float32]]}
+
+
+def _embedding_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+    features = np.asarray(inference, np.float32)[0]
+    if parameters.get("pool"):
+        return {"embedding": features.reshape(-1)}
+    if features.ndim == 3:  # a convolution's map, (channels, height, width)
+        features = features.reshape(len(features), -1).T
+    return {"features": features}
+
+
+def _mask_columns(parameters: Parameters) -> Columns:
+    boxes = {"bounding_boxes": Sequence[Sequence[np.float32]]}
+    return {
+        "masks": Sequence[Image],
+        "scores": Sequence[float],
+        **(boxes if parameters.get("output_bboxes_mask") else {}),
+    }
+
+
+TASKS = (
+    Task(
+        name="image-classification",
+        transform="ImageClassification",
+        **_on_images(),
+        parameters={"top_k": 5, "function_to_apply": None, "timeout": None},
+        columns=_fixed(predictions=Sequence[Label]),
+        values=_listed("predictions"),
+        outputs=frozenset({"logits"}),
+    ),
+    Task(
+        name="image-feature-extraction",
+        transform="ImageFeatureExtraction",
+        **_on_images(),
+        parameters={
+            "image_processor_kwargs": None,
+            "return_tensors": False,
+            "pool": False,
+            "timeout": None,
+        },
+        columns=_embedding_columns,
+        values=_embedding_values,
+        pipeline="transforms.tasks.image_features:ImageFeatureExtractionPipeline",
+    ),
+    Task(
+        name="depth-estimation",
+        transform="DepthEstimation",
+        **_on_images(),
+        parameters={"timeout": None, "parameters": None},
+        columns=_fixed(depth=Image, predicted_depth=Sequence[Sequence[np.float32]]),
+        values=lambda inference, parameters: inference,
+        outputs=frozenset({"predicted_depth", "field_of_view", "domain_logits"}),
+    ),
+    Task(
+        name="object-detection",
+        transform="ObjectDetection",
+        **_on_images(),
+        parameters={"threshold": 0.5, "timeout": None},
+        columns=_fixed(objects=Sequence[Object]),
+        values=_listed("objects"),
+        outputs=frozenset(_FOUND),
+    ),
+    Task(
+        name="image-segmentation",
+        transform="ImageSegmentation",
+        **_on_images(),
+        parameters={
+            "subtask": None,
+            "threshold": 0.9,
+            "mask_threshold": 0.5,
+            "overlap_mask_area_threshold": 0.5,
+            "timeout": None,
+        },
+        columns=_fixed(segments=Sequence[Segment]),
+        values=_listed("segments"),
+        outputs=frozenset(_FOUND | _SEGMENTED | {"semantic_seg"}),
+    ),
+    Task(
+        name="zero-shot-image-classification",
+        transform="ZeroShotImageClassification",
+        **_on_labelled_images(),
+        parameters={
+            "candidate_labels": None,
+            "hypothesis_template": "This is a photo of {}.",
+            "tokenizer_kwargs": None,
+            "timeout": None,
+        },
+        columns=_fixed(predictions=Sequence[Label]),
+        values=_listed("predictions"),
+        pipeline="transforms.tasks.zero_shot_image:ZeroShotImageClassificationPipeline",
+    ),
+    Task(
+        name="zero-shot-object-detection",
+        transform="ZeroShotObjectDetection",
+        **_on_labelled_images(),
+        parameters={"candidate_labels": None, "threshold": 0.1, "top_k": None, "timeout": None},
+        columns=_fixed(objects=Sequence[Object]),
+        values=_listed("objects"),
+        pipeline="transforms.tasks.zero_shot_image:ZeroShotObjectDetectionPipeline",
+        outputs=frozenset(_FOUND),
+    ),
+    Task(
+        name="mask-generation",
+        transform="MaskGeneration",
+        **_on_images(),
+        parameters={
+            "points_per_batch": 64,
+            "points_per_crop": 32,
+            "crops_n_layers": 0,
+            "crop_overlap_ratio": 512 / 1500,
+            "crop_n_points_downscale_factor": 1,
+            "pred_iou_thresh": 0.88,
+            "stability_score_thresh": 0.95,
+            "stability_score_offset": 1,
+            "mask_threshold": 0,
+            "max_hole_area": None,
+            "max_sprinkle_area": None,
+            "crops_nms_thresh": 0.7,
+            "output_rle_mask": False,
+            "output_bboxes_mask": False,
+            "timeout": None,
+        },
+        columns=_mask_columns,
+        values=lambda inference, parameters: inference,
+        pipeline="transforms.tasks.mask_generation:MaskGenerationPipeline",
+    ),
+    Task(
+        name="keypoint-matching",
+        transform="KeypointMatching",
+        inputs={"images": (list, tuple)},
+        media={"images": "images"},
+        parameters={"threshold": 0.0, "timeout": None},
+        columns=_fixed(matches=Sequence[Match]),
+        values=_listed("matches"),
+    ),
+    Task(
+        name="image-to-image",
+        transform="ImageToImage",
+        **_on_images(),
+        parameters={"timeout": None},
+        columns=_fixed(image=Image),
+        values=_listed("image"),
+        pipeline="transforms.tasks.image_to_image:ImageToImagePipeline",
+        model_classes=("AutoModelForImageToImage",),
+        default_model=("caidas/swin2SR-classical-sr-x2-64", "cee1c92"),
+        outputs=frozenset({"reconstruction"}),
+    ),
+)

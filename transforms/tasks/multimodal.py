@@ -1,0 +1,112 @@
+"""The tasks of images with texts. Columns carry Hugging Face's names; see text.py."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Optional
+
+from .image import IMAGE
+from .task import Parameters, Task
+from .text import _generated
+
+_PIPELINES = "transforms.tasks."
+
+
+class DocumentAnswer(NamedTuple):
+    """An answer; from words and boxes, its probability and the first and last of its words."""
+
+    answer: Optional[str]
+    score: Optional[float]
+    start: Optional[int]
+    end: Optional[int]
+
+
+class ImageAnswer(NamedTuple):
+    """An answer, and its probability where the model chooses among answers."""
+
+    answer: str
+    score: Optional[float]
+
+
+def _answers(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+    return {"answers": inference}
+
+
+TASKS = (
+    Task(
+        name="image-text-to-text",
+        transform="ImageTextToText",
+        inputs={"text": (str, list), "images": (*IMAGE, list, tuple)},
+        optional_inputs=frozenset({"images"}),
+        media={"text": "chat", "images": "images"},
+        parameters={
+            "max_new_tokens": None,
+            "generate_kwargs": None,
+            "timeout": None,
+            "return_full_text": None,
+            "return_tensors": None,
+            "clean_up_tokenization_spaces": None,
+            "stop_sequence": None,
+            "continue_final_message": None,
+            "skip_special_tokens": None,
+            "processor_kwargs": None,
+        },
+        generates=True,
+        pipeline=_PIPELINES + "image_text:ImageTextToTextPipeline",
+        **_generated("generated_text"),
+    ),
+    Task(
+        name="document-question-answering",
+        transform="DocumentQuestionAnswering",
+        inputs={"image": IMAGE, "question": (str,), "word_boxes": (list, tuple)},
+        optional_inputs=frozenset({"image", "word_boxes"}),
+        media={"image": "image"},
+        parameters={
+            "top_k": 1,
+            "doc_stride": None,
+            "max_answer_len": 15,
+            "max_seq_len": None,
+            "handle_impossible_answer": False,
+            "padding": "do_not_pad",
+            "lang": None,
+            "tesseract_config": "",
+            "timeout": None,
+        },
+        generates=True,
+        columns=lambda parameters: {"answers": Sequence[DocumentAnswer]},
+        values=_answers,
+        token_outputs=frozenset({"start_logits", "end_logits"}),
+        pipeline=_PIPELINES + "image_text:DocumentQuestionAnsweringPipeline",
+    ),
+    Task(
+        name="visual-question-answering",
+        transform="VisualQuestionAnswering",
+        aliases=("vqa",),
+        inputs={"image": IMAGE, "question": (str,)},
+        media={"image": "image"},
+        parameters={"top_k": 5, "padding": False, "truncation": False, "timeout": None},
+        generates=True,
+        columns=lambda parameters: {"answers": Sequence[ImageAnswer]},
+        values=_answers,
+        outputs=frozenset({"logits", "sequences"}),
+        pipeline=_PIPELINES + "revived_images:VisualQuestionAnsweringPipeline",
+        model_classes=("AutoModelForVisualQuestionAnswering",),
+        default_model=("dandelin/vilt-b32-finetuned-vqa", "d0a1f6a"),
+    ),
+    Task(
+        name="image-to-text",
+        transform="ImageToText",
+        inputs={"image": IMAGE},
+        media={"image": "image"},
+        parameters={
+            "max_new_tokens": None,
+            "generate_kwargs": None,
+            "prompt": None,
+            "timeout": None,
+        },
+        generates=True,
+        outputs=frozenset({"sequences"}),
+        pipeline=_PIPELINES + "revived_images:ImageToTextPipeline",
+        model_classes=("AutoModelForImageTextToText",),
+        default_model=("ydshieh/vit-gpt2-coco-en", "5bebf1e"),
+        **_generated("generated_text"),
+    ),
+)

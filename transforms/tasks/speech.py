@@ -1,0 +1,116 @@
+"""The audio pipelines where transformers' own cannot be batched or split as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from transformers.pipelines.automatic_speech_recognition import (
+    AutomaticSpeechRecognitionPipeline as _AutomaticSpeechRecognitionPipeline,
+)
+from transformers.pipelines.text_to_audio import DEFAULT_VOCODER_ID
+from transformers.pipelines.text_to_audio import TextToAudioPipeline as _TextToAudioPipeline
+from transformers.pipelines.zero_shot_audio_classification import (
+    ZeroShotAudioClassificationPipeline as _ZeroShotAudioClassificationPipeline,
+)
+
+from .zero_shot_image import own_labels
+
+
+class AutomaticSpeechRecognitionPipeline(_AutomaticSpeechRecognitionPipeline):  # type: ignore[misc]
+    """transformers' pipeline, whose rows of a batch can be told apart."""
+
+    def _forward(self, model_inputs: Any, **keywords: Any) -> Any:
+        mask = model_inputs.get("attention_mask")
+        outputs = super()._forward(model_inputs, **keywords)
+        if self.type == "ctc" and mask is not None and len(mask) > 1:
+            outputs["lengths"] = self.model._get_feat_extract_output_lengths(mask.sum(-1))
+        if isinstance(times := outputs.get("token_timestamps"), list):
+            # One tensor for each row; what follows a row's own is not looked at.
+            outputs["token_timestamps"] = pad_sequence(times, batch_first=True)
+        return outputs
+
+    def postprocess(self, model_outputs: Any, **keywords: Any) -> Any:
+        """The text, and with timestamps its chunks."""
+        for outputs in model_outputs:
+            length = outputs.pop("lengths", None)
+            if length is not None:
+                outputs["tokens"] = outputs["tokens"][:, : int(length)]
+        return super().postprocess(model_outputs, **keywords)
+
+
+class ZeroShotAudioClassificationPipeline(_ZeroShotAudioClassificationPipeline):  # type: ignore[misc]
+    """transformers' pipeline; it takes {"audio", "candidate_labels"}, too."""
+
+    def __call__(self, audio: Any, candidate_labels: Any = None, **kwargs: Any) -> Any:
+        """Scores of the labels for a sound: its own, or else those of the call."""
+        given = own_labels(audio, candidate_labels, "audio")
+        return super().__call__(given.pop("audio"), **given, **kwargs)
+
+
+class TextToAudioPipeline(_TextToAudioPipeline):  # type: ignore[misc]
+    """transformers' pipeline with the vocoder as a parameter, loaded beside the model.
+
+    Spectrograms become sound by a vocoder: transformers would download its default one wherever
+    a pipeline is made, for the stages around the model, too.
+    """
+
+    vocoder: Any
+
+    #: Sounds of one batch have different lengths, and a convolution hears what follows the end.
+    pads = False
+
+    @property
+    def batches(self) -> bool:
+        """Whether texts of equal length share a batch: where all sounds have one length."""
+        return bool(self.model.config.model_type == "musicgen")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._vocoders: dict[str, Any] = {}
+        # Its sampling rate is that of the vocoder in use, which every answer carries.
+        unloaded = SimpleNamespace(config=SimpleNamespace(sampling_rate=None))
+        super().__init__(*args, **{"vocoder": unloaded, **kwargs})
+        self._vocodes = self.vocoder is unloaded
+        if self._vocodes:
+            self.vocoder = None
+
+    def _sanitize_parameters(
+        self, vocoder: str | None = None, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
+        forward["forward_params"] = _tensors(forward["forward_params"])
+        if vocoder is not None:
+            forward["vocoder"] = vocoder
+        return preprocess, forward, postprocess
+
+    def _forward(self, model_inputs: Any, vocoder: str | None = None, **keywords: Any) -> Any:
+        if self._vocodes:
+            self.vocoder = self._loaded(vocoder or DEFAULT_VOCODER_ID)
+        outputs = super()._forward(model_inputs, **keywords)
+        rate = self.vocoder.config.sampling_rate if self._vocodes else self.sampling_rate
+        audio = outputs if isinstance(outputs, Mapping) else {"audio": outputs}
+        return {**audio, "sampling_rate": rate}
+
+    def postprocess(self, audio: Any) -> Any:
+        """The sound and its sampling rate."""
+        outputs = {name: value for name, value in audio.items() if name != "sampling_rate"}
+        return {**super().postprocess(outputs), "sampling_rate": audio["sampling_rate"]}
+
+    def _loaded(self, name: str) -> Any:
+        if name not in self._vocoders:
+            from transformers import SpeechT5HifiGan
+
+            loaded = SpeechT5HifiGan.from_pretrained(name, use_safetensors=True)
+            self._vocoders[name] = loaded.to(self.device).eval()
+        return self._vocoders[name]
+
+
+def _tensors(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Speaker embeddings and the like come as lists from YAML files."""
+    return {
+        name: torch.tensor(value) if isinstance(value, list) else value
+        for name, value in parameters.items()
+    }

@@ -1,0 +1,73 @@
+"""The zero-shot pipelines for images, with candidate labels for each image or for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from transformers.pipelines.zero_shot_image_classification import (
+    ZeroShotImageClassificationPipeline as _ZeroShotImageClassificationPipeline,
+)
+from transformers.pipelines.zero_shot_object_detection import (
+    ZeroShotObjectDetectionPipeline as _ZeroShotObjectDetectionPipeline,
+)
+
+
+class ZeroShotImageClassificationPipeline(_ZeroShotImageClassificationPipeline):  # type: ignore[misc]
+    """transformers' pipeline; it takes {"image", "candidate_labels"}, too."""
+
+    def __call__(self, image: Any, candidate_labels: Any = None, **kwargs: Any) -> Any:
+        """Scores of the labels for an image: its own, or else those of the call."""
+        given = own_labels(image, candidate_labels)
+        return super().__call__(given.pop("image"), **given, **kwargs)
+
+
+class ZeroShotObjectDetectionPipeline(_ZeroShotObjectDetectionPipeline):  # type: ignore[misc]
+    """transformers' pipeline; a call's labels are for mappings without labels, too.
+
+    It asks for an image's features once for each label: here they are made once.
+    """
+
+    image_processor: Any
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.image_processor = _Once(self.image_processor)
+
+    def __call__(self, image: Any, candidate_labels: Any = None, **kwargs: Any) -> Any:
+        """Objects of the labels in an image: its own, or else those of the call."""
+        return super().__call__(own_labels(image, candidate_labels), **kwargs)
+
+
+class _Once:
+    """An image processor that looks at an image once, however often it is shown."""
+
+    def __init__(self, processor: Any) -> None:
+        self._processor = processor
+        self._image: Any = None
+        self._features: Any = None
+
+    def __call__(self, image: Any, **kwargs: Any) -> Any:
+        if image is not self._image:
+            self._features = self._processor(image, **kwargs)
+            self._image = image
+        return self._features
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._processor, name)
+
+
+def own_labels(example: Any, candidate_labels: Any, name: str = "image") -> dict[str, Any]:
+    """The image (or what `name` says) and the labels to look for: {"image", "candidate_labels"}."""
+    given = dict(example) if isinstance(example, Mapping) else {name: example}
+    labels = given.get("candidate_labels")
+    if labels is None:
+        labels = candidate_labels
+    if isinstance(labels, str):
+        labels = labels.split(",")
+    if not labels:
+        raise ValueError(
+            f"candidate_labels must be given: as a parameter, or with each {name} in a mapping of "
+            f"{name} and candidate_labels"
+        )
+    return {name: given[name], "candidate_labels": list(labels)}
