@@ -1,4 +1,4 @@
-"""How large a batch may be before memory runs out, learned from batches that did and did not fit."""
+"""How large a batch may be before memory runs out, learned from those that did and did not fit."""
 
 from __future__ import annotations
 
@@ -13,8 +13,12 @@ _CLOSE = 0.95  # of a size that failed: no batch comes nearer to it
 @dataclass
 class _Ceiling:
     size: float
-    failed: float
+    #: The smallest size that failed.
+    failed: int
+    #: The largest size that fitted since.
     fitted: int = 0
+    #: Batches close to the ceiling since it last moved.
+    close: int = 0
 
 
 class Ceilings:
@@ -29,17 +33,23 @@ class Ceilings:
         return 2**62 if known is None else max(1, int(known.size))
 
     def failed(self, key: Hashable, size: int) -> None:
-        """A batch of this padded size ran out of memory."""
-        known = self._known.get(key)
-        smallest = size if known is None else min(size, known.failed)
-        self._known[key] = _Ceiling(min(self.of(key), size) / 2, smallest)
+        """A batch of this padded size ran out of memory: back to what fitted, or to half."""
+        known = self._known.setdefault(key, _Ceiling(size, size))
+        known.failed = min(known.failed, size)
+        if known.fitted >= size:
+            known.fitted = 0  # there is less memory than there was
+        known.size = max(known.fitted, size / 2)
+        known.close = 0
 
-    def succeeded(self, key: Hashable, size: int) -> None:
-        """A batch fitted: after a number of them close to the ceiling, it rises a little."""
+    def succeeded(self, key: Hashable, size: int) -> bool:
+        """A batch fitted: after a number of them close to the ceiling, it rises a little: True."""
         known = self._known.get(key)
-        if known is None or size < known.size / _GROWTH**2:
-            return
-        known.fitted += 1
-        if known.fitted >= _GROW_AFTER:
-            known.size = max(known.size, min(known.size * _GROWTH, known.failed * _CLOSE))
-            known.fitted = 0
+        if known is None:
+            return False
+        known.fitted = max(known.fitted, size)
+        known.close += size * _GROWTH**2 >= known.size
+        risen = min(known.size * _GROWTH, known.failed * _CLOSE)
+        if known.close < _GROW_AFTER or risen <= known.size:
+            return False
+        known.size, known.close = risen, 0
+        return True

@@ -289,7 +289,8 @@ class Engine:
         self.batches += 1
         size = _padded(batch)
         self._clock.observe(size, seconds)
-        self._ceilings.succeeded(batch[0].key, size)
+        if self._ceilings.succeeded(batch[0].key, size):
+            self._pool.replan()
         self._reports.append(
             BatchReport(
                 rows=len(batch),

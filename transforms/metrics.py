@@ -97,7 +97,7 @@ class StageMetrics:
 
 
 def count_failure(kind: str) -> None:
-    """Count a failed element in Beam's counter of its kind: failures_data, failures_memory, …"""
+    """Count a failed element in Beam's counter of its kind: failures_data and so on."""
     Metrics.counter(NAMESPACE, f"failures_{kind}").inc()
 
 
