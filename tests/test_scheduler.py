@@ -42,12 +42,12 @@ def test_a_pool_gives_back_each_item_once(
     for i, (key, length, take) in enumerate(steps):
         pool.add(key, length, (key, length, i))
         added.append((key, length, i))
-        batches = [pool.take(budget)] if take else []
+        batches = [pool.take(lambda key: budget)] if take else []
         for batch in batches:
             assert len({key for key, _, _ in batch}) == 1
             assert _keeps([length for _, length, _ in batch], budget)
             taken += batch
-    while batch := pool.take(budget):
+    while batch := pool.take(lambda key: budget):
         taken += batch
     assert sorted(taken) == sorted(added)
     assert len(pool) == 0
@@ -62,7 +62,7 @@ def test_nothing_waits_for_ever(patience: int, arrivals: int) -> None:
     for _ in range(4 * (patience + arrivals) + 8):
         for _ in range(arrivals):
             pool.add("crowd", 100, "crowd")
-        if "lonely" in pool.take(budget):
+        if "lonely" in pool.take(lambda key: budget):
             return
     raise AssertionError("it starved")
 

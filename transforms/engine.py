@@ -7,15 +7,21 @@ the next one gathers.
 
 from __future__ import annotations
 
+import gc
 import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import torch
+
+from .ceilings import Ceilings
 from .collate import Place
+from .failures import EngineError, breaks_engine, is_out_of_memory
+from .metrics import BatchReport, LoadReport, Report
 from .scheduler import Budget, Clock, Pool
 from .spec import Limits
 
@@ -47,8 +53,19 @@ class Model(Protocol):
     def generates(self) -> bool:
         """Whether it answers token by token."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its weights."""
+
     def program(self, parameters: Mapping[str, Any]) -> Program:
         """The model with one stage's parameters."""
+
+
+class Computes(Protocol):
+    """An engine, in this process or in another."""
+
+    def submit(self, ticket: Ticket) -> None:
+        """Accept a ticket; it comes back in its client's `answered`."""
 
 
 @dataclass(slots=True, eq=False)
@@ -59,9 +76,15 @@ class Ticket:
     #: What the submitter knows it by.
     token: Any
     chunks: list[Any]
+    #: In batches of its own: it was in one that broke an engine.
+    alone: bool = False
+    #: How many engines have begun with it.
+    attempts: int = 1
     remaining: int = 0
     #: Why it failed; then `chunks` are the features, not the outputs.
     error: BaseException | None = None
+    #: What the engine has done since it last told, handed to whoever collects this ticket.
+    reports: Sequence[Report] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -71,18 +94,18 @@ class Chunk:
     ticket: Ticket
     index: int
     length: int
-
-    @property
-    def features(self) -> Any:
-        """What the model takes."""
-        return self.ticket.chunks[self.index]
+    key: Hashable
+    #: When it came, on time.perf_counter.
+    since: float
+    #: What the model takes.
+    features: Any
 
 
 @dataclass(eq=False)
 class Client:
     """One bundle's access to an engine, with the parameters of its stage."""
 
-    engine: Engine
+    engine: Computes
     parameters: Mapping[str, Any]
     #: Equal for equal parameters: their chunks may share a batch.
     key: str
@@ -99,20 +122,37 @@ class Client:
         self.cancelled = True
 
 
-class EngineError(Exception):
-    """The engine cannot go on: the model does not load, or its thread died."""
+def parameters_key(parameters: Mapping[str, Any]) -> str:
+    """The same for equal parameters."""
+    return repr(sorted(parameters.items()))
 
 
 class Engine:
-    """One replica, computing in a thread of its own from construction until `close`."""
+    """One replica, computing in a thread of its own from construction until `close`.
 
-    def __init__(self, load: Callable[[], Model], limits: Limits, name: str) -> None:
+    `before` is called with the tickets of each batch that is about to run.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Model],
+        limits: Limits,
+        name: str,
+        before: Callable[[Sequence[Ticket]], None] | None = None,
+    ) -> None:
         self._load = load
         self._limits = limits
+        self._before = before
         self._arrivals: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
         self._pool: Pool[Chunk] = Pool()
         self._programs: dict[str, Program] = {}
+        self._ceilings = Ceilings()
+        self._reports: list[Report] = []
         self.batches = 0
+        #: When the batch that is running began, on time.monotonic; None between batches.
+        self.running_since: float | None = None
+        #: Why the process cannot compute any more.
+        self.broken: BaseException | None = None
         #: Tickets that are neither answered nor failed.
         self._live: set[Ticket] = set()
         self._closed = False
@@ -121,7 +161,7 @@ class Engine:
 
     def client(self, parameters: Mapping[str, Any]) -> Client:
         """Access for one bundle."""
-        return Client(self, parameters, repr(sorted(parameters.items())))
+        return Client(self, parameters, parameters_key(parameters))
 
     def submit(self, ticket: Ticket) -> None:
         """Accept a ticket; never waits. Raises EngineError after `close`."""
@@ -137,20 +177,23 @@ class Engine:
 
     def _work(self) -> None:
         try:
+            start = time.perf_counter()
             self._model = self._load()
+            self._reports.append(LoadReport(time.perf_counter() - start, self._model.nbytes))
             self._clock = Clock(4096.0 if self._model.accelerated else 32.0)
             while self._accept():
-                self._compute(self._pool.take(self._budget()))
+                self._compute(self._pool.take(self._budget))
         except BaseException as error:
             self._refuse(error)
             if not isinstance(error, Exception):
                 raise
 
-    def _budget(self) -> Budget:
+    def _budget(self, key: Hashable) -> Budget:
         overhead = self._clock.overhead
         rows = _FEW_GENERATING if self._model.generates else _FEW
         # Sixteen overheads of work make starting a batch cost about 6 % of it.
         tokens = self._limits.batch_tokens or int(min(max(_CPU_TOKENS, 16 * overhead), 131_072))
+        tokens = min(tokens, self._ceilings.of(key))
         return Budget(self._limits.batch_size or rows, tokens, overhead)
 
     def _accept(self) -> bool:
@@ -175,9 +218,12 @@ class Engine:
             self._fail(ticket, error)
             return
         ticket.remaining = len(places)
+        now = time.perf_counter()
         for i, found in enumerate(places):
-            key = (ticket.client.key, found.key)
-            self._pool.add(key, found.length, Chunk(ticket, i, found.length))
+            apart = id(ticket) if ticket.alone else None
+            key = (ticket.client.key, found.key, apart)
+            chunk = Chunk(ticket, i, found.length, key, now, ticket.chunks[i])
+            self._pool.add(key, found.length, chunk)
         if not places:
             self._done(ticket)
 
@@ -196,24 +242,69 @@ class Engine:
         batch = [c for c in batch if c.ticket.error is None and not c.ticket.client.cancelled]
         if not batch:
             return
+        if self._before is not None:
+            self._before([chunk.ticket for chunk in batch])
         program = self._program(batch[0].ticket.client)
         start = time.perf_counter()
+        self.running_since = time.monotonic()
         try:
             outputs = program.run([chunk.features for chunk in batch])
         except Exception as error:
-            if len(batch) == 1:
-                self._fail(batch[0].ticket, error)
-                return
+            failed: Exception | None = error
+        else:
+            failed = None
+        self.running_since = None
+        if failed is not None:  # no longer in `except`, which would keep the tensors of its frames
+            self._recover(batch, failed)
+            return
+        self._observe(batch, start, time.perf_counter() - start)
+        for chunk, output in zip(batch, outputs, strict=True):
+            self._answer(chunk, output)
+
+    def _recover(self, batch: list[Chunk], error: Exception) -> None:
+        """What to do about a batch that failed."""
+        if breaks_engine(error):
+            self.broken = error
+            raise EngineError(f"{type(error).__name__}: {error}") from error
+        if len(batch) == 1:
+            self._fail(batch[0].ticket, error)
+            return
+        memory = is_out_of_memory(error)
+        self._reports.append(BatchReport(rows=len(batch), split="memory" if memory else "data"))
+        if not memory:
             logger.info("a batch of %d failed (%r): running its halves", len(batch), error)
             middle = len(batch) // 2
             self._compute(batch[:middle])
             self._compute(batch[middle:])
             return
-        seconds = time.perf_counter() - start
+        logger.info("no memory for %d padded tokens: smaller batches from here", _padded(batch))
+        error.__traceback__ = None  # its frames hold tensors
+        self._free()
+        self._ceilings.failed(batch[0].key, _padded(batch))
+        for chunk in batch:
+            self._pool.add(chunk.key, chunk.length, chunk)
+        self._pool.replan()
+
+    def _observe(self, batch: list[Chunk], start: float, seconds: float) -> None:
         self.batches += 1
-        self._clock.observe(max(chunk.length for chunk in batch) * len(batch), seconds)
-        for chunk, output in zip(batch, outputs, strict=True):
-            self._answer(chunk, output)
+        size = _padded(batch)
+        self._clock.observe(size, seconds)
+        if self._ceilings.succeeded(batch[0].key, size):
+            self._pool.replan()
+        self._reports.append(
+            BatchReport(
+                rows=len(batch),
+                tokens=sum(chunk.length for chunk in batch),
+                padded=size,
+                seconds=seconds,
+                waited=start - min(chunk.since for chunk in batch),
+            )
+        )
+
+    def _free(self) -> None:
+        gc.collect()
+        if self._model.accelerated:
+            torch.accelerator.empty_cache()
 
     def _answer(self, chunk: Chunk, output: Any) -> None:
         ticket = chunk.ticket
@@ -229,6 +320,7 @@ class Engine:
 
     def _done(self, ticket: Ticket) -> None:
         self._live.discard(ticket)
+        ticket.reports, self._reports = self._reports, []
         ticket.client.answered.put(ticket)
 
     def _refuse(self, error: BaseException) -> None:
@@ -236,9 +328,14 @@ class Engine:
 
         Silence would leave bundles waiting for ever.
         """
-        reason = EngineError(str(error))
-        reason.__cause__ = error
+        reason = error if isinstance(error, EngineError) else EngineError(str(error))
+        if reason is not error:
+            reason.__cause__ = error
         for ticket in tuple(self._live):
             self._fail(ticket, reason)
         while (arrived := self._arrivals.get()) is not None:
             self._fail(arrived, reason)
+
+
+def _padded(batch: Sequence[Chunk]) -> int:
+    return max(chunk.length for chunk in batch) * len(batch)

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import traceback
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import apache_beam as beam
+import torch
 from apache_beam.typehints.row_type import RowTypeConstraint
 
-from .engine import EngineError
+#: What went wrong: the element's own data, memory for it alone, time for it alone, or the engine's
+#: process, which it took along twice.
+Kind = Literal["data", "memory", "timeout", "crash"]
+
+
+class EngineError(Exception):
+    """The engine cannot go on: no element of the job can be answered."""
+
+
+class BatchTimeoutError(Exception):
+    """An element took longer than `timeout` in a batch of its own."""
+
+
+class EngineCrashError(Exception):
+    """The engine's process died while it computed this element alone."""
+
+
+class RemoteTracebackError(Exception):
+    """Where an error was raised in the engine's process; the cause of the error here."""
+
+    def __str__(self) -> str:
+        return f"\n{self.args[0]}"
 
 
 class ElementError(Exception):
@@ -27,14 +49,16 @@ class ElementError(Exception):
         )
 
 
-def failure(stage: str, element: Any, error: BaseException) -> beam.Row:
+def failure(stage: str, element: Any, error: BaseException, attempts: int = 1) -> beam.Row:
     """The row that stands for a failed element: see `failure_type` for its columns."""
     return beam.Row(
         element=element,
         stage=stage,
+        kind=kind_of(error),
         error=type(error).__name__,
         message=str(error),
         traceback="".join(traceback.format_exception(error)),
+        attempts=attempts,
     )
 
 
@@ -44,16 +68,45 @@ def failure_type(element_type: Any) -> Any:
         [
             ("element", element_type),
             ("stage", str),
+            ("kind", str),
             ("error", str),
             ("message", str),
             ("traceback", str),
+            ("attempts", int),
         ]
     )
+
+
+def kind_of(error: BaseException) -> Kind:
+    """What kind of failure an element's error is."""
+    if isinstance(error, BatchTimeoutError):
+        return "timeout"
+    if isinstance(error, EngineCrashError):
+        return "crash"
+    return "memory" if is_out_of_memory(error) else "data"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on an accelerator or in torch's CPU allocator."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    if not isinstance(error, RuntimeError):
+        return False
+    message = str(error)
+    return "out of memory" in message or "DefaultCPUAllocator: can't allocate" in message
 
 
 def is_fatal(error: BaseException) -> bool:
     """Whether no element could have been answered: not a matter of this one's data."""
     return isinstance(error, EngineError)
+
+
+def breaks_engine(error: BaseException) -> bool:
+    """Whether the process cannot compute any more: a CUDA error stays until the process ends."""
+    accelerator = getattr(torch, "AcceleratorError", ())
+    return isinstance(error, accelerator) or (
+        isinstance(error, RuntimeError) and str(error).startswith("CUDA error")
+    )
 
 
 def _shown(element: Any) -> str:

@@ -1,8 +1,104 @@
-"""What the stages of this process have done: for a progress bar beside a local job."""
+"""What the engine and the stages have done: for a job's metrics, and for a progress bar."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
+
+from apache_beam.metrics import Metrics
+
+NAMESPACE = "pipelines_beam"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """A model was loaded."""
+
+    seconds: float
+    #: Of the weights.
+    nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """A batch was computed; or, where `split` says why, failed and was taken apart."""
+
+    rows: int
+    #: Without and with padding; 1 for each row where features have no length.
+    tokens: int = 0
+    padded: int = 0
+    #: In the model, features joined and outputs taken apart included.
+    seconds: float = 0.0
+    #: From the arrival of the row that waited longest.
+    waited: float = 0.0
+    split: Literal["", "memory", "data"] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartReport:
+    """The engine's process died, and another took over."""
+
+    #: Elements that were handed over again.
+    replayed: int
+
+
+Report = LoadReport | BatchReport | RestartReport
+
+
+class StageMetrics:
+    """Beam's counters and distributions of the forward stage.
+
+    Those that Beam's RunInference has, by its names: num_inferences, failed_batches_counter,
+    inference_request_batch_size, inference_batch_latency_micro_secs, model_byte_size and
+    load_model_latency_milli_secs. Beside them: padding_percent and batch_wait_micro_secs of each
+    batch; compute_micro_secs, splits_memory, splits_data, engine_restarts and replayed in total.
+    """
+
+    def __init__(self) -> None:
+        count, spread = Metrics.counter, Metrics.distribution
+        self._inferences = count(NAMESPACE, "num_inferences")
+        self._failed_batches = count(NAMESPACE, "failed_batches_counter")
+        self._batch_size = spread(NAMESPACE, "inference_request_batch_size")
+        self._latency = spread(NAMESPACE, "inference_batch_latency_micro_secs")
+        self._model_bytes = spread(NAMESPACE, "model_byte_size")
+        self._load = spread(NAMESPACE, "load_model_latency_milli_secs")
+        self._padding = spread(NAMESPACE, "padding_percent")
+        self._wait = spread(NAMESPACE, "batch_wait_micro_secs")
+        self._compute = count(NAMESPACE, "compute_micro_secs")
+        self._splits = {why: count(NAMESPACE, f"splits_{why}") for why in ("memory", "data")}
+        self._restarts = count(NAMESPACE, "engine_restarts")
+        self._replayed = count(NAMESPACE, "replayed")
+
+    def add(self, reports: Iterable[Report]) -> None:
+        """Count what an engine reported."""
+        for report in reports:
+            if isinstance(report, BatchReport):
+                self._add_batch(report)
+            elif isinstance(report, LoadReport):
+                self._load.update(round(report.seconds * 1e3))
+                self._model_bytes.update(report.nbytes)
+            else:
+                self._restarts.inc()
+                self._replayed.inc(report.replayed)
+
+    def _add_batch(self, report: BatchReport) -> None:
+        if report.split:
+            self._failed_batches.inc()
+            self._splits[report.split].inc()
+            return
+        micros = round(report.seconds * 1e6)
+        self._inferences.inc(report.rows)
+        self._batch_size.update(report.rows)
+        self._latency.update(micros)
+        self._compute.inc(micros)
+        self._wait.update(round(report.waited * 1e6))
+        self._padding.update(round(100 * (1 - report.tokens / max(report.padded, 1))))
+
+
+def count_failure(kind: str) -> None:
+    """Count a failed element in Beam's counter of its kind: failures_data and so on."""
+    Metrics.counter(NAMESPACE, f"failures_{kind}").inc()
 
 
 @dataclass

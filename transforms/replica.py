@@ -72,6 +72,11 @@ class Replica:
         return bool(torch.device(self._pipe.device).type != "cpu")
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of the weights."""
+        return sum(weight.nbytes for weight in self._pipe.model.parameters())
+
+    @property
     def generates(self) -> bool:
         """Whether the model answers token by token."""
         return bool(

@@ -8,7 +8,7 @@ would waste more on padding than it saves on starting another batch.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -83,8 +83,8 @@ class Pool(Generic[T]):
         self._arrived.append((key, Waiting(length, self._arrivals, self._taken, item)))
         self._arrivals += 1
 
-    def take(self, budget: Budget) -> list[T]:
-        """Take the best batch: chunks of one key, within the budget. Empty: nothing waits."""
+    def take(self, budget: Callable[[Hashable], Budget]) -> list[T]:
+        """Take the best batch: chunks of one key, within its budget. Empty: nothing waits."""
         if not self._plan or len(self._arrived) > self._planned // 4:
             self._make_plan(budget)
         if not self._plan:
@@ -94,7 +94,13 @@ class Pool(Generic[T]):
         self._taken += len(batch)
         return [waiting.item for waiting in batch]
 
-    def _make_plan(self, budget: Budget) -> None:
+    def replan(self) -> None:
+        """Plan anew before the next batch: budgets have changed."""
+        for key, batch in self._plan:
+            self._arrived += [(key, waiting) for waiting in batch]
+        self._plan, self._planned = [], 0
+
+    def _make_plan(self, budget_of: Callable[[Hashable], Budget]) -> None:
         groups: dict[Hashable, list[Waiting[T]]] = {}
         for key, batch in self._plan:
             groups.setdefault(key, []).extend(batch)
@@ -105,6 +111,7 @@ class Pool(Generic[T]):
         for key, group in groups.items():
             group.sort(key=_by_length)
             lengths = [waiting.length for waiting in group]
+            budget = budget_of(key)
             for start, stop in partition(lengths, budget):
                 batch = group[start:stop]
                 scored.append((self._score(batch, budget), -len(scored), key, batch))

@@ -12,7 +12,7 @@ from . import metrics, sharing
 from .calls import Call
 from .computing import computing
 from .engine import Client, Engine, Ticket
-from .failures import ElementError, failure, is_fatal
+from .failures import ElementError, failure, is_fatal, kind_of
 from .media.decoding import decoded, stand_in
 from .pipelines import weightless
 from .record import Record, nbytes
@@ -35,14 +35,19 @@ class StageFn(beam.DoFn):  # type: ignore[misc]
         self._spec = spec
         self._handles_failures = handles_failures
 
-    def _failed(self, element: Any, windowed: WindowedValue, error: BaseException) -> TaggedOutput:
+    def _failed(
+        self, element: Any, windowed: WindowedValue, error: BaseException, attempts: int = 1
+    ) -> TaggedOutput:
         """The failure row of an element, in its window; raises where rows are not asked for."""
         if is_fatal(error):
             raise error
         metrics.counts().failed += 1
+        metrics.count_failure(kind_of(error))
         if not self._handles_failures:
             raise ElementError.of(self._spec.task, self.stage, element, error) from error
-        return TaggedOutput(FAILED, windowed.with_value(failure(self.stage, element, error)))
+        return TaggedOutput(
+            FAILED, windowed.with_value(failure(self.stage, element, error, attempts))
+        )
 
 
 class _Windows(tuple[Any, ...]):
@@ -160,6 +165,7 @@ class ForwardFn(StageFn):
         """Take a share in the engine; it loads its model meanwhile."""
         self._client: Client | None = None
         self._answer_bytes: float | None = None
+        self._metrics = metrics.StageMetrics()
         self._engine: Engine
         self._engine, self._release = sharing.acquire(self._spec)
 
@@ -218,8 +224,9 @@ class ForwardFn(StageFn):
         record: Record = windowed.value
         self._in_flight -= 1
         self._bytes -= size
+        self._metrics.add(ticket.reports)
         if ticket.error is not None:
-            return self._failed(record.element, windowed, ticket.error)
+            return self._failed(record.element, windowed, ticket.error, ticket.attempts)
         if self._answer_bytes is None or self._in_flight % 16 == 0:
             self._learn(nbytes(ticket.chunks))
         return windowed.with_value(

@@ -34,7 +34,8 @@ class _Handling(beam.PTransform):  # type: ignore[misc]
     def with_exception_handling(self, main_tag: str = "good", dead_letter_tag: str = "bad") -> Self:
         """The same transform giving (good, bad): results, and a row for each failed element.
 
-        Rows have the columns element, stage, error (the exception's type), message, traceback.
+        Rows have the columns element, stage, kind (data, memory, timeout or crash), error (the
+        exception's type), message, traceback and attempts.
         """
         copied = copy.copy(self)
         copied._tags = (main_tag, dead_letter_tag)

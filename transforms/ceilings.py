@@ -1,0 +1,55 @@
+"""How large a batch may be before memory runs out, learned from those that did and did not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+_GROW_AFTER = 32  # batches near the ceiling that fitted
+_GROWTH = 1.1
+_CLOSE = 0.95  # of a size that failed: no batch comes nearer to it
+
+
+@dataclass
+class _Ceiling:
+    size: float
+    #: The smallest size that failed.
+    failed: int
+    #: The largest size that fitted since.
+    fitted: int = 0
+    #: Batches close to the ceiling since it last moved.
+    close: int = 0
+
+
+class Ceilings:
+    """The largest padded size for each batch key; unbounded until a batch of that key fails."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, _Ceiling] = {}
+
+    def of(self, key: Hashable) -> int:
+        """The most padded tokens for a batch of this key."""
+        known = self._known.get(key)
+        return 2**62 if known is None else max(1, int(known.size))
+
+    def failed(self, key: Hashable, size: int) -> None:
+        """A batch of this padded size ran out of memory: back to what fitted, or to half."""
+        known = self._known.setdefault(key, _Ceiling(size, size))
+        known.failed = min(known.failed, size)
+        if known.fitted >= size:
+            known.fitted = 0  # there is less memory than there was
+        known.size = max(known.fitted, size / 2)
+        known.close = 0
+
+    def succeeded(self, key: Hashable, size: int) -> bool:
+        """A batch fitted: after a number of them close to the ceiling, it rises a little: True."""
+        known = self._known.get(key)
+        if known is None:
+            return False
+        known.fitted = max(known.fitted, size)
+        known.close += size * _GROWTH**2 >= known.size
+        risen = min(known.size * _GROWTH, known.failed * _CLOSE)
+        if known.close < _GROW_AFTER or risen <= known.size:
+            return False
+        known.size, known.close = risen, 0
+        return True
