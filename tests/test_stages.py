@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sink
+from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream as streams
 from apache_beam.transforms.window import FixedWindows, SlidingWindows, TimestampedValue
@@ -263,3 +264,20 @@ def test_a_stream_is_answered_in_its_windows(model: Model) -> None:
         )
     expected = [(f"text {i} {j}", 10.0 * i + j, 10.0 * i) for i in range(6) for j in range(3)]
     assert sorted(sink.collected) == sorted(expected)
+
+
+def test_the_job_has_metrics(model: Model) -> None:
+    texts = [*CORPUS, "long " * 600]
+    with beam.Pipeline(RUNNER) as p:
+        transform = TextClassification(model("bert-classification")).with_exception_handling()
+        p | beam.Create(texts, reshuffle=False) | transform
+    found = p.result.metrics().query(MetricsFilter().with_namespace("pipelines_beam"))
+    counters = {each.key.metric.name: each.committed for each in found["counters"]}
+    spreads = {each.key.metric.name: each.committed for each in found["distributions"]}
+    assert counters["num_inferences"] == len(CORPUS)
+    assert counters["failures_data"] == 1
+    assert counters["compute_micro_secs"] > 0
+    assert spreads["inference_request_batch_size"].sum == len(CORPUS)
+    assert spreads["load_model_latency_milli_secs"].count == 1
+    assert spreads["model_byte_size"].max > 1000
+    assert 0 <= spreads["padding_percent"].mean < 50
