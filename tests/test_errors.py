@@ -125,3 +125,11 @@ def test_a_text_too_long_for_the_model_fails_alone(model: Model) -> None:
 
 def test_an_empty_collection(model: Model, run: Run) -> None:
     assert run([], pipeline("text-classification", model("bert-classification"))) == []
+
+
+def test_an_element_with_a_large_file_is_shown_short() -> None:
+    photo = b"\x89PNG" + bytes(50_000_000)
+    error = ElementError.of("task", "stage", (1, {"photo": {"bytes": photo}}), ValueError("no"))
+    assert "(1, {'photo': {'bytes': b'\\x89PNG" in str(error)
+    assert "… (50000004 bytes)}})" in str(error)
+    assert len(str(error)) < 600

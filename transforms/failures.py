@@ -110,5 +110,29 @@ def breaks_engine(error: BaseException) -> bool:
 
 
 def _shown(element: Any) -> str:
-    text = repr(element)
+    text = repr(_cut(element))
     return text if len(text) <= 300 else f"{text[:300]}… ({len(text)} characters)"
+
+
+def _cut(value: Any) -> Any:
+    """The value with long bytes cut, in structs and rows, too: a photo has millions of them."""
+    if isinstance(value, bytes | bytearray):
+        return value if len(value) <= 50 else _Cut(f"{bytes(value[:50])!r}… ({len(value)} bytes)")
+    if isinstance(value, beam.Row):
+        return beam.Row(**{name: _cut(item) for name, item in value.as_dict().items()})
+    if isinstance(value, dict):
+        return {name: _cut(item) for name, item in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_make"):
+        return value._make(map(_cut, value))
+    if type(value) in (list, tuple):
+        return type(value)(map(_cut, value))
+    return value
+
+
+class _Cut(str):
+    """A text that stands for itself in a repr."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
