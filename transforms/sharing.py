@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import threading
 from collections.abc import Callable
 
@@ -24,9 +25,21 @@ def acquire(spec: Spec) -> tuple[Engine, Callable[[], None]]:
     with _lock:
         engine, users = _engines.get(key, (None, 0))
         if engine is None:
-            engine = Engine(lambda: Replica(spec.model), spec.limits, spec.model.model)
+            engine = Engine(lambda: _load(spec), spec.limits, spec.model.model)
         _engines[key] = (engine, users + 1)
     return engine, functools.partial(_release, key)
+
+
+def _load(spec: Spec) -> Replica:
+    """The model, and all that was there before it kept out of the garbage collector's rounds.
+
+    With a million objects of libraries to look at, each full round takes 0.3 s from all threads:
+    about a tenth of what an element costs beside the model. Undone with the last engine.
+    """
+    replica = Replica(spec.model)
+    gc.collect()
+    gc.freeze()
+    return replica
 
 
 def running() -> int:
@@ -42,3 +55,6 @@ def _release(key: str) -> None:
             return
         del _engines[key]
     engine.close()
+    with _lock:
+        if not _engines:
+            gc.unfreeze()
