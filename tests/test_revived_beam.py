@@ -10,6 +10,8 @@ from typing import Any
 import models
 import pytest
 import revived_cases
+import transformers
+from packaging.version import Version
 from revived_cases import CASES, Case, difference, plain
 from test_revived import answers_to, name_of
 
@@ -43,6 +45,8 @@ HELD = [case for case in CASES if not case.constructor and _asked(case)]
 def test_answers_are_those_of_4_57_in_any_batch(
     case: Case, batch: int, tmp_path_factory: pytest.TempPathFactory, run: Run
 ) -> None:
+    if case.model.startswith("git") and Version(transformers.__version__) < Version("5.23"):
+        pytest.skip("GIT itself answers otherwise in these versions of transformers")
     root = tmp_path_factory.getbasetemp() / "revived"
     root.mkdir(exist_ok=True)
     directory: Path = revived_cases.directory(case, root, models.build)
