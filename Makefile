@@ -43,7 +43,7 @@ sdist: $(VENV)/ready
 	# The dependencies of the development environment, but not its copy of the project.
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
 		"$$(build/sdist/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/deps.pth"
-	cp -r tests configs pyproject.toml build/sdist/
+	cp -r tests configs pyproject.toml README.md build/sdist/
 	cd build/sdist && venv/bin/python -m pytest $(SDIST_TESTS)
 
 $(VENV)/ready: pyproject.toml

@@ -80,7 +80,13 @@ def test_who_computes_may_construct_a_model(model: Model) -> None:
 
 
 def test_an_error_while_a_model_is_constructed_lets_others_go_on() -> None:
-    with pytest.raises(RuntimeError), computing.excluded(), computing.excluded():
+    with (
+        pytest.raises(RuntimeError),
+        computing.constructing(),
+        computing.excluded(),
+        computing.constructing(),
+        computing.excluded(),
+    ):
         raise RuntimeError
     with computing:
         pass

@@ -41,6 +41,10 @@ class Ceilings:
         known.size = max(known.fitted, size / 2)
         known.close = 0
 
+    def forget(self, key: Hashable) -> None:
+        """A single row failed: that says nothing of the others."""
+        self._known.pop(key, None)
+
     def succeeded(self, key: Hashable, size: int) -> bool:
         """A batch fitted: after a number of them close to the ceiling, it rises a little: True."""
         known = self._known.get(key)

@@ -2,8 +2,9 @@
 
 transformers constructs a model under torch's default dtype set to the model's own: for the whole
 process. A tensor that another thread makes at that moment has the wrong dtype, and a model that
-another thread constructs is of two dtypes. So whoever computes holds `computing`, and a
-construction waits until nobody does. It takes milliseconds: weights are read after it.
+another thread constructs is of two dtypes. So whoever computes holds `computing`; one model is
+constructed at a time, and where that changes the default dtype, it waits until nobody computes.
+It takes milliseconds: weights are read after it.
 """
 
 from __future__ import annotations
@@ -18,44 +19,66 @@ class _Computing:
 
     def __init__(self) -> None:
         self._change = threading.Condition()
-        self._holders: set[int] = set()
-        self._constructing: int | None = None  # a thread
+        #: How many times over each thread holds it.
+        self._holders: dict[int, int] = {}
+        #: The thread that constructs a model.
+        self._constructing: int | None = None
+        #: Whether it lets nobody compute.
+        self._excluding = False
 
     def __enter__(self) -> None:
+        thread = threading.get_ident()
         with self._change:
-            while self._constructing is not None:
+            while self._excluding and thread not in self._holders:
                 self._change.wait()
-            self._holders.add(threading.get_ident())
+            self._holders[thread] = self._holders.get(thread, 0) + 1
 
     def __exit__(self, *exception: object) -> None:
+        thread = threading.get_ident()
         with self._change:
-            self._holders.remove(threading.get_ident())
-            if self._constructing is not None:
+            self._holders[thread] -= 1
+            if not self._holders[thread]:
+                del self._holders[thread]
+            if self._excluding:
                 self._change.notify_all()
 
     @contextlib.contextmanager
-    def excluded(self) -> Iterator[None]:
-        """Nobody else computes in here. A model may construct others; so may who computes."""
+    def constructing(self) -> Iterator[None]:
+        """One thread at a time. A model may construct others; so may who computes."""
         thread = threading.get_ident()
         if self._constructing == thread:
             yield
             return
         with self._change:
-            held = thread in self._holders
-            self._holders.discard(thread)
+            held = self._holders.pop(thread, 0)
             self._change.notify_all()
             while self._constructing is not None:
                 self._change.wait()
             self._constructing = thread
-            while self._holders:
-                self._change.wait()
         try:
             yield
         finally:
             with self._change:
                 self._constructing = None
                 if held:
-                    self._holders.add(thread)
+                    self._holders[thread] = held
+                self._change.notify_all()
+
+    @contextlib.contextmanager
+    def excluded(self) -> Iterator[None]:
+        """Nobody computes in here; only within `constructing`."""
+        if self._excluding:  # by this thread, which constructs a model within a model
+            yield
+            return
+        with self._change:
+            self._excluding = True
+            while self._holders:
+                self._change.wait()
+        try:
+            yield
+        finally:
+            with self._change:
+                self._excluding = False
                 self._change.notify_all()
 
 

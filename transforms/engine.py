@@ -12,6 +12,7 @@ import logging
 import queue
 import threading
 import time
+import traceback
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -81,7 +82,7 @@ class Ticket:
     #: How many engines have begun with it.
     attempts: int = 1
     remaining: int = 0
-    #: Why it failed; then `chunks` are the features, not the outputs.
+    #: Why it failed; then `chunks` are features, outputs, or some of both.
     error: BaseException | None = None
     #: What the engine has done since it last told, handed to whoever collects this ticket.
     reports: Sequence[Report] = ()
@@ -153,6 +154,8 @@ class Engine:
         self.running_since: float | None = None
         #: Why the process cannot compute any more.
         self.broken: BaseException | None = None
+        #: Whether it will answer nothing any more.
+        self.dead = False
         #: Tickets that are neither answered nor failed.
         self._live: set[Ticket] = set()
         self._closed = False
@@ -210,6 +213,8 @@ class Engine:
             wait = len(self._pool) == 0
 
     def _admit(self, ticket: Ticket) -> None:
+        if ticket.client.cancelled:
+            return
         self._live.add(ticket)
         try:
             program = self._program(ticket.client)
@@ -239,6 +244,7 @@ class Engine:
 
     def _compute(self, batch: list[Chunk]) -> None:
         """Answer the chunks of a batch; on an error, half by half, down to the one that fails."""
+        self._live.difference_update(c.ticket for c in batch if c.ticket.client.cancelled)
         batch = [c for c in batch if c.ticket.error is None and not c.ticket.client.cancelled]
         if not batch:
             return
@@ -266,10 +272,15 @@ class Engine:
         if breaks_engine(error):
             self.broken = error
             raise EngineError(f"{type(error).__name__}: {error}") from error
+        _clear(error)
+        memory = is_out_of_memory(error)
         if len(batch) == 1:
             self._fail(batch[0].ticket, error)
+            if memory:
+                self._free()
+                self._ceilings.forget(batch[0].key)
+                self._pool.replan()
             return
-        memory = is_out_of_memory(error)
         self._reports.append(BatchReport(rows=len(batch), split="memory" if memory else "data"))
         if not memory:
             logger.info("a batch of %d failed (%r): running its halves", len(batch), error)
@@ -278,7 +289,6 @@ class Engine:
             self._compute(batch[middle:])
             return
         logger.info("no memory for %d padded tokens: smaller batches from here", _padded(batch))
-        error.__traceback__ = None  # its frames hold tensors
         self._free()
         self._ceilings.failed(batch[0].key, _padded(batch))
         for chunk in batch:
@@ -320,7 +330,8 @@ class Engine:
 
     def _done(self, ticket: Ticket) -> None:
         self._live.discard(ticket)
-        ticket.reports, self._reports = self._reports, []
+        if not ticket.client.cancelled:
+            ticket.reports, self._reports = self._reports, []
         ticket.client.answered.put(ticket)
 
     def _refuse(self, error: BaseException) -> None:
@@ -328,6 +339,7 @@ class Engine:
 
         Silence would leave bundles waiting for ever.
         """
+        self.dead = True
         reason = error if isinstance(error, EngineError) else EngineError(str(error))
         if reason is not error:
             reason.__cause__ = error
@@ -335,6 +347,13 @@ class Engine:
             self._fail(ticket, reason)
         while (arrived := self._arrivals.get()) is not None:
             self._fail(arrived, reason)
+
+
+def _clear(error: BaseException | None) -> None:
+    """Let go of the tensors in the frames that an error came through."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _padded(batch: Sequence[Chunk]) -> int:

@@ -86,6 +86,9 @@ def kind_of(error: BaseException) -> Kind:
     return "memory" if is_out_of_memory(error) else "data"
 
 
+_NO_MEMORY = ("out of memory", "DefaultCPUAllocator: can't allocate", "_STATUS_ALLOC_FAILED")
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on an accelerator or in torch's CPU allocator."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
@@ -93,7 +96,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if not isinstance(error, RuntimeError):
         return False
     message = str(error)
-    return "out of memory" in message or "DefaultCPUAllocator: can't allocate" in message
+    return any(sign in message for sign in _NO_MEMORY)
 
 
 def is_fatal(error: BaseException) -> bool:
@@ -103,6 +106,8 @@ def is_fatal(error: BaseException) -> bool:
 
 def breaks_engine(error: BaseException) -> bool:
     """Whether the process cannot compute any more: a CUDA error stays until the process ends."""
+    if is_out_of_memory(error):
+        return False
     accelerator = getattr(torch, "AcceleratorError", ())
     return isinstance(error, accelerator) or (
         isinstance(error, RuntimeError) and str(error).startswith("CUDA error")

@@ -47,11 +47,26 @@ _stock_dtype = modeling_utils.local_torch_dtype
 @contextlib.contextmanager
 def _local_torch_dtype(dtype: torch.dtype, *args: Any) -> Iterator[None]:
     """Stands in for transformers' own, in which a model is constructed."""
-    with computing.excluded(), _stock_dtype(dtype, *args):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(computing.constructing())
+        if dtype != torch.get_default_dtype():
+            stack.enter_context(computing.excluded())
+        stack.enter_context(_stock_dtype(dtype, *args))
         yield
 
 
 modeling_utils.local_torch_dtype = _local_torch_dtype
+
+_stock_initialize = modeling_utils.PreTrainedModel._initialize_missing_keys
+
+
+def _initialize_missing_keys(self: Any, *args: Any, **kwargs: Any) -> Any:
+    """Stands in for transformers' own, which makes the tensors that a checkpoint does not have."""
+    with computing:
+        return _stock_initialize(self, *args, **kwargs)
+
+
+modeling_utils.PreTrainedModel._initialize_missing_keys = _initialize_missing_keys
 
 
 @contextlib.contextmanager
@@ -98,7 +113,7 @@ def _dtype(spec: ModelSpec, config: Any) -> Any:
     """The dtype of the model with its weights: several pipelines cast their features to it."""
     if spec.dtype != "auto":
         return getattr(torch, spec.dtype)
-    return config.dtype or safetensors.saved_dtype(spec.model)
+    return config.dtype or safetensors.saved_dtype(spec.model, spec.revision)
 
 
 def _without_weights(name: str, config: Any, classes: tuple[Any, ...], hub: dict[str, Any]) -> Any:

@@ -8,6 +8,8 @@ import pickle
 from collections.abc import Mapping
 from typing import Any
 
+import apache_beam as beam
+import numpy as np
 import torch
 
 
@@ -40,11 +42,15 @@ class Record:
 
 
 def nbytes(value: Any) -> int:
-    """Bytes of the tensors in nested mappings and sequences."""
-    if isinstance(value, torch.Tensor):
+    """Bytes of the tensors, arrays, texts and files in nested mappings, sequences and rows."""
+    if isinstance(value, torch.Tensor | np.ndarray):
         return value.nbytes
+    if isinstance(value, str | bytes | bytearray):
+        return len(value)
     if isinstance(value, Mapping):
         return sum(map(nbytes, value.values()))
+    if isinstance(value, beam.Row):
+        return nbytes(value.as_dict())
     return sum(map(nbytes, value)) if isinstance(value, list | tuple) else 0
 
 

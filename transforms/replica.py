@@ -45,6 +45,8 @@ class Program:
         if len(chunks) == 1:
             # The model may write into what it is given, and a failed batch is run again.
             return [self._pipe.forward(_own(chunks[0]), **fresh(self._forward))]
+        if not self._padding.batches:  # found out since they were placed
+            return [self._run([chunk])[0] for chunk in chunks]
         rows = collate.rows_of(chunks, self._padding, self._token_outputs)
         batch = collate.collate(chunks, self._padding)
         outputs = self._pipe.forward(batch, **fresh(self._forward))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import struct
 from collections.abc import Mapping
 from typing import Any
 
+import huggingface_hub
 import torch
+
+logger = logging.getLogger(__name__)
 
 #: The floating types of the format, by their names in a header.
 _FLOATS = {
@@ -37,13 +41,34 @@ def check(path: str) -> None:
         raise ValueError(f"{path} is corrupt: it has {size} bytes and should have {expected}")
 
 
-def saved_dtype(directory: str) -> torch.dtype:
-    """The first floating type in a model's files, as transformers infers it; float32 if none."""
-    for path in files(directory)[:1]:
-        for item in _header(path)[1].values():
-            if item["dtype"] in _FLOATS:
-                return _FLOATS[item["dtype"]]
-    return torch.float32
+def saved_dtype(model: str, revision: str | None = None) -> torch.dtype:
+    """The first floating type in a model's files, as transformers infers it; float32 if unknown.
+
+    Of a model of the hub that is not in the cache, only the headers are fetched.
+    """
+    paths = files(model) or _cached(model, revision)
+    found = _types(paths[0]) if paths else _of_hub(model, revision)
+    return next((_FLOATS[name] for name in found if name in _FLOATS), torch.float32)
+
+
+def _types(path: str) -> list[str]:
+    return [item["dtype"] for item in _header(path)[1].values()]
+
+
+def _cached(model: str, revision: str | None) -> list[str]:
+    """The safetensors files of a hub model's snapshot in the cache."""
+    config = huggingface_hub.try_to_load_from_cache(model, "config.json", revision=revision)
+    return files(os.path.dirname(config)) if isinstance(config, str) else []
+
+
+def _of_hub(model: str, revision: str | None) -> list[str]:
+    try:
+        found = huggingface_hub.get_safetensors_metadata(model, revision=revision)
+    except Exception as error:
+        logger.debug("the dtype of %s is not known from here: %s", model, error)
+        return []
+    first = next(iter(found.files_metadata.values()))
+    return [tensor.dtype for _, tensor in sorted(first.tensors.items())]
 
 
 def _header(path: str) -> tuple[int, Mapping[str, Any]]:

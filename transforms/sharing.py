@@ -6,28 +6,36 @@ import functools
 import gc
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from .engine import Engine
 from .replica import Replica
 from .spec import Spec
 
 _lock = threading.Lock()
-_engines: dict[str, tuple[Engine, int]] = {}
+_shared: dict[str, _Share] = {}
+
+
+@dataclass(eq=False)
+class _Share:
+    engine: Engine
+    users: int = 0
 
 
 def acquire(spec: Spec) -> tuple[Engine, Callable[[], None]]:
     """The process's engine for a model, and what to call, once, when it is no longer needed.
 
     The model loads in the engine's thread: this returns at once, and what is submitted meanwhile
-    waits.
+    waits. An engine that failed is replaced: a bundle that is tried again has a chance.
     """
     key = repr((spec.model.identity, spec.limits.batch_size, spec.limits.batch_tokens))
     with _lock:
-        engine, users = _engines.get(key, (None, 0))
-        if engine is None:
+        share = _shared.get(key)
+        if share is None or share.engine.dead:
             engine = Engine(lambda: _load(spec), spec.limits, spec.model.model)
-        _engines[key] = (engine, users + 1)
-    return engine, functools.partial(_release, key)
+            share = _shared[key] = _Share(engine)
+        share.users += 1
+    return share.engine, functools.partial(_release, key, share)
 
 
 def _load(spec: Spec) -> Replica:
@@ -44,17 +52,19 @@ def _load(spec: Spec) -> Replica:
 
 def running() -> int:
     """How many engines the process has."""
-    return len(_engines)
+    return len(_shared)
 
 
-def _release(key: str) -> None:
+def _release(key: str, share: _Share) -> None:
     with _lock:
-        engine, users = _engines[key]
-        if users > 1:
-            _engines[key] = (engine, users - 1)
+        share.users -= 1
+        if share.users:
             return
-        del _engines[key]
-    engine.close()
+        if _shared.get(key) is share:
+            del _shared[key]
+    share.engine.close()
     with _lock:
-        if not _engines:
-            gc.unfreeze()
+        gc.unfreeze()
+        gc.collect()  # the model's own cycles
+        if _shared:
+            gc.freeze()

@@ -190,7 +190,7 @@ class ForwardFn(StageFn):
     ) -> list[Any]:
         """Hand the chunks to the engine; give what it has answered by now."""
         assert self._client is not None
-        size = record.nbytes
+        size = record.nbytes + nbytes(record.element)
         self._client.submit((windowed, size), list(record.chunks))
         self._in_flight += 1
         self._bytes += size
