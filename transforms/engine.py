@@ -33,6 +33,9 @@ _CPU_TOKENS = 2048  # more make buffers so large that malloc asks the kernel for
 _FEW_GENERATING = 64  # a generating model keeps a cache of every row in memory
 
 
+_CANCELLED = EngineError("nobody waits for it any more")
+
+
 class Program(Protocol):
     """What an engine runs: see replica.Program."""
 
@@ -65,8 +68,18 @@ class Model(Protocol):
 class Computes(Protocol):
     """An engine, in this process or in another."""
 
+    @property
+    def dead(self) -> bool:
+        """Whether it will answer nothing any more."""
+
+    def client(self, parameters: Mapping[str, Any]) -> Client:
+        """Access for one bundle."""
+
     def submit(self, ticket: Ticket) -> None:
         """Accept a ticket; it comes back in its client's `answered`."""
+
+    def forget(self, client: Client) -> None:
+        """Nobody will collect this client's tickets any more."""
 
 
 @dataclass(slots=True, eq=False)
@@ -111,7 +124,7 @@ class Client:
     #: Equal for equal parameters: their chunks may share a batch.
     key: str
     #: Tickets that are answered, in the order in which they were.
-    answered: queue.SimpleQueue[Ticket] = field(default_factory=queue.SimpleQueue)
+    answered: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
     cancelled: bool = False
 
     def submit(self, token: Any, chunks: list[Any]) -> None:
@@ -121,6 +134,7 @@ class Client:
     def cancel(self) -> None:
         """Drop what is still waiting: nobody will collect it."""
         self.cancelled = True
+        self.engine.forget(self)
 
 
 def parameters_key(parameters: Mapping[str, Any]) -> str:
@@ -131,7 +145,8 @@ def parameters_key(parameters: Mapping[str, Any]) -> str:
 class Engine:
     """One replica, computing in a thread of its own from construction until `close`.
 
-    `before` is called with the tickets of each batch that is about to run.
+    `before` is called with the tickets of each batch that is about to run; `broken` when an error
+    says that the process cannot compute any more.
     """
 
     def __init__(
@@ -139,21 +154,19 @@ class Engine:
         load: Callable[[], Model],
         limits: Limits,
         name: str,
-        before: Callable[[Sequence[Ticket]], None] | None = None,
+        before: Callable[[Sequence[Ticket]], None] = lambda tickets: None,
+        broken: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
         self._load = load
         self._limits = limits
         self._before = before
+        self._broken = broken
         self._arrivals: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
         self._pool: Pool[Chunk] = Pool()
         self._programs: dict[str, Program] = {}
         self._ceilings = Ceilings()
         self._reports: list[Report] = []
         self.batches = 0
-        #: When the batch that is running began, on time.monotonic; None between batches.
-        self.running_since: float | None = None
-        #: Why the process cannot compute any more.
-        self.broken: BaseException | None = None
         #: Whether it will answer nothing any more.
         self.dead = False
         #: Tickets that are neither answered nor failed.
@@ -171,6 +184,14 @@ class Engine:
         if self._closed:
             raise EngineError("the engine was closed")
         self._arrivals.put(ticket)
+
+    @property
+    def waiting(self) -> int:
+        """About how many tickets and chunks wait."""
+        return len(self._pool) + self._arrivals.qsize()
+
+    def forget(self, client: Client) -> None:
+        """Nothing to do: a cancelled client's tickets are passed over when their turn comes."""
 
     def close(self) -> None:
         """Stop after the batch that is running."""
@@ -214,6 +235,7 @@ class Engine:
 
     def _admit(self, ticket: Ticket) -> None:
         if ticket.client.cancelled:
+            self._fail(ticket, _CANCELLED)
             return
         self._live.add(ticket)
         try:
@@ -244,22 +266,21 @@ class Engine:
 
     def _compute(self, batch: list[Chunk]) -> None:
         """Answer the chunks of a batch; on an error, half by half, down to the one that fails."""
-        self._live.difference_update(c.ticket for c in batch if c.ticket.client.cancelled)
-        batch = [c for c in batch if c.ticket.error is None and not c.ticket.client.cancelled]
+        for chunk in batch:
+            if chunk.ticket.client.cancelled:
+                self._fail(chunk.ticket, _CANCELLED)
+        batch = [chunk for chunk in batch if chunk.ticket.error is None]
         if not batch:
             return
-        if self._before is not None:
-            self._before([chunk.ticket for chunk in batch])
+        self._before([chunk.ticket for chunk in batch])
         program = self._program(batch[0].ticket.client)
         start = time.perf_counter()
-        self.running_since = time.monotonic()
         try:
             outputs = program.run([chunk.features for chunk in batch])
         except Exception as error:
             failed: Exception | None = error
         else:
             failed = None
-        self.running_since = None
         if failed is not None:  # no longer in `except`, which would keep the tensors of its frames
             self._recover(batch, failed)
             return
@@ -270,7 +291,7 @@ class Engine:
     def _recover(self, batch: list[Chunk], error: Exception) -> None:
         """What to do about a batch that failed."""
         if breaks_engine(error):
-            self.broken = error
+            self._broken(error)
             raise EngineError(f"{type(error).__name__}: {error}") from error
         _clear(error)
         memory = is_out_of_memory(error)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 import traceback
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import apache_beam as beam
@@ -31,6 +33,45 @@ class RemoteTracebackError(Exception):
 
     def __str__(self) -> str:
         return f"\n{self.args[0]}"
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """An error on its way from the engine's process, with what it says of itself there."""
+
+    #: None if it cannot be pickled.
+    pickled: bytes | None
+    name: str
+    message: str
+    traceback: str
+    cause: Crossing | None
+
+    @classmethod
+    def of(cls, error: BaseException) -> Self:
+        """The error, ready to cross."""
+        try:
+            pickled: bytes | None = pickle.dumps(error)
+            pickle.loads(pickled)  # type: ignore[arg-type]  # noqa: S301 - our own
+        except Exception:
+            pickled = None
+        return cls(
+            pickled,
+            type(error).__name__,
+            str(error),
+            "".join(traceback.format_tb(error.__traceback__)),
+            None if error.__cause__ is None else cls.of(error.__cause__),
+        )
+
+    def error(self) -> BaseException:
+        """The error as it was; of an exception of the same name if it could not be pickled."""
+        found: BaseException
+        if self.pickled is not None:
+            found = pickle.loads(self.pickled)  # noqa: S301 - from a process of the same job
+        else:
+            found = type(self.name, (Exception,), {})(self.message)
+        cause = RemoteTracebackError(self.traceback) if self.cause is None else self.cause.error()
+        found.__cause__ = cause
+        return found
 
 
 class ElementError(Exception):

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import copyreg
-import io
-import pickle
 from collections.abc import Mapping
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import torch
+
+from . import wire
 
 
 class Record:
@@ -33,7 +32,8 @@ class Record:
         self.counts = counts
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _record, (_dump((self.element, self.example, self.chunks, self.counts)),)
+        content = (self.element, self.example, self.chunks, self.counts)
+        return _record, (wire.dumps(content)[0],)
 
     @property
     def nbytes(self) -> int:
@@ -54,29 +54,5 @@ def nbytes(value: Any) -> int:
     return sum(map(nbytes, value)) if isinstance(value, list | tuple) else 0
 
 
-class _Pickler(pickle.Pickler):
-    dispatch_table = copyreg.dispatch_table.copy()
-
-
-def _reduce_tensor(tensor: torch.Tensor) -> tuple[Any, ...]:
-    tensor = tensor.detach().cpu().contiguous()
-    if tensor.dtype is torch.bfloat16:  # numpy has no such type
-        return _bfloat16, (tensor.view(torch.int16).numpy().copy(),)
-    return torch.from_numpy, (tensor.numpy().copy(),)
-
-
-_Pickler.dispatch_table[torch.Tensor] = _reduce_tensor
-
-
-def _bfloat16(bits: Any) -> torch.Tensor:
-    return torch.from_numpy(bits).view(torch.bfloat16)
-
-
-def _dump(value: Any) -> bytes:
-    buffer = io.BytesIO()
-    _Pickler(buffer, protocol=5).dump(value)
-    return buffer.getvalue()
-
-
 def _record(dumped: bytes) -> Record:
-    return Record(*pickle.loads(dumped))  # noqa: S301 - what a stage of this job dumped
+    return Record(*wire.loads(dumped))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -95,6 +96,42 @@ class ModelSpec:
         return repr((values, kwargs))
 
 
+_SHARES = ("auto", "process", "machine")
+#: Proves that who connects to an engine belongs to the job; the same in a program's jobs.
+_KEY = secrets.token_bytes(32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sharing:
+    """Who uses one engine, and how long it may take.
+
+    Raises ValueError for a value that does not exist, or for two that exclude each other.
+    """
+
+    #: "process": each worker process has its own engine. "machine": all of a machine share one
+    #: process for each accelerator. "auto": as fits the runner and the device.
+    share: str = "auto"
+    #: Seconds that a batch may take. None: any time.
+    timeout: float | None = None
+    #: Whether the runner has several worker processes on a machine.
+    processes: bool = False
+    key: bytes = field(default=_KEY, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.share not in _SHARES:
+            raise ValueError(f"share must be one of {', '.join(_SHARES)}, got {self.share!r}")
+        timeout = self.timeout
+        if timeout is None:
+            return
+        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
+            raise ValueError(f"batch_timeout must be a positive number of seconds, got {timeout!r}")
+        if self.share == "process":
+            raise ValueError(
+                "batch_timeout needs an engine in a process of its own, which can be ended: "
+                "share='machine' or 'auto', got 'process'"
+            )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Spec:
     """A model, the task's own parameters under Hugging Face's names, and the limits."""
@@ -103,6 +140,7 @@ class Spec:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     media_limits: MediaLimits = field(default_factory=MediaLimits)
+    sharing: Sharing = field(default_factory=Sharing)
 
     @property
     def task(self) -> str:

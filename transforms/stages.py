@@ -11,7 +11,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from . import metrics, sharing
 from .calls import Call
 from .computing import computing
-from .engine import Client, Engine, Ticket
+from .engine import Client, Computes, Ticket
 from .failures import ElementError, failure, is_fatal, kind_of
 from .media.decoding import decoded, stand_in
 from .pipelines import weightless
@@ -153,7 +153,7 @@ class PreprocessFn(StageFn):
 
 
 class ForwardFn(StageFn):
-    """Records with features to Records with outputs, through the engine of this process.
+    """Records with features to Records with outputs, through an engine.
 
     Elements are accepted while earlier ones are computed: as many as the window holds. Answers
     come in the order in which the engine finds them, each with its own timestamp and windows.
@@ -166,7 +166,7 @@ class ForwardFn(StageFn):
         self._client: Client | None = None
         self._answer_bytes: float | None = None
         self._metrics = metrics.StageMetrics()
-        self._engine: Engine
+        self._engine: Computes
         self._engine, self._release = sharing.acquire(self._spec)
 
     def teardown(self) -> None:
@@ -191,7 +191,9 @@ class ForwardFn(StageFn):
         """Hand the chunks to the engine; give what it has answered by now."""
         assert self._client is not None
         size = record.nbytes + nbytes(record.element)
-        self._client.submit((windowed, size), list(record.chunks))
+        # Features are the engine's from here: it may keep them elsewhere.
+        waiting = Record(record.element, record.example, [], record.counts)
+        self._client.submit((windowed.with_value(waiting), size), list(record.chunks))
         self._in_flight += 1
         self._bytes += size
         found = list(self._answered())
@@ -229,9 +231,8 @@ class ForwardFn(StageFn):
             return self._failed(record.element, windowed, ticket.error, ticket.attempts)
         if self._answer_bytes is None or self._in_flight % 16 == 0:
             self._learn(nbytes(ticket.chunks))
-        return windowed.with_value(
-            Record(record.element, record.example, ticket.chunks, record.counts)
-        )
+        record.chunks = ticket.chunks
+        return windowed
 
     def _learn(self, size: int) -> None:
         """Expect answers as large as the larger ones were."""

@@ -11,6 +11,9 @@ from typing import Any, ClassVar, Self, TypeAlias
 
 import apache_beam as beam
 import pyarrow as pa
+from apache_beam.options.pipeline_options import DirectOptions, PortableOptions
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner, SwitchingDirectRunner
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.typehints import typehints
 
 from . import check
@@ -18,12 +21,15 @@ from .failures import failure_type
 from .media.limits import MediaLimits
 from .record import Record
 from .rows import Binding
-from .spec import Limits, ModelSpec, Spec, unknown
+from .spec import Limits, ModelSpec, Sharing, Spec, unknown
 from .stages import FAILED, ForwardFn, PostprocessFn, PreprocessFn
 from .tasks import canonical, find
 
 #: A function in place of a stage's own, or a transform in place of the stage.
 Custom: TypeAlias = "Callable[[Any], Any] | beam.PTransform"
+
+
+_LOCAL_RUNNERS = (FnApiRunner, SwitchingDirectRunner, BundleBasedDirectRunner)
 
 
 class _Handling(beam.PTransform):  # type: ignore[misc]
@@ -135,6 +141,11 @@ class TaskTransform(_Handling):
       batch_size: most chunks in a batch. None: chosen by the engine.
       batch_tokens: most tokens in a batch, padding included; of images and sounds, 768 numbers
         count as one. None: chosen by the engine.
+      share: "process": each worker process loads the model. "machine": all processes of a machine
+        share one, in a process of its own for each accelerator. "auto": the latter where there
+        are several worker processes, or an accelerator.
+      batch_timeout: seconds that a batch may take. One that takes longer is ended with its
+        process, and its elements run alone; who takes that long again fails.
       media_limits: how large images, audio and video may be, where the defaults do not do:
         {"image_pixels": 200_000_000}. See MediaLimits for the names.
       keyed: elements are (key, value) pairs, and so are the results.
@@ -172,6 +183,8 @@ class TaskTransform(_Handling):
         trust_remote_code: bool = False,
         batch_size: int | None = None,
         batch_tokens: int | None = None,
+        share: str = "auto",
+        batch_timeout: float | None = None,
         media_limits: Mapping[str, float] | None = None,
         keyed: bool = False,
         input: str | Mapping[str, str] | None = None,
@@ -203,6 +216,7 @@ class TaskTransform(_Handling):
             parameters=parameters,
             limits=Limits(batch_size=batch_size, batch_tokens=batch_tokens),
             media_limits=_media_limits(media_limits or {}, parameters),
+            sharing=Sharing(share=share, timeout=batch_timeout),
         )
         if callable(postprocess) and not isinstance(postprocess, beam.PTransform):
             found = replace(found, **_custom_columns(postprocess))
@@ -231,6 +245,9 @@ class TaskTransform(_Handling):
         """The three stages, one after the other."""
         check.check(self.spec)
         of = copy.copy(self)
+        of.spec = replace(
+            self.spec, sharing=replace(self.spec.sharing, processes=_has_processes(pcoll.pipeline))
+        )
         of._element_type = pcoll.element_type
         bad: list[Any] = []
         for stage in (Preprocess, Forward, Postprocess):
@@ -248,6 +265,16 @@ class TaskTransform(_Handling):
         good, failed = pcoll | label >> transform.with_exception_handling()
         bad.append(failed)
         return good
+
+
+def _has_processes(pipeline: beam.Pipeline) -> bool:
+    """Whether the pipeline's runner may have several worker processes on a machine."""
+    options = pipeline.options
+    if options.view_as(PortableOptions).environment_type == "LOOPBACK":
+        return False
+    if not isinstance(pipeline.runner, _LOCAL_RUNNERS):
+        return True
+    return bool(options.view_as(DirectOptions).direct_running_mode == "multi_processing")
 
 
 def _media_limits(given: Mapping[str, float], parameters: Mapping[str, Any]) -> MediaLimits:

@@ -1,0 +1,211 @@
+"""An engine in a process of its own, for all worker processes of the machine.
+
+Started by `sharing`, with its settings on standard input; gone when nobody has used it for a while.
+A connection carries, from a worker, ("client", number, parameters), ("ticket", number, client's
+number, alone, spans, features) and ("cancel", client's number); back to it, ("begin", tickets'
+numbers)
+before each batch that has some of its tickets, ("answer", number, error, outputs, reports, tickets
+that wait) and ("broken", reason) before the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import pickle
+import queue
+import select
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import reduction
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+from typing import Any
+
+import transformers
+
+from . import wire
+from .engine import Client, Engine, Ticket, parameters_key
+from .failures import Crossing
+from .replica import load
+from .spec import Spec
+
+logger = logging.getLogger(__name__)
+
+_LINGER = 5.0  # seconds without users: a worker that was killed may be back by then
+_FIRST = 60.0  # seconds until the first user
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the process is told when it starts."""
+
+    spec: Spec
+    #: Shared by the workers of one job.
+    key: bytes
+    #: The file descriptor of the socket to listen on.
+    listener: int
+    #: Of the socket, and of the lock that is held by whoever starts, joins or ends this process;
+    #: without their suffixes.
+    path: str
+
+
+class _Connection:
+    """One worker process."""
+
+    def __init__(self, server: Server, link: Connection) -> None:
+        self._server = server
+        self._link = link
+        #: Tickets that are answered, and tuples to send as they are; None to stop.
+        self.outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._clients: dict[int, Client] = {}
+        self.sender = threading.Thread(target=self._send, daemon=True)
+
+    def serve(self) -> None:
+        """Take in what the worker sends until it goes."""
+        try:
+            deliver_challenge(self._link, self._server.key)
+            answer_challenge(self._link, self._server.key)
+            self._link.send_bytes(pickle.dumps(os.getpid()))
+            self._arena = wire.MappedArena(reduction.recv_handle(self._link))
+            self.sender.start()
+            while True:
+                self._accept(*pickle.loads(self._link.recv_bytes()))  # noqa: S301 - it has the key
+        except (EOFError, OSError):
+            pass
+        except Exception:
+            logger.exception("a worker was turned away")
+        finally:
+            for client in self._clients.values():
+                client.cancel()
+            self.outgoing.put(None)
+            self._server.left(self)
+
+    def _accept(self, kind: str, number: int, *rest: Any) -> None:
+        engine = self._server.engine
+        if kind == "client":
+            (parameters,) = rest
+            client = Client(engine, parameters, parameters_key(parameters), self.outgoing)
+            self._clients[number] = client
+        elif kind == "ticket":
+            owner, alone, spans, data = rest
+            chunks = wire.loads(data, spans, self._arena)
+            engine.submit(Ticket(self._clients[owner], number, chunks, alone=alone))
+        else:
+            self._clients.pop(number).cancel()
+
+    def _send(self) -> None:
+        with contextlib.suppress(OSError):
+            while (item := self.outgoing.get()) is not None:
+                self._link.send_bytes(
+                    self._answer(item) if isinstance(item, Ticket) else wire.dumps(item)[0]
+                )
+
+    def _answer(self, ticket: Ticket) -> bytes:
+        waiting = self._server.engine.waiting
+
+        def message(error: BaseException | None, outputs: Any) -> bytes:
+            crossing = None if error is None else Crossing.of(error)
+            answer = ("answer", ticket.token, crossing, outputs, ticket.reports, waiting)
+            return wire.dumps(answer)[0]
+
+        if ticket.error is not None:
+            return message(ticket.error, None)
+        try:
+            return message(None, ticket.chunks)
+        except Exception as error:  # outputs that cannot be pickled
+            return message(error, None)
+
+
+class Server:
+    """The engine and its connections."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.key = settings.key
+        self._settings = settings
+        spec = settings.spec
+        self.engine = Engine(
+            lambda: load(spec.model), spec.limits, spec.model.model, self._begin, self._broken
+        )
+        self._lock = threading.Lock()
+        self._connections: set[_Connection] = set()
+
+    def run(self) -> None:
+        """Serve whoever connects; return when nobody has been there for a while."""
+        listener = socket.socket(fileno=self._settings.listener)
+        patience, used = _FIRST, time.monotonic()
+        while True:
+            if select.select([listener], [], [], 1.0)[0]:
+                self._join(listener.accept()[0])
+                patience = _LINGER
+            if self._connections and not self.engine.dead:
+                used = time.monotonic()
+            elif self.engine.dead or time.monotonic() - used > patience:
+                if self._withdrawn(listener):
+                    break
+        listener.close()
+        while self._connections:  # of a dead engine: each ticket is told why
+            time.sleep(0.1)
+
+    def _join(self, sock: socket.socket) -> None:
+        connection = _Connection(self, Connection(sock.detach()))
+        with self._lock:
+            self._connections.add(connection)
+        threading.Thread(target=connection.serve, daemon=True).start()
+
+    def left(self, connection: _Connection) -> None:
+        """A worker has gone."""
+        with self._lock:
+            self._connections.discard(connection)
+
+    def _withdrawn(self, listener: socket.socket) -> bool:
+        """Take the socket away, unless somebody is about to join."""
+        with open(f"{self._settings.path}.lock", "ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            if select.select([listener], [], [], 0)[0]:
+                return False
+            os.unlink(f"{self._settings.path}.socket")
+            return True
+
+    def _begin(self, tickets: Sequence[Ticket]) -> None:
+        """Tell each worker which of its tickets are about to run: if this process dies, which."""
+        told: dict[int, tuple[queue.SimpleQueue[Any], list[int]]] = {}
+        for ticket in tickets:
+            answered = ticket.client.answered
+            told.setdefault(id(answered), (answered, []))[1].append(ticket.token)
+        for answered, numbers in told.values():
+            answered.put(("begin", numbers))
+
+    def _broken(self, error: BaseException) -> None:
+        """End: whoever waits hands its tickets to another process."""
+        logger.error("the engine's process ends: %s", error)
+        with self._lock:
+            connections = list(self._connections)
+        for connection in connections:
+            connection.outgoing.put(("broken", f"{type(error).__name__}: {error}"))
+            connection.outgoing.put(None)
+        for connection in connections:
+            connection.sender.join(5)
+        os._exit(1)
+
+
+def main() -> None:
+    """Run until nobody needs it any more."""
+    settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301 - from who started this
+    logging.basicConfig(level=logging.WARNING)
+    transformers.utils.logging.disable_progress_bar()
+    Server(settings).run()
+    sys.stderr.flush()
+    os._exit(0)  # without waiting for libraries to take themselves apart
+
+
+if __name__ == "__main__":
+    main()
