@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .engine import Engine
+from .engine import Engine, Model
 from .replica import Replica
-from .spec import Spec
+from .spec import Limits, Spec
 
 _lock = threading.Lock()
 _shared: dict[str, _Share] = {}
@@ -23,31 +23,37 @@ class _Share:
 
 
 def acquire(spec: Spec) -> tuple[Engine, Callable[[], None]]:
-    """The process's engine for a model, and what to call, once, when it is no longer needed.
+    """The process's engine for a model, and what to call, once, when it is no longer needed."""
+    key = repr((spec.model.identity, spec.limits.batch_size, spec.limits.batch_tokens))
+    return acquire_local(key, lambda: Replica(spec.model), spec.limits, spec.model.model)
+
+
+def acquire_local(
+    key: str, load: Callable[[], Model], limits: Limits, name: str
+) -> tuple[Engine, Callable[[], None]]:
+    """The process's engine of that key, and what to call, once, when it is no longer needed.
 
     The model loads in the engine's thread: this returns at once, and what is submitted meanwhile
     waits. An engine that failed is replaced: a bundle that is tried again has a chance.
     """
-    key = repr((spec.model.identity, spec.limits.batch_size, spec.limits.batch_tokens))
     with _lock:
         share = _shared.get(key)
         if share is None or share.engine.dead:
-            engine = Engine(lambda: _load(spec), spec.limits, spec.model.model)
-            share = _shared[key] = _Share(engine)
+            share = _shared[key] = _Share(Engine(lambda: _frozen(load), limits, name))
         share.users += 1
     return share.engine, functools.partial(_release, key, share)
 
 
-def _load(spec: Spec) -> Replica:
+def _frozen(load: Callable[[], Model]) -> Model:
     """The model, and all that was there before it kept out of the garbage collector's rounds.
 
     With a million objects of libraries to look at, each full round takes 0.3 s from all threads:
     about a tenth of what an element costs beside the model. Undone with the last engine.
     """
-    replica = Replica(spec.model)
+    model = load()
     gc.collect()
     gc.freeze()
-    return replica
+    return model
 
 
 def running() -> int:
