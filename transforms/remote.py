@@ -136,6 +136,8 @@ class RemoteEngine:
     def close(self) -> None:
         """Leave. The process ends when it has no other users."""
         with self._change:
+            if self._closed:
+                return
             self._closed = True
             self._change.notify_all()
             if self._connection is not None:

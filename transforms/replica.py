@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import gc
+import dataclasses
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
@@ -60,9 +60,11 @@ class Program:
 
 
 class Replica:
-    """One model on one device."""
+    """One model on one device: the spec's, unless another is given."""
 
-    def __init__(self, spec: ModelSpec) -> None:
+    def __init__(self, spec: ModelSpec, device: int | None = None) -> None:
+        if device is not None:
+            spec = dataclasses.replace(spec, device=device)
         self.spec = spec
         self._pipe = pipelines.load(spec)
         if not self.accelerated:
@@ -90,18 +92,6 @@ class Replica:
     def program(self, parameters: Mapping[str, Any]) -> Program:
         """The model with one stage's parameters. Raises what transformers says of bad values."""
         return Program(self._pipe, self.spec, parameters)
-
-
-def load(spec: ModelSpec) -> Replica:
-    """The model, and all that was there before it kept out of the garbage collector's rounds.
-
-    With a million objects of libraries to look at, each full round takes 0.3 s from all threads:
-    about a tenth of what an element costs beside the model.
-    """
-    replica = Replica(spec)
-    gc.collect()
-    gc.freeze()
-    return replica
 
 
 def _slim(pipe: Any, names: frozenset[str]) -> None:

@@ -30,10 +30,8 @@ from typing import Any
 import transformers
 
 from . import wire
-from .engine import Client, Engine, Ticket, parameters_key
+from .engine import Client, Engine, EngineSpec, Ticket, frozen, parameters_key
 from .failures import Crossing
-from .replica import load
-from .spec import Spec
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +43,7 @@ _FIRST = 60.0  # seconds until the first user
 class Settings:
     """What the process is told when it starts."""
 
-    spec: Spec
-    #: Shared by the workers of one job.
-    key: bytes
+    spec: EngineSpec
     #: The file descriptor of the socket to listen on.
     listener: int
     #: Of the socket, and of the lock that is held by whoever starts, joins or ends this process;
@@ -61,9 +57,10 @@ class _Connection:
     def __init__(self, server: Server, link: Connection) -> None:
         self._server = server
         self._link = link
-        #: Tickets that are answered, and tuples to send as they are; None to stop.
+        #: Tickets that are answered, and messages to send as they are; None to stop.
         self.outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._clients: dict[int, Client] = {}
+        self._sending = threading.Lock()
         self.sender = threading.Thread(target=self._send, daemon=True)
 
     def serve(self) -> None:
@@ -102,9 +99,14 @@ class _Connection:
     def _send(self) -> None:
         with contextlib.suppress(OSError):
             while (item := self.outgoing.get()) is not None:
-                self._link.send_bytes(
-                    self._answer(item) if isinstance(item, Ticket) else wire.dumps(item)[0]
-                )
+                data = self._answer(item) if isinstance(item, Ticket) else wire.dumps(item)[0]
+                with self._sending:
+                    self._link.send_bytes(data)
+
+    def begin(self, numbers: list[int]) -> None:
+        """Tell the worker, before anything else can happen, which tickets are about to run."""
+        with contextlib.suppress(OSError), self._sending:
+            self._link.send_bytes(wire.dumps(("begin", numbers))[0])
 
     def _answer(self, ticket: Ticket) -> bytes:
         waiting = self._server.engine.waiting
@@ -126,11 +128,11 @@ class Server:
     """The engine and its connections."""
 
     def __init__(self, settings: Settings) -> None:
-        self.key = settings.key
         self._settings = settings
         spec = settings.spec
+        self.key = spec.sharing.key
         self.engine = Engine(
-            lambda: load(spec.model), spec.limits, spec.model.model, self._begin, self._broken
+            lambda: frozen(spec.load), spec.limits, spec.name, self._begin, self._broken
         )
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
@@ -139,15 +141,15 @@ class Server:
         """Serve whoever connects; return when nobody has been there for a while."""
         listener = socket.socket(fileno=self._settings.listener)
         patience, used = _FIRST, time.monotonic()
-        while True:
+        withdrawn = False
+        while not withdrawn:
             if select.select([listener], [], [], 1.0)[0]:
                 self._join(listener.accept()[0])
                 patience = _LINGER
             if self._connections and not self.engine.dead:
                 used = time.monotonic()
             elif self.engine.dead or time.monotonic() - used > patience:
-                if self._withdrawn(listener):
-                    break
+                withdrawn = self._withdraw(listener)
         listener.close()
         while self._connections:  # of a dead engine: each ticket is told why
             time.sleep(0.1)
@@ -163,7 +165,7 @@ class Server:
         with self._lock:
             self._connections.discard(connection)
 
-    def _withdrawn(self, listener: socket.socket) -> bool:
+    def _withdraw(self, listener: socket.socket) -> bool:
         """Take the socket away, unless somebody is about to join."""
         with open(f"{self._settings.path}.lock", "ab") as file:
             try:
@@ -177,12 +179,14 @@ class Server:
 
     def _begin(self, tickets: Sequence[Ticket]) -> None:
         """Tell each worker which of its tickets are about to run: if this process dies, which."""
-        told: dict[int, tuple[queue.SimpleQueue[Any], list[int]]] = {}
+        with self._lock:
+            connections = {id(each.outgoing): each for each in self._connections}
+        told: dict[int, list[int]] = {}
         for ticket in tickets:
-            answered = ticket.client.answered
-            told.setdefault(id(answered), (answered, []))[1].append(ticket.token)
-        for answered, numbers in told.values():
-            answered.put(("begin", numbers))
+            told.setdefault(id(ticket.client.answered), []).append(ticket.token)
+        for owner, numbers in told.items():
+            if owner in connections:
+                connections[owner].begin(numbers)
 
     def _broken(self, error: BaseException) -> None:
         """End: whoever waits hands its tickets to another process."""
@@ -205,7 +209,3 @@ def main() -> None:
     Server(settings).run()
     sys.stderr.flush()
     os._exit(0)  # without waiting for libraries to take themselves apart
-
-
-if __name__ == "__main__":
-    main()

@@ -28,16 +28,23 @@ from pathlib import Path
 
 import torch
 
-from .engine import Computes, Engine
+from . import replica
+from .engine import Computes, Engine, EngineSpec, Model, frozen
 from .remote import Fleet, RemoteEngine
-from .replica import load
 from .server import Settings
 from .spec import Spec
 
 _lock = threading.Lock()
 _shared: dict[str, _Share] = {}
-#: Processes that were started here: to be waited for when they end.
-_started: list[subprocess.Popen[bytes]] = []
+
+
+_PROGRAM = """
+import logging
+logging.disable(logging.WARNING)  # what libraries say while they are imported
+from transforms.server import main
+logging.disable(logging.NOTSET)
+main()
+"""
 
 
 @dataclass(eq=False)
@@ -46,13 +53,27 @@ class _Share:
     users: int = 0
 
 
-def acquire(spec: Spec) -> tuple[Computes, Callable[[], None]]:
-    """The engine for a model, and what to call, once, when it is no longer needed.
+def of(spec: Spec) -> EngineSpec:
+    """The engine of a task's model."""
+    device = spec.model.device
+    return EngineSpec(
+        identity=repr((spec.model.identity, spec.limits)),
+        name=spec.model.model,
+        load=functools.partial(replica.Replica, spec.model),
+        limits=spec.limits,
+        sharing=spec.sharing,
+        accelerated=device not in ("cpu", -1),
+        replicated=device is None,
+    )
+
+
+def acquire(spec: EngineSpec) -> tuple[Computes, Callable[[], None]]:
+    """An engine, and what to call, once, when it is no longer needed.
 
     The model loads meanwhile: this returns at once, and what is submitted waits. An engine that
     failed is replaced: a bundle that is tried again has a chance.
     """
-    key = _identity(spec)
+    key = repr((spec.identity, spec.sharing))
     with _lock:
         share = _shared.get(key)
         if share is None or share.engine.dead:
@@ -66,10 +87,6 @@ def running() -> int:
     return len(_shared)
 
 
-def _identity(spec: Spec) -> str:
-    return repr((spec.model.identity, spec.limits, spec.sharing))
-
-
 def _release(key: str, share: _Share) -> None:
     with _lock:
         share.users -= 1
@@ -78,8 +95,6 @@ def _release(key: str, share: _Share) -> None:
         if _shared.get(key) is share:
             del _shared[key]
     share.engine.close()
-    for process in _started:
-        process.poll()
     with _lock:
         gc.unfreeze()
         gc.collect()  # the model's own cycles
@@ -87,24 +102,32 @@ def _release(key: str, share: _Share) -> None:
             gc.freeze()
 
 
-def _engine(spec: Spec) -> Engine | RemoteEngine | Fleet:
-    name = spec.model.model
+def _engine(spec: EngineSpec) -> Engine | RemoteEngine | Fleet:
     if not on_machine(spec):
-        return Engine(lambda: load(spec.model), spec.limits, name)
-    remotes = [
-        RemoteEngine(
-            functools.partial(_connect, replica),
-            spec.sharing.key,
-            name,
-            spec.sharing.timeout,
-            spec.limits.window_bytes,
-        )
-        for replica in _replicas(spec)
-    ]
+        return Engine(lambda: _in_process(spec), spec.limits, spec.name)
+    remotes = [_remote(replica) for replica in _replicas(spec)]
     return remotes[0] if len(remotes) == 1 else Fleet(remotes)
 
 
-def on_machine(spec: Spec) -> bool:
+def _in_process(spec: EngineSpec) -> Model:
+    """The model, with this process's part of the cores."""
+    processes = spec.sharing.processes or 1
+    if processes > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+    return frozen(spec.load)
+
+
+def _remote(spec: EngineSpec) -> RemoteEngine:
+    return RemoteEngine(
+        functools.partial(_connect, spec),
+        spec.sharing.key,
+        spec.name,
+        spec.sharing.timeout,
+        spec.limits.window_bytes,
+    )
+
+
+def on_machine(spec: EngineSpec) -> bool:
     """Whether the engine runs in a process of its own.
 
     Where "auto" leaves it open: with several worker processes, which then share it; with a
@@ -116,20 +139,21 @@ def on_machine(spec: Spec) -> bool:
         return sharing.share == "machine"
     if os.name != "posix":
         return False
-    return sharing.processes or sharing.timeout is not None or _accelerated(spec.model.device)
+    accelerated = spec.accelerated and torch.accelerator.is_available()
+    return sharing.processes != 1 or sharing.timeout is not None or accelerated
 
 
-def _accelerated(device: int | str | None) -> bool:
-    return device not in ("cpu", -1) and torch.accelerator.is_available()
-
-
-def _replicas(spec: Spec) -> list[Spec]:
-    """One for each accelerator, if none is named and the model fits on one."""
-    count = torch.cuda.device_count()
-    if spec.model.device is not None or count < 2:
+def _replicas(spec: EngineSpec) -> list[EngineSpec]:
+    """One for each accelerator, if none is named."""
+    count = torch.cuda.device_count() if spec.replicated else 1
+    if count < 2:
         return [spec]
     return [
-        dataclasses.replace(spec, model=dataclasses.replace(spec.model, device=device))
+        dataclasses.replace(
+            spec,
+            identity=f"{spec.identity} on {device}",
+            load=functools.partial(spec.load, device=device),
+        )
         for device in range(count)
     ]
 
@@ -149,8 +173,8 @@ def folder() -> Path:
     return path
 
 
-def _connect(spec: Spec) -> Connection:
-    digest = hashlib.sha256(repr((_identity(spec), spec.sharing.key)).encode()).hexdigest()
+def _connect(spec: EngineSpec) -> Connection:
+    digest = hashlib.sha256(repr((spec.identity, spec.sharing.key)).encode()).hexdigest()
     path = str(folder() / digest[:16])
     with _locked(f"{path}.lock"):
         link = socket.socket(socket.AF_UNIX)
@@ -169,17 +193,17 @@ def _locked(path: str) -> Iterator[None]:
         yield
 
 
-def _start(spec: Spec, path: str) -> None:
+def _start(spec: EngineSpec, path: str) -> None:
     """Start the process with a socket that can be connected to at once."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(f"{path}.socket")  # of one that was killed
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{path}.socket")
         listener.listen(128)
-        settings = Settings(spec, spec.sharing.key, listener.fileno(), path)
-        process = subprocess.Popen(
+        settings = Settings(spec, listener.fileno(), path)
+        process = subprocess.Popen(  # noqa: S603 - our own program
             # -P: nothing is imported from the folder that this happens to run in.
-            [sys.executable, "-P", "-m", "transforms.server"],
+            [sys.executable, "-P", "-c", _PROGRAM],
             stdin=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             pass_fds=[listener.fileno()],
@@ -188,4 +212,5 @@ def _start(spec: Spec, path: str) -> None:
     assert process.stdin is not None
     with process.stdin as pipe:
         pickle.dump(settings, pipe)
-    _started.append(process)
+    process.returncode = 0  # it may outlive this process: not Popen's business any more
+    threading.Thread(target=os.waitpid, args=(process.pid, 0), daemon=True).start()

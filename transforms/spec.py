@@ -113,8 +113,8 @@ class Sharing:
     share: str = "auto"
     #: Seconds that a batch may take. None: any time.
     timeout: float | None = None
-    #: Whether the runner has several worker processes on a machine.
-    processes: bool = False
+    #: How many worker processes the runner has on a machine. None: it does not say.
+    processes: int | None = 1
     key: bytes = field(default=_KEY, repr=False)
 
     def __post_init__(self) -> None:

@@ -11,8 +11,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 from . import metrics, sharing
 from .calls import Call
 from .computing import computing
-from .engine import Client, Computes, Ticket
+from .engine import Computes, Ticket
 from .failures import ElementError, failure, is_fatal, kind_of
+from .flight import Flight
 from .media.decoding import decoded, stand_in
 from .pipelines import weightless
 from .record import Record, nbytes
@@ -23,7 +24,6 @@ FAILED = "failed"
 
 _MOST_PREFETCHED = 64  # a tokenizer gains nothing from more
 _LONGEST_PREFETCH = 0.05  # seconds: a slow source must not keep the engine waiting
-_UNSEEN_ANSWERS = 256  # elements in flight while nobody knows yet how large an answer is
 
 
 class StageFn(beam.DoFn):  # type: ignore[misc]
@@ -152,8 +152,8 @@ class PreprocessFn(StageFn):
         return chunks, [len(chunks)]
 
 
-class ForwardFn(StageFn):
-    """Records with features to Records with outputs, through an engine.
+class EngineFn(StageFn):
+    """A stage that hands elements to an engine and gives what it answers.
 
     Elements are accepted while earlier ones are computed: as many as the window holds. Answers
     come in the order in which the engine finds them, each with its own timestamp and windows.
@@ -161,13 +161,36 @@ class ForwardFn(StageFn):
 
     stage = "forward"
 
+    def _acquire(self) -> tuple[Computes, Callable[[], None]]:
+        """The engine, and what to call when it is no longer needed."""
+        raise NotImplementedError
+
+    def _flight_of(self, engine: Computes, answer_bytes: float | None) -> Flight:
+        """A bundle's access to the engine."""
+        raise NotImplementedError
+
+    def _chunks(self, element: Any) -> tuple[list[Any], int]:
+        """What the engine computes for an element, and the bytes that it keeps in memory."""
+        raise NotImplementedError
+
+    def _kept(self, element: Any) -> Any:
+        """What of an element waits for its answer."""
+        return element
+
+    def _answer(self, windowed: WindowedValue, chunks: list[Any]) -> Any:
+        """What the stage gives for an element whose chunks are answered."""
+        raise NotImplementedError
+
+    def _original(self, element: Any) -> Any:
+        """What a failure row shows of an element."""
+        return element
+
     def setup(self) -> None:
         """Take a share in the engine; it loads its model meanwhile."""
-        self._client: Client | None = None
-        self._answer_bytes: float | None = None
+        self._flight: Flight | None = None
         self._metrics = metrics.StageMetrics()
         self._engine: Computes
-        self._engine, self._release = sharing.acquire(self._spec)
+        self._engine, self._release = self._acquire()
 
     def teardown(self) -> None:
         """Give the share back: the last one closes the engine."""
@@ -175,69 +198,64 @@ class ForwardFn(StageFn):
         self._release()
 
     def _cancel(self) -> None:
-        if self._client is not None:
-            self._client.cancel()
+        if self._flight is not None:
+            self._flight.cancel()
 
     def start_bundle(self) -> None:
-        """Forget an earlier bundle that failed."""
+        """Forget an earlier bundle that failed, and its engine if that did."""
         self._cancel()
-        self._client = self._engine.client(self._spec.parameters)
-        self._in_flight = 0
-        self._bytes = 0
+        if self._engine.dead:
+            self._release()
+            self._engine, self._release = self._acquire()
+        known = None if self._flight is None else self._flight.answer_bytes
+        self._flight = self._flight_of(self._engine, known)
 
     def process(
-        self, record: Record, windowed: WindowedValue = beam.DoFn.WindowedValueParam
+        self, element: Any, windowed: WindowedValue = beam.DoFn.WindowedValueParam
     ) -> list[Any]:
         """Hand the chunks to the engine; give what it has answered by now."""
-        assert self._client is not None
-        size = record.nbytes + nbytes(record.element)
+        assert self._flight is not None
+        chunks, size = self._chunks(element)
         # Features are the engine's from here: it may keep them elsewhere.
-        waiting = Record(record.element, record.example, [], record.counts)
-        self._client.submit((windowed.with_value(waiting), size), list(record.chunks))
-        self._in_flight += 1
-        self._bytes += size
-        found = list(self._answered())
-        while self._full():
-            found.append(self._collect(self._client.answered.get()))
-        return _kept(found, windowed)
+        self._flight.submit(windowed.with_value(self._kept(element)), chunks, size)
+        return _kept([self._collect(ticket) for ticket in self._flight.answered()], windowed)
 
     def finish_bundle(self) -> Iterator[Any]:
         """Give the rest."""
-        assert self._client is not None
-        while self._in_flight:
-            yield self._collect(self._client.answered.get())
-
-    def _answered(self) -> Iterator[Any]:
-        assert self._client is not None
-        while not self._client.answered.empty():
-            yield self._collect(self._client.answered.get())
-
-    def _full(self) -> bool:
-        limits = self._spec.limits
-        if self._answer_bytes is None:
-            expected, most = 0.0, min(limits.window, _UNSEEN_ANSWERS)
-        else:
-            expected, most = self._in_flight * self._answer_bytes, limits.window
-        over = self._bytes + expected > limits.window_bytes
-        return self._in_flight > most or (over and self._in_flight > 1)
+        assert self._flight is not None
+        for ticket in self._flight.rest():
+            yield self._collect(ticket)
 
     def _collect(self, ticket: Ticket) -> Any:
-        windowed, size = ticket.token
-        record: Record = windowed.value
-        self._in_flight -= 1
-        self._bytes -= size
+        windowed = ticket.token
         self._metrics.add(ticket.reports)
-        if ticket.error is not None:
-            return self._failed(record.element, windowed, ticket.error, ticket.attempts)
-        if self._answer_bytes is None or self._in_flight % 16 == 0:
-            self._learn(nbytes(ticket.chunks))
-        record.chunks = ticket.chunks
+        if ticket.error is None:
+            return self._answer(windowed, ticket.chunks)
+        element = self._original(windowed.value)
+        return self._failed(element, windowed, ticket.error, ticket.attempts)
+
+
+class ForwardFn(EngineFn):
+    """Records with features to Records with outputs, through an engine."""
+
+    def _acquire(self) -> tuple[Computes, Callable[[], None]]:
+        return sharing.acquire(sharing.of(self._spec))
+
+    def _flight_of(self, engine: Computes, answer_bytes: float | None) -> Flight:
+        return Flight(engine.client(self._spec.parameters), self._spec.limits, answer_bytes)
+
+    def _chunks(self, element: Record) -> tuple[list[Any], int]:
+        return list(element.chunks), element.nbytes + nbytes(element.element)
+
+    def _kept(self, element: Record) -> Record:
+        return Record(element.element, element.example, [], element.counts)
+
+    def _answer(self, windowed: WindowedValue, chunks: list[Any]) -> WindowedValue:
+        windowed.value.chunks = chunks
         return windowed
 
-    def _learn(self, size: int) -> None:
-        """Expect answers as large as the larger ones were."""
-        known = self._answer_bytes or 0.0
-        self._answer_bytes = max(size, 0.9 * known + 0.1 * size)
+    def _original(self, element: Record) -> Any:
+        return element.element
 
 
 class PostprocessFn(StageFn):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -246,7 +247,7 @@ class TaskTransform(_Handling):
         check.check(self.spec)
         of = copy.copy(self)
         of.spec = replace(
-            self.spec, sharing=replace(self.spec.sharing, processes=_has_processes(pcoll.pipeline))
+            self.spec, sharing=replace(self.spec.sharing, processes=_processes(pcoll.pipeline))
         )
         of._element_type = pcoll.element_type
         bad: list[Any] = []
@@ -267,14 +268,17 @@ class TaskTransform(_Handling):
         return good
 
 
-def _has_processes(pipeline: beam.Pipeline) -> bool:
-    """Whether the pipeline's runner may have several worker processes on a machine."""
+def _processes(pipeline: beam.Pipeline) -> int | None:
+    """How many worker processes the pipeline's runner has on a machine. None: it does not say."""
     options = pipeline.options
     if options.view_as(PortableOptions).environment_type == "LOOPBACK":
-        return False
+        return 1
     if not isinstance(pipeline.runner, _LOCAL_RUNNERS):
-        return True
-    return bool(options.view_as(DirectOptions).direct_running_mode == "multi_processing")
+        return None
+    direct = options.view_as(DirectOptions)
+    if direct.direct_running_mode != "multi_processing":
+        return 1
+    return direct.direct_num_workers or os.cpu_count()
 
 
 def _media_limits(given: Mapping[str, float], parameters: Mapping[str, Any]) -> MediaLimits:

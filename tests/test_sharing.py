@@ -1,0 +1,347 @@
+"""Engines in processes of their own: found, shared, lost and replaced."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+import pytest
+import troubled
+from apache_beam.options.pipeline_options import PipelineOptions
+from conftest import RUNNER
+from models import CORPUS
+from troubled import Troubled
+
+from pipelines_beam import TextClassification
+from transforms import sharing
+from transforms.engine import Client, EngineSpec, Ticket
+from transforms.failures import (
+    BatchTimeoutError,
+    EngineCrashError,
+    EngineError,
+    failure,
+)
+from transforms.metrics import RestartReport
+from transforms.remote import Fleet, RemoteEngine
+from transforms.spec import Limits, Sharing
+
+
+def spec(load: Callable[[], Any] = Troubled, **sharing_options: Any) -> EngineSpec:
+    return EngineSpec(
+        identity=f"{load} {time.time()}",
+        name="test",
+        load=load,
+        limits=Limits(batch_size=16),
+        sharing=Sharing(share="machine", **sharing_options),
+    )
+
+
+@pytest.fixture
+def engine() -> Iterator[Callable[..., RemoteEngine]]:
+    """Engines that are left when the test ends."""
+    engines: list[RemoteEngine] = []
+
+    def make(of: EngineSpec) -> RemoteEngine:
+        engines.append(sharing._remote(of))
+        return engines[-1]
+
+    yield make
+    for each in engines:
+        each.close()
+
+
+def ask(engine: RemoteEngine | Fleet, numbers: list[int]) -> list[Ticket]:
+    client = engine.client({})
+    for number in numbers:
+        client.submit(number, [number])
+    return collect(client, len(numbers))
+
+
+def collect(client: Client, count: int) -> list[Ticket]:
+    return [client.answered.get(timeout=240) for _ in range(count)]
+
+
+def right(tickets: list[Ticket]) -> bool:
+    return all(ticket.chunks[0][0] == 2 * ticket.token for ticket in tickets)
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def gone(pid: int, seconds: float = 30) -> bool:
+    end = time.monotonic() + seconds
+    while alive(pid) and time.monotonic() < end:
+        time.sleep(0.1)
+    return not alive(pid)
+
+
+def test_workers_share_one_process_and_it_goes_with_the_last(
+    engine: Callable[..., RemoteEngine],
+) -> None:
+    same = spec()
+    one, other = engine(same), engine(same)
+    tickets = [*ask(one, list(range(100))), *ask(other, list(range(100)))]
+    assert right(tickets)
+    (pid,) = {ticket.chunks[0][1] for ticket in tickets}
+    assert pid not in (os.getpid(), 0)
+    assert pid == one.pid == other.pid
+    one.close()
+    assert right(ask(other, [1, 2, 3]))
+    other.close()
+    assert gone(pid)
+
+
+def test_another_job_has_another_process(engine: Callable[..., RemoteEngine]) -> None:
+    same = spec()
+    other = EngineSpec(**{**vars(same), "sharing": Sharing(share="machine", key=b"other")})
+    found = {ask(engine(each), [1])[0].chunks[0][1] for each in (same, other)}
+    assert len(found) == 2
+
+
+def test_errors_and_odd_answers_cross(engine: Callable[..., RemoteEngine]) -> None:
+    numbers = [1, troubled.RAISES, troubled.UNPICKLABLE, troubled.STRANGE_ERROR, 2]
+    tickets = {ticket.token: ticket for ticket in ask(engine(spec()), numbers)}
+    assert right([tickets[1], tickets[2]])
+    raised = tickets[troubled.RAISES].error
+    assert type(raised) is ValueError
+    assert str(raised) == "not this one"
+    assert "troubled.py" in failure("forward", -1, raised).traceback
+    assert "pickle" in str(tickets[troubled.UNPICKLABLE].error)
+    strange = tickets[troubled.STRANGE_ERROR].error
+    assert type(strange).__name__ == "StrangeError"
+    assert str(strange) == "odd"
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [(troubled.DIES, "crashed or was killed"), (troubled.BREAKS, "device-side assert")],
+)
+def test_who_ends_the_process_fails_alone(
+    engine: Callable[..., RemoteEngine], bad: int, reason: str
+) -> None:
+    tickets = ask(engine(spec()), [*range(40), bad, *range(40, 80)])
+    assert right([ticket for ticket in tickets if ticket.token != bad])
+    (failed,) = [ticket for ticket in tickets if ticket.error is not None]
+    assert failed.token == bad
+    assert isinstance(failed.error, EngineCrashError)
+    assert reason in str(failed.error)
+    assert failed.attempts == 3
+    restarts = [r for t in tickets for r in t.reports if isinstance(r, RestartReport)]
+    assert len(restarts) == 3
+
+
+def test_who_takes_too_long_fails_alone(engine: Callable[..., RemoteEngine]) -> None:
+    numbers = [*range(20), troubled.HANGS, *range(20, 40)]
+    tickets = ask(engine(spec(timeout=2.0)), numbers)
+    assert right([ticket for ticket in tickets if ticket.token != troubled.HANGS])
+    (failed,) = [ticket for ticket in tickets if ticket.error is not None]
+    assert failed.token == troubled.HANGS
+    assert isinstance(failed.error, BatchTimeoutError)
+    assert "2.0 s" in str(failed.error)
+    assert failed.attempts == 2
+
+
+def test_a_model_that_cannot_be_loaded_says_why_at_once(
+    engine: Callable[..., RemoteEngine],
+) -> None:
+    found = engine(spec(troubled.fails_to_load))
+    for ticket in ask(found, [1, 2, 3]):
+        assert isinstance(ticket.error, EngineError)
+        assert "no such weights" in str(ticket.error)
+    assert found.dead
+    assert isinstance(ask(found, [4])[0].error, EngineError)
+
+
+def test_a_process_that_never_comes_up_is_given_up(
+    engine: Callable[..., RemoteEngine],
+) -> None:
+    found = engine(spec(troubled.dies_while_loading))
+    (ticket,) = ask(found, [1])
+    assert isinstance(ticket.error, EngineError)
+    assert "died 5 times" in str(ticket.error)
+    assert found.dead
+
+
+def test_a_cancelled_bundle_leaves_no_trace(engine: Callable[..., RemoteEngine]) -> None:
+    found = engine(spec(functools.partial(Troubled, 0.05)))
+    assert right(ask(found, [1]))
+    client = found.client({})
+    for number in range(200):
+        client.submit(number, [number])
+    client.cancel()
+    assert right(ask(found, [7]))
+    end = time.monotonic() + 60
+    while found.load and time.monotonic() < end:
+        time.sleep(0.05)
+    assert found.load == 0
+
+
+def test_replicas_share_the_work(engine: Callable[..., RemoteEngine]) -> None:
+    slow = functools.partial(Troubled, 0.1)
+    fleet = Fleet([engine(spec(slow)), engine(spec(slow))])
+    tickets = ask(fleet, list(range(200)))
+    assert right(tickets)
+    pids = [ticket.chunks[0][1] for ticket in tickets]
+    counts = [pids.count(pid) for pid in set(pids)]
+    assert len(counts) == 2
+    assert min(counts) >= 50
+
+
+def test_a_killed_worker_leaves_no_process_behind() -> None:
+    script = (
+        "import os, sys, time; sys.path.insert(0, 'tests')\n"
+        "import test_sharing as t\n"
+        "engine = t.sharing._remote(t.spec())\n"
+        "print(t.ask(engine, [1])[0].chunks[0][1], flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    worker = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", script],
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parent.parent,
+        text=True,
+    )
+    assert worker.stdout is not None
+    with worker, worker.stdout as output:
+        pid = int(output.readline())
+        assert alive(pid)
+        worker.kill()
+    assert gone(pid)
+
+
+def test_the_folder_must_be_private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = sharing.folder()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o755)
+    with pytest.raises(PermissionError, match="0700"):
+        sharing.folder()
+
+
+def test_a_stranger_is_turned_away(engine: Callable[..., RemoteEngine]) -> None:
+    ours = spec()
+    found = engine(ours)
+    assert right(ask(found, [1]))
+    stranger = RemoteEngine(
+        functools.partial(sharing._connect, ours), b"guess", "stranger", None, 1 << 20
+    )
+    (ticket,) = ask(stranger, [1])
+    assert isinstance(ticket.error, EngineError)
+    stranger.close()
+    assert right(ask(found, [2]))
+
+
+@pytest.mark.slow
+def test_everything_is_answered_once_however_often_the_process_is_killed(
+    engine: Callable[..., RemoteEngine],
+) -> None:
+    found = engine(spec(functools.partial(Troubled, 0.05)))
+    client = found.client({})
+    count = 10_000
+
+    def submit() -> None:
+        for number in range(count):
+            client.submit(number, [number])
+
+    threading.Thread(target=submit).start()
+    tickets: list[Ticket] = []
+    chance = random.Random(0)
+    for _ in range(10):
+        tickets += collect(client, 16 + chance.randrange(400))
+        os.kill(found.pid, signal.SIGKILL)
+        time.sleep(chance.random() * 0.2)
+    tickets += collect(client, count - len(tickets))
+    assert sorted(ticket.token for ticket in tickets) == list(range(count))
+    assert all(ticket.error is None for ticket in tickets)
+    assert right(tickets)
+    assert len({ticket.chunks[0][1] for ticket in tickets}) == 11
+    assert client.answered.empty()
+
+
+class Watch:
+    """The engines' processes that a job has, seen from outside."""
+
+    def __init__(self) -> None:
+        self.name = f"watched-{random.random()}"
+        self.seen: set[int] = set()
+        self.most = 0
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> Watch:
+        os.environ["WATCHED"] = self.name
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._done.set()
+        self._thread.join()
+        del os.environ["WATCHED"]
+
+    def now(self) -> list[int]:
+        """Their process ids."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                ours = self.name.encode() in (path / "environ").read_bytes()
+                if ours and b"transforms.server" in (path / "cmdline").read_bytes():
+                    found.append(int(path.name))
+            except OSError:  # it has gone
+                continue
+        return found
+
+    def _look(self) -> None:
+        while not self._done.wait(0.1):
+            pids = self.now()
+            self.most = max(self.most, len(pids))
+            self.seen.update(pids)
+
+
+def _predictions(path: Path) -> list[tuple[str, str, float]]:
+    table = pq.read_table(sorted(path.parent.glob(f"{path.name}*")))
+    return sorted(
+        zip(*(table[name].to_pylist() for name in ("text", "label", "score")), strict=True)
+    )
+
+
+@pytest.mark.slow
+def test_worker_processes_share_one_model(model: Callable[[str], str], tmp_path: Path) -> None:
+    directory = model("bert-classification")
+    texts = [CORPUS[i % len(CORPUS)] for i in range(2000)]
+
+    def job(name: str, *options: str) -> None:
+        with beam.Pipeline(RUNNER, PipelineOptions(list(options))) as p:
+            (
+                p
+                | beam.Create([beam.Row(text=text) for text in texts])
+                | TextClassification(directory, input="text")
+                | beam.io.WriteToParquet(str(tmp_path / name))
+            )
+
+    job("one")
+    with Watch() as watch:
+        job("many", "--direct_running_mode=multi_processing", "--direct_num_workers=4")
+        assert watch.most == 1
+        assert len(watch.seen) == 1
+    assert all(gone(pid) for pid in watch.seen)
+    one, many = _predictions(tmp_path / "one"), _predictions(tmp_path / "many")
+    assert len(one) == len(many) == 2000
+    for a, b in zip(one, many, strict=True):
+        assert a[:2] == b[:2]
+        assert a[2] == pytest.approx(b[2], abs=1e-5)
