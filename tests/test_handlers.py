@@ -114,7 +114,7 @@ def test_one_bad_example_fails_alone(linear: Any) -> None:
 
 
 def test_without_exception_handling_the_error_shows_the_example(run: Run) -> None:
-    with pytest.raises(ElementError, match="Counting: forward failed .* 'bad': ValueError"):
+    with pytest.raises(ElementError, match=r"Counting: forward failed .* 'bad': ValueError"):
         run(["fine", "bad"], Forward(handler=Counting()))
 
 

@@ -172,10 +172,14 @@ class Engine:
             raise EngineError("the engine was closed")
         self._arrivals.put(ticket)
 
-    def close(self) -> None:
-        """Stop after the batch that is running."""
+    def stop(self) -> None:
+        """Stop after the batch that is running; never waits."""
         self._closed = True
         self._arrivals.put(None)
+
+    def close(self) -> None:
+        """Stop after the batch that is running, and wait for that."""
+        self.stop()
         self._thread.join()
 
     def _work(self) -> None:
