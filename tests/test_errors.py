@@ -123,6 +123,17 @@ def test_a_text_too_long_for_the_model_fails_alone(model: Model) -> None:
     assert all(row.error and row.message and "Traceback" in row.traceback for row in failed)
 
 
+def test_the_failure_of_a_pair_has_the_pair(model: Model) -> None:
+    sink.collected.clear()
+    long = " ".join(CORPUS)
+    with beam.Pipeline(RUNNER) as p:
+        transform = pipeline("text-classification", model("bert-classification"), keyed=True)
+        pairs = beam.Create([(7, "fine"), (8, long)])
+        _, bad = p | pairs | transform.with_exception_handling()
+        bad | beam.Reshuffle() | beam.Map(sink.collect)
+    assert [row.element for row in sink.collected] == [(8, long)]
+
+
 def test_an_empty_collection(model: Model, run: Run) -> None:
     assert run([], pipeline("text-classification", model("bert-classification"))) == []
 

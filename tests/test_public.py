@@ -34,6 +34,7 @@ NAMES = [
     "Record",
     "Summarization",
     "TableQuestionAnswering",
+    "TaskModelHandler",
     "TaskTransform",
     "Text2TextGeneration",
     "TextClassification",

@@ -107,6 +107,7 @@ def test_workers_share_one_process_and_it_goes_with_the_last(
     assert gone(pid)
 
 
+@pytest.mark.slow
 def test_another_job_has_another_process(engine: Callable[..., RemoteEngine]) -> None:
     same = spec()
     other = EngineSpec(**{**vars(same), "sharing": Sharing(share="machine", key=b"other")})
@@ -128,6 +129,7 @@ def test_errors_and_odd_answers_cross(engine: Callable[..., RemoteEngine]) -> No
     assert str(strange) == "odd"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("bad", "reason"),
     [(troubled.DIES, "crashed or was killed"), (troubled.BREAKS, "device-side assert")],
@@ -146,6 +148,7 @@ def test_who_ends_the_process_fails_alone(
     assert len(restarts) == 3
 
 
+@pytest.mark.slow
 def test_who_takes_too_long_fails_alone(engine: Callable[..., RemoteEngine]) -> None:
     numbers = [*range(20), troubled.HANGS, *range(20, 40)]
     tickets = ask(engine(spec(timeout=2.0)), numbers)
@@ -168,6 +171,7 @@ def test_a_model_that_cannot_be_loaded_says_why_at_once(
     assert isinstance(ask(found, [4])[0].error, EngineError)
 
 
+@pytest.mark.slow
 def test_a_process_that_never_comes_up_is_given_up(
     engine: Callable[..., RemoteEngine],
 ) -> None:
@@ -178,6 +182,7 @@ def test_a_process_that_never_comes_up_is_given_up(
     assert found.dead
 
 
+@pytest.mark.slow
 def test_a_cancelled_bundle_leaves_no_trace(engine: Callable[..., RemoteEngine]) -> None:
     found = engine(spec(functools.partial(Troubled, 0.05)))
     assert right(ask(found, [1]))
@@ -192,6 +197,7 @@ def test_a_cancelled_bundle_leaves_no_trace(engine: Callable[..., RemoteEngine])
     assert found.load == 0
 
 
+@pytest.mark.slow
 def test_replicas_share_the_work(engine: Callable[..., RemoteEngine]) -> None:
     slow = functools.partial(Troubled, 0.1)
     fleet = Fleet([engine(spec(slow)), engine(spec(slow))])

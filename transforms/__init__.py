@@ -5,6 +5,7 @@ from typing import Any
 from .failures import ElementError
 from .pipelines import ModelLoadError
 from .record import Record
+from .run_inference import TaskModelHandler
 from .tasks import find
 from .transform import Forward, Postprocess, Preprocess, TaskTransform
 
@@ -304,6 +305,7 @@ __all__ = [
     "Record",
     "Summarization",
     "TableQuestionAnswering",
+    "TaskModelHandler",
     "TaskTransform",
     "Text2TextGeneration",
     "TextClassification",

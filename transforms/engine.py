@@ -222,10 +222,14 @@ class Engine:
     def forget(self, client: Client) -> None:
         """Nothing to do: a cancelled client's tickets are passed over when their turn comes."""
 
-    def close(self) -> None:
-        """Stop after the batch that is running."""
+    def stop(self) -> None:
+        """Stop after the batch that is running; never waits."""
         self._closed = True
         self._arrivals.put(None)
+
+    def close(self) -> None:
+        """Stop after the batch that is running, and wait for that."""
+        self.stop()
         self._thread.join()
 
     def _work(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self
 
 import apache_beam as beam
 import torch
+from apache_beam.typehints import typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
 
 #: What went wrong: the element's own data, memory for it alone, time for it alone, or the engine's
@@ -105,9 +106,11 @@ def failure(stage: str, element: Any, error: BaseException, attempts: int = 1) -
 
 def failure_type(element_type: Any) -> Any:
     """The schema of failure rows for elements of a type."""
+    # Beam's schemas take a pair for a list of what comes first in it.
+    pair = isinstance(typehints.normalize(element_type), typehints.TupleConstraint)
     return RowTypeConstraint.from_fields(
         [
-            ("element", element_type),
+            ("element", typehints.Any if pair else element_type),
             ("stage", str),
             ("kind", str),
             ("error", str),

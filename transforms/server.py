@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import reduction
+from multiprocessing import AuthenticationError, reduction
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any
 
@@ -75,8 +75,10 @@ class _Connection:
                 self._accept(*pickle.loads(self._link.recv_bytes()))  # noqa: S301 - it has the key
         except (EOFError, OSError):
             pass
+        except AuthenticationError as error:
+            logger.warning("who does not know the key was turned away: %s", error)
         except Exception:
-            logger.exception("a worker was turned away")
+            logger.exception("a worker was dropped")
         finally:
             for client in self._clients.values():
                 client.cancel()

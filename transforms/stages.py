@@ -35,19 +35,28 @@ class StageFn(beam.DoFn):  # type: ignore[misc]
         self._spec = spec
         self._handles_failures = handles_failures
 
+    @property
+    def _name(self) -> str:
+        """What runs, for messages."""
+        return self._spec.task
+
     def _failed(
-        self, element: Any, windowed: WindowedValue, error: BaseException, attempts: int = 1
+        self,
+        element: Any,
+        windowed: WindowedValue,
+        error: BaseException,
+        attempts: int = 1,
+        stage: str | None = None,
     ) -> TaggedOutput:
         """The failure row of an element, in its window; raises where rows are not asked for."""
+        stage = stage or self.stage
         if is_fatal(error):
             raise error
         metrics.counts().failed += 1
         metrics.count_failure(kind_of(error))
         if not self._handles_failures:
-            raise ElementError.of(self._spec.task, self.stage, element, error) from error
-        return TaggedOutput(
-            FAILED, windowed.with_value(failure(self.stage, element, error, attempts))
-        )
+            raise ElementError.of(self._name, stage, element, error) from error
+        return TaggedOutput(FAILED, windowed.with_value(failure(stage, element, error, attempts)))
 
 
 class _Windows(tuple[Any, ...]):
@@ -170,14 +179,18 @@ class EngineFn(StageFn):
         raise NotImplementedError
 
     def _chunks(self, element: Any) -> tuple[list[Any], int]:
-        """What the engine computes for an element, and the bytes that it keeps in memory."""
+        """What the engine computes for an element, and the bytes that it keeps in memory.
+
+        What it raises is a failure of the element's in a stage "preprocess"; what `_answer` raises,
+        in "postprocess".
+        """
         raise NotImplementedError
 
-    def _kept(self, element: Any) -> Any:
+    def _waiting(self, element: Any) -> Any:
         """What of an element waits for its answer."""
         return element
 
-    def _answer(self, windowed: WindowedValue, chunks: list[Any]) -> Any:
+    def _answer(self, element: Any, chunks: list[Any]) -> Any:
         """What the stage gives for an element whose chunks are answered."""
         raise NotImplementedError
 
@@ -215,10 +228,17 @@ class EngineFn(StageFn):
     ) -> list[Any]:
         """Hand the chunks to the engine; give what it has answered by now."""
         assert self._flight is not None
-        chunks, size = self._chunks(element)
-        # Features are the engine's from here: it may keep them elsewhere.
-        self._flight.submit(windowed.with_value(self._kept(element)), chunks, size)
-        return _kept([self._collect(ticket) for ticket in self._flight.answered()], windowed)
+        found = []
+        try:
+            chunks, size = self._chunks(element)
+        except Exception as error:
+            found.append(self._failed(element, windowed, error, stage="preprocess"))
+        else:
+            # Features are the engine's from here: it may keep them elsewhere.
+            waiting = windowed.with_value(self._waiting(element))
+            self._flight.submit(waiting, chunks, size)
+        found += [self._collect(ticket) for ticket in self._flight.answered()]
+        return _kept(found, windowed)
 
     def finish_bundle(self) -> Iterator[Any]:
         """Give the rest."""
@@ -229,10 +249,13 @@ class EngineFn(StageFn):
     def _collect(self, ticket: Ticket) -> Any:
         windowed = ticket.token
         self._metrics.add(ticket.reports)
-        if ticket.error is None:
-            return self._answer(windowed, ticket.chunks)
-        element = self._original(windowed.value)
-        return self._failed(element, windowed, ticket.error, ticket.attempts)
+        if ticket.error is not None:
+            element = self._original(windowed.value)
+            return self._failed(element, windowed, ticket.error, ticket.attempts)
+        try:
+            return windowed.with_value(self._answer(windowed.value, ticket.chunks))
+        except Exception as error:
+            return self._failed(windowed.value, windowed, error, stage="postprocess")
 
 
 class ForwardFn(EngineFn):
@@ -247,12 +270,12 @@ class ForwardFn(EngineFn):
     def _chunks(self, element: Record) -> tuple[list[Any], int]:
         return list(element.chunks), element.nbytes + nbytes(element.element)
 
-    def _kept(self, element: Record) -> Record:
+    def _waiting(self, element: Record) -> Record:
         return Record(element.element, element.example, [], element.counts)
 
-    def _answer(self, windowed: WindowedValue, chunks: list[Any]) -> WindowedValue:
-        windowed.value.chunks = chunks
-        return windowed
+    def _answer(self, element: Record, chunks: list[Any]) -> Record:
+        element.chunks = chunks
+        return element
 
     def _original(self, element: Record) -> Any:
         return element.element

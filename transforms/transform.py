@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copy
 import os
+import uuid
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -17,7 +18,7 @@ from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner, Sw
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.typehints import typehints
 
-from . import check
+from . import check, handlers
 from .failures import failure_type
 from .media.limits import MediaLimits
 from .record import Record
@@ -59,9 +60,11 @@ class _Handling(beam.PTransform):  # type: ignore[misc]
         named: Any = collections.namedtuple  # the names are only known now
         return named("Results", self._tags)(good, all_bad)
 
-    def _apply(self, fn: beam.DoFn, pcoll: Any, result_type: Any) -> tuple[Any, list[Any]]:
+    def _apply(
+        self, fn: beam.DoFn, pcoll: Any, result_type: Any, hints: Mapping[str, Any] | None = None
+    ) -> tuple[Any, list[Any]]:
         """A stage's DoFn on a PCollection: its results, and its failures if asked for."""
-        step = beam.ParDo(fn)
+        step = beam.ParDo(fn).with_resource_hints(**(hints or {}))
         if self._tags is None:
             return pcoll | "Run" >> step.with_output_types(result_type), []
         outputs = pcoll | "Run" >> step.with_outputs(FAILED, main="main")
@@ -88,17 +91,59 @@ class Preprocess(_Handling):
 
 
 class Forward(_Handling):
-    """The stage with the model: Records of features to Records of outputs."""
+    """The stage with the model: Records of features to Records of outputs.
 
-    def __init__(self, of: TaskTransform) -> None:
+    With `handler`, any of Beam's ModelHandlers sits in the engine in place of a task's model:
+    examples to its predictions, as RunInference would give them, but in batches that the engine
+    makes across bundles, and with a failure row for the one element that makes a batch fail.
+
+    ```python
+    found, failed = vectors | Forward(handler=handler).with_exception_handling()
+    ```
+
+    Args:
+      of: the task whose forward stage it is.
+      handler: a ModelHandler in its place. Of its batching options, max_batch_size,
+        max_batch_weight, element_size_fn and batch_length_fn say what a batch may hold. One model
+        per worker process, and one batch at a time.
+      inference_args: what the handler's run_inference takes beside examples.
+
+    Raises:
+      TypeError: there is no task and no handler, or both; or what is none of them.
+      ValueError: the handler makes batches itself, has several models, or refuses inference_args.
+
+    """
+
+    def __init__(
+        self,
+        of: TaskTransform | None = None,
+        *,
+        handler: Any = None,
+        inference_args: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
+        if (of is None) == (handler is None):
+            raise TypeError("Forward takes a task's transform, or handler=…, and not both")
+        if handler is None and inference_args is not None:
+            raise TypeError("inference_args are for a handler; a task's parameters are its own")
+        if handler is not None:
+            handlers.check(handler, inference_args)
         self._of = of
+        self._handler = handler
+        self._arguments = dict(inference_args or {})
+        self._key = f"handler {uuid.uuid4().hex}"
 
     def expand(self, pcoll: Any) -> Any:
-        """PCollection of Records to PCollection of Records."""
-        fn = ForwardFn(self._of.spec, self._tags is not None)
-        good, bad = self._apply(fn, pcoll, Record)
-        return self._outputs(good, bad, self._of._element_type)
+        """PCollection of Records to PCollection of Records; of examples to one of predictions."""
+        handles = self._tags is not None
+        if self._of is None:
+            fn: beam.DoFn = handlers.HandlerFn(self._handler, self._arguments, self._key, handles)
+            hints, result, element = self._handler.get_resource_hints(), typehints.Any, None
+        else:
+            fn = ForwardFn(self._of.spec, handles)
+            hints, result, element = {}, Record, self._of._element_type
+        good, bad = self._apply(fn, pcoll, result, hints)
+        return self._outputs(good, bad, pcoll.element_type if element is None else element)
 
 
 class Postprocess(_Handling):

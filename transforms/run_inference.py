@@ -1,0 +1,261 @@
+"""A task for Beam's own RunInference: the same options, features, batches and answers."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.ml.inference.base import ModelHandler, PredictionResult
+
+from . import check, metrics
+from .calls import Call
+from .computing import computing
+from .engine import Engine, Ticket, parameters_key
+from .failures import ElementError, failure, is_fatal
+from .flight import Flight
+from .media.decoding import decoded, stand_in
+from .pipelines import weightless
+from .record import Record, nbytes
+from .replica import Replica
+from .rows import Binding
+from .spec import Spec
+from .transform import TaskTransform
+
+_PREFETCHED = 64  # a tokenizer gains nothing from more
+
+#: Options of a TaskTransform that RunInference has in a form of its own.
+_ELSEWHERE = {
+    "keyed": "wrap the handler in Beam's KeyedModelHandler",
+    "input": "use the handler's with_preprocess_fn",
+    "output": "use the handler's with_postprocess_fn",
+    "preprocess": "use the handler's with_preprocess_fn",
+    "postprocess": "use the handler's with_postprocess_fn",
+    "error_handling": "use RunInference's with_exception_handling",
+    "share": "use large_model or model_copies",
+    "batch_timeout": "use RunInference's with_exception_handling(timeout=…)",
+}
+
+
+class TaskModelHandler(ModelHandler):  # type: ignore[misc]
+    """A task as a ModelHandler of Beam's RunInference.
+
+    ```python
+    texts | RunInference(TaskModelHandler("sentiment-analysis", "distilbert/…", truncation=True))
+    ```
+
+    Examples become `PredictionResult(example, inference, model_id)`, where `inference` is what
+    `transformers.pipeline(task, model)(example, **parameters)` returns. RunInference makes
+    batches; within each, the engine makes those that the model sees, without the padding that
+    comes of mixed lengths. RunInference's `inference_args` are the task's parameters, too, and
+    come before the handler's own. The model is checked when the pipeline is built.
+
+    RunInference's `with_exception_handling` gives up the whole batch that a bad example is in.
+    With `return_failures=True` the others are answered, and the bad one's `inference` is a
+    `beam.Row` with the columns of a failure row: element, stage, kind, error, message, traceback,
+    attempts. The transform of the task gives them apart, and batches across bundles, too: prefer
+    it where RunInference is not needed.
+
+    Args:
+      task: the task's name, as `transformers.pipeline` names it.
+      model: a Hugging Face model id, a local directory or a URI, as TaskTransform takes it.
+      min_batch_size, max_batch_size, max_batch_duration_secs, element_size_fn: how many examples
+        RunInference hands over at once. More give the engine more to choose from.
+      large_model: one model for the processes of a machine, by Beam's MultiProcessShared.
+      model_copies: so many models for the processes of a machine.
+      env_vars: environment variables, set before the model is loaded.
+      return_failures: give failures as inferences instead of raising them.
+      **options: those of TaskTransform, but for the ones of rows and of stages; the task's own
+        parameters.
+
+    Raises:
+      ValueError: an option or parameter has a value that cannot be right.
+      TypeError: an option or parameter does not exist, or is missing.
+      FileNotFoundError: a local model is not there.
+
+    """
+
+    def __init__(
+        self,
+        task: str,
+        model: str | None = None,
+        *,
+        min_batch_size: int | None = None,
+        max_batch_size: int | None = None,
+        max_batch_duration_secs: int | None = None,
+        element_size_fn: Callable[[Any], int] | None = None,
+        large_model: bool = False,
+        model_copies: int | None = None,
+        env_vars: Mapping[str, str] | None = None,
+        return_failures: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            min_batch_size=min_batch_size,
+            max_batch_size=max_batch_size,
+            max_batch_duration_secs=max_batch_duration_secs,
+            element_size_fn=element_size_fn,
+            large_model=large_model,
+            model_copies=model_copies,
+            env_vars=dict(env_vars or {}),
+        )
+        for name in options:
+            if name in _ELSEWHERE:
+                raise TypeError(f"TaskModelHandler has no option {name!r}: {_ELSEWHERE[name]}")
+        transform = TaskTransform(model, task=task, **options)
+        self._spec = transform.spec
+        self._binding = transform._binding
+        self._return_failures = return_failures
+
+    def validate_inference_args(self, inference_args: Mapping[str, Any] | None) -> None:
+        """What RunInference asks when the pipeline is built: these, and the model, are checked."""
+        parameters = {**self._spec.parameters, **(inference_args or {})}
+        self._binding.task.check_parameters(parameters)
+        check.check(replace(self._spec, parameters=parameters))
+
+    def load_model(self) -> TaskModel:
+        """The model on its device. Raises ModelLoadError."""
+        return TaskModel(self._spec, self._binding)
+
+    def run_inference(
+        self,
+        batch: Sequence[Any],
+        model: TaskModel,
+        inference_args: Mapping[str, Any] | None = None,
+    ) -> Iterator[PredictionResult]:
+        """The predictions of the examples, in their order. May be called from several threads."""
+        examples = list(batch)
+        model_id, found = model.infer(examples, dict(inference_args or {}), self._return_failures)
+        for inference in found:
+            if isinstance(inference, beam.Row):
+                metrics.count_failure(inference.kind)
+        return map(PredictionResult, examples, found, [model_id] * len(found))
+
+    def update_model_path(self, model_path: str | None = None) -> None:
+        """Load another model from now on.
+
+        Its id, its directory or URI, or those of a .json or .safetensors file in it, as
+        RunInference's `watch_model_pattern` finds them.
+        """
+        if model_path:
+            if model_path.endswith((".json", ".safetensors")):
+                model_path = os.path.dirname(model_path)
+            changed = replace(self._spec.model, model=model_path, revision=None)
+            self._spec = replace(self._spec, model=changed)
+
+    def get_num_bytes(self, batch: Sequence[Any]) -> int:
+        """Bytes of the texts, files and arrays in a batch."""
+        return nbytes(list(batch))
+
+    def get_metrics_namespace(self) -> str:
+        """Where RunInference's metrics are: beside those of the transforms."""
+        return metrics.NAMESPACE
+
+
+class TaskModel:
+    """A task's model, loaded, with an engine of its own; safe for use by several threads.
+
+    `infer` is its only method, since Beam may keep it in another process.
+    """
+
+    def __init__(self, spec: Spec, binding: Binding) -> None:
+        self._spec = spec
+        self._binding = binding
+        replica = Replica(spec.model)
+        self._engine = Engine(lambda: replica, spec.limits, spec.model.model)
+        #: Pipelines without weights that no thread is using, by their parameters.
+        self._calls: list[tuple[str, Call]] = []
+        self._answer_bytes: float | None = None
+        # Beam tells nobody that it is done with a model: it forgets it.
+        weakref.finalize(self, self._engine.stop).atexit = False
+
+    def infer(
+        self, examples: list[Any], arguments: Mapping[str, Any], return_failures: bool
+    ) -> tuple[str, list[Any]]:
+        """The model's id, and for each example its inference or the row of its failure.
+
+        Raises ElementError for the first that fails, unless rows are asked for.
+        """
+        parameters = {**self._spec.parameters, **arguments}
+        key = parameters_key(parameters)
+        call = self._take(key, parameters)
+        client = self._engine.client(parameters)
+        flight = Flight(client, self._spec.limits, self._answer_bytes)
+        try:
+            work = _Work(call, self._spec, self._binding, flight, return_failures)
+            return self._spec.model.model, work.answers(examples)
+        finally:
+            flight.cancel()
+            self._answer_bytes = flight.answer_bytes
+            self._calls.append((key, call))
+
+    def _take(self, key: str, parameters: Mapping[str, Any]) -> Call:
+        """A pipeline for one thread: a tokenizer is not safe for two."""
+        calls = self._calls
+        for _ in range(len(calls)):
+            try:
+                found, call = calls.pop()
+            except IndexError:  # another thread was faster
+                break
+            if found == key:
+                return call
+            calls.insert(0, (found, call))
+        return Call(weightless(self._spec.model), parameters)
+
+
+class _Work:
+    """The examples of one batch on their way through the engine."""
+
+    def __init__(
+        self, call: Call, spec: Spec, binding: Binding, flight: Flight, return_failures: bool
+    ) -> None:
+        self._call = call
+        self._spec = spec
+        self._binding = binding
+        self._flight = flight
+        self._return_failures = return_failures
+
+    def answers(self, examples: list[Any]) -> list[Any]:
+        """What each example gives, in their order."""
+        found: dict[int, Any] = {}
+        for i, example in enumerate(examples):
+            if i % _PREFETCHED == 0 and not self._binding.task.media:
+                texts = examples[i : i + _PREFETCHED]
+                self._call.prefetch([text for text in texts if type(text) is str])
+            try:
+                record = self._preprocess(example)
+            except Exception as error:
+                found[i] = self._failed("preprocess", example, error)
+            else:
+                self._flight.submit((i, record), list(record.chunks), record.nbytes)
+            found.update(map(self._collect, self._flight.answered()))
+        found.update(map(self._collect, self._flight.rest()))
+        return [found[i] for i in range(len(examples))]
+
+    def _preprocess(self, example: Any) -> Record:
+        task = self._binding.task
+        value = self._binding.example(example)
+        ready = decoded(value, task, self._call.pipe, self._spec.media_limits)
+        with computing:
+            chunks, counts = self._call.preprocess(ready)
+        return Record(example, stand_in(value, task), chunks, counts)
+
+    def _collect(self, ticket: Ticket) -> tuple[int, Any]:
+        i, record = ticket.token
+        if ticket.error is not None:
+            return i, self._failed("forward", record.element, ticket.error, ticket.attempts)
+        try:
+            with computing:
+                return i, self._call.postprocess(record.example, ticket.chunks, record.counts)
+        except Exception as error:
+            return i, self._failed("postprocess", record.element, error)
+
+    def _failed(self, stage: str, example: Any, error: BaseException, attempts: int = 1) -> Any:
+        if is_fatal(error):
+            raise error
+        if not self._return_failures:
+            raise ElementError.of(self._spec.task, stage, example, error) from error
+        return failure(stage, example, error, attempts)
