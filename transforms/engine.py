@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 _FEW = 512  # rows at most where the limits do not say: more gain nothing on any model measured
 _CPU_TOKENS = 2048  # more make buffers so large that malloc asks the kernel for each of them
+_FULL_ROUND = 1.0  # seconds between full rounds of the garbage collector: one takes up to 0.3
 _FEW_GENERATING = 64  # a generating model keeps a cache of every row in memory
 
 
@@ -150,6 +151,7 @@ class Engine:
         self._ceilings = Ceilings()
         self._reports: list[Report] = []
         self.batches = 0
+        self._collected = -_FULL_ROUND
         #: When the batch that is running began, on time.monotonic; None between batches.
         self.running_since: float | None = None
         #: Why the process cannot compute any more.
@@ -312,7 +314,12 @@ class Engine:
         )
 
     def _free(self) -> None:
-        gc.collect()
+        """Return what the failed batch left behind, in cycles, too: they are young."""
+        now = time.monotonic()
+        full = now - self._collected > _FULL_ROUND
+        gc.collect(2 if full else 1)
+        if full:
+            self._collected = time.monotonic()
         if self._model.accelerated:
             torch.accelerator.empty_cache()
 
