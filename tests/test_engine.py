@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -163,3 +164,65 @@ def test_a_ceiling_falls_faster_while_nothing_fits() -> None:
         ceilings.failed("key", min(64_000, ceilings.of("key")))
         found.append(ceilings.of("key"))
     assert found == [32_000, 8_000, 1_000, 62]
+
+
+class Slow(Doubles):
+    """Takes a while to start a batch, however large: as an accelerator does."""
+
+    def place(self, number: int) -> Place:
+        return Place("all", 10)
+
+    def run(self, numbers: Sequence[int]) -> list[int]:
+        time.sleep(0.02)
+        self.sizes.append(len(numbers))
+        return [2 * number for number in numbers]
+
+
+def _small_bundles(limits: Limits, threads: int, bundles: int) -> tuple[Slow, float]:
+    """Bundles of one number, each answered before the next; the model, and seconds in all."""
+    model = Slow()
+    engine = Engine(lambda: model, limits, "test")
+
+    def work(thread: int) -> None:
+        for bundle in range(bundles):
+            client = engine.client({})
+            client.submit(None, [100 * thread + bundle])
+            assert client.answered.get(timeout=60).chunks == [2 * (100 * thread + bundle)]
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(threads)]
+    start = time.perf_counter()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    seconds = time.perf_counter() - start
+    engine.close()
+    assert sum(model.sizes) == threads * bundles
+    return model, seconds
+
+
+def test_small_bundles_of_many_threads_share_batches() -> None:
+    common, seconds = _small_bundles(Limits(max_wait_ms=500), 16, 12)
+    assert 16 * 12 / len(common.sizes) >= 12  # 8 without waiting
+    alone, longer = _small_bundles(Limits(batch_size=1), 16, 12)
+    assert len(alone.sizes) == 16 * 12
+    assert longer > 5 * seconds
+
+
+def test_a_lone_bundle_waits_for_nobody() -> None:
+    _, seconds = _small_bundles(Limits(max_wait_ms=5_000), 1, 20)
+    assert seconds < 4
+
+
+def test_who_does_not_come_back_is_not_waited_for_long() -> None:
+    model = Slow()
+    engine = Engine(lambda: model, Limits(max_wait_ms=300), "test")
+    for name in "abcd":  # some of whom are answered, and leave
+        engine.client({}).submit(name, [1])
+    client = engine.client({})
+    for _ in range(5):
+        start = time.perf_counter()
+        client.submit("stays", [1])
+        client.answered.get(timeout=60)
+        assert time.perf_counter() - start < 2
+    engine.close()

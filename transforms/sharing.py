@@ -28,7 +28,8 @@ def acquire(spec: Spec) -> tuple[Engine, Callable[[], None]]:
     The model loads in the engine's thread: this returns at once, and what is submitted meanwhile
     waits. An engine that failed is replaced: a bundle that is tried again has a chance.
     """
-    key = repr((spec.model.identity, spec.limits.batch_size, spec.limits.batch_tokens))
+    limits = spec.limits
+    key = repr((spec.model.identity, limits.batch_size, limits.batch_tokens, limits.max_wait_ms))
     with _lock:
         share = _shared.get(key)
         if share is None or share.engine.dead:

@@ -135,6 +135,8 @@ class TaskTransform(_Handling):
       batch_size: most chunks in a batch. None: chosen by the engine.
       batch_tokens: most tokens in a batch, padding included; of images and sounds, 768 numbers
         count as one. None: chosen by the engine.
+      max_wait_ms: how long a batch may wait for company from other bundles, which it does only for
+        bundles that were answered a moment ago. None: 20. 0: never.
       media_limits: how large images, audio and video may be, where the defaults do not do:
         {"image_pixels": 200_000_000}. See MediaLimits for the names.
       keyed: elements are (key, value) pairs, and so are the results.
@@ -172,6 +174,7 @@ class TaskTransform(_Handling):
         trust_remote_code: bool = False,
         batch_size: int | None = None,
         batch_tokens: int | None = None,
+        max_wait_ms: float | None = None,
         media_limits: Mapping[str, float] | None = None,
         keyed: bool = False,
         input: str | Mapping[str, str] | None = None,
@@ -201,7 +204,7 @@ class TaskTransform(_Handling):
                 trust_remote_code=trust_remote_code,
             ),
             parameters=parameters,
-            limits=Limits(batch_size=batch_size, batch_tokens=batch_tokens),
+            limits=_limits(batch_size, batch_tokens, max_wait_ms),
             media_limits=_media_limits(media_limits or {}, parameters),
         )
         if callable(postprocess) and not isinstance(postprocess, beam.PTransform):
@@ -248,6 +251,11 @@ class TaskTransform(_Handling):
         good, failed = pcoll | label >> transform.with_exception_handling()
         bad.append(failed)
         return good
+
+
+def _limits(batch_size: int | None, batch_tokens: int | None, wait: float | None) -> Limits:
+    more = {} if wait is None else {"max_wait_ms": wait}
+    return Limits(batch_size=batch_size, batch_tokens=batch_tokens, **more)
 
 
 def _media_limits(given: Mapping[str, float], parameters: Mapping[str, Any]) -> MediaLimits:
