@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from transforms import engine as engines
 from transforms.ceilings import Ceilings
 from transforms.collate import Place
 from transforms.engine import Engine, Ticket
@@ -70,14 +74,62 @@ def test_memory_that_runs_out_is_learned(limit: int) -> None:
     found, reports = answers(model, range(10_000))
     assert all(t.error is None and t.chunks == [2 * t.token] for t in found)
     assert len(found) == 10_000
-    first = model.failed[:6]
-    assert sorted(first, reverse=True) == first  # ever smaller
-    assert len(model.failed) <= 6
+    assert len(model.failed) <= 5
     assert sum(isinstance(r, BatchReport) and r.split == "memory" for r in reports) == len(
         model.failed
     )
     settled = model.sizes[len(model.sizes) // 2 : -20]
-    assert sum(settled) / len(settled) > 0.6 * limit  # and grown back
+    assert sum(settled) / len(settled) > 0.75 * limit  # and grown back
+
+
+class Timed(Doubles):
+    """Takes its time, on a clock of its own: for starting a batch, and for each padded token."""
+
+    def __init__(self, limit: int = 2**62, start: float = 0.0) -> None:
+        super().__init__(limit)
+        self.start, self.now = start, 0.0
+
+    def run(self, numbers: Sequence[int]) -> list[int]:
+        self.now += self.start + len(numbers) * max(10 + number % 7 for number in numbers)
+        return super().run(numbers)
+
+
+def _seconds(model: Timed, tokens: int, monkeypatch: pytest.MonkeyPatch) -> float:
+    """How long the model is busy with 15,000 numbers, all of them there from the start."""
+
+    def clock() -> float:
+        return model.now * 1e-6
+
+    monkeypatch.setattr(engines, "time", SimpleNamespace(perf_counter=clock, monotonic=clock))
+    everything = threading.Event()
+
+    def load() -> Timed:
+        everything.wait(60)
+        return model
+
+    engine = Engine(load, Limits(batch_tokens=tokens), "test")
+    client = engine.client({})
+    for number in range(15_000):
+        client.submit(number, [number])
+    everything.set()
+    found = [client.answered.get(timeout=60) for _ in range(15_000)]
+    engine.close()
+    assert all(ticket.error is None for ticket in found)
+    return model.now
+
+
+@pytest.mark.parametrize(
+    ("limit", "start"), [(170, 16.0), (520, 256.0), (1100, 256.0), (2000, 16.0), (2000, 256.0)]
+)
+def test_a_hidden_limit_costs_little(
+    limit: int, start: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = _seconds(Timed(start=start), limit, monkeypatch)
+    hidden = Timed(limit, start)
+    slower = _seconds(hidden, 4096, monkeypatch) / told
+    print(f"limit {limit}, starting costs {start:.0f} tokens: {1 / slower:.2f} of the throughput")
+    assert slower < 1 / 0.9
+    assert 1 <= len(hidden.failed) <= 5
 
 
 def test_what_never_fits_fails_alone() -> None:
@@ -102,4 +154,75 @@ def test_a_ceiling_rises_again_but_not_to_what_failed() -> None:
     assert ceilings.of("other") > 10**9
     for _ in range(1000):
         ceilings.succeeded("key", ceilings.of("key"))
-    assert ceilings.of("key") == 950
+    assert 900 < ceilings.of("key") < 1000
+
+
+def test_a_ceiling_falls_faster_while_nothing_fits() -> None:
+    ceilings = Ceilings()
+    found = []
+    for _ in range(4):
+        ceilings.failed("key", min(64_000, ceilings.of("key")))
+        found.append(ceilings.of("key"))
+    assert found == [32_000, 8_000, 1_000, 62]
+
+
+class Slow(Doubles):
+    """Takes a while to start a batch, however large: as an accelerator does."""
+
+    def place(self, number: int) -> Place:
+        return Place("all", 10)
+
+    def run(self, numbers: Sequence[int]) -> list[int]:
+        time.sleep(0.02)
+        self.sizes.append(len(numbers))
+        return [2 * number for number in numbers]
+
+
+def _small_bundles(limits: Limits, threads: int, bundles: int) -> tuple[Slow, float]:
+    """Bundles of one number, each answered before the next; the model, and seconds in all."""
+    model = Slow()
+    engine = Engine(lambda: model, limits, "test")
+
+    def work(thread: int) -> None:
+        for bundle in range(bundles):
+            client = engine.client({})
+            client.submit(None, [100 * thread + bundle])
+            assert client.answered.get(timeout=60).chunks == [2 * (100 * thread + bundle)]
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(threads)]
+    start = time.perf_counter()
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    seconds = time.perf_counter() - start
+    engine.close()
+    assert sum(model.sizes) == threads * bundles
+    return model, seconds
+
+
+def test_small_bundles_of_many_threads_share_batches() -> None:
+    common, seconds = _small_bundles(Limits(max_wait_ms=500), 16, 12)
+    assert 16 * 12 / len(common.sizes) >= 12  # 8 without waiting
+    alone, longer = _small_bundles(Limits(batch_size=1), 16, 12)
+    assert len(alone.sizes) == 16 * 12
+    assert longer > 5 * seconds
+
+
+def test_a_lone_bundle_waits_for_nobody() -> None:
+    _, seconds = _small_bundles(Limits(max_wait_ms=5_000), 1, 20)
+    assert seconds < 4
+
+
+def test_who_does_not_come_back_is_not_waited_for_long() -> None:
+    model = Slow()
+    engine = Engine(lambda: model, Limits(max_wait_ms=300), "test")
+    for name in "abcd":  # some of whom are answered, and leave
+        engine.client({}).submit(name, [1])
+    client = engine.client({})
+    for _ in range(5):
+        start = time.perf_counter()
+        client.submit("stays", [1])
+        client.answered.get(timeout=60)
+        assert time.perf_counter() - start < 2
+    engine.close()

@@ -12,6 +12,8 @@ import pytest
 import sink
 from conftest import RUNNER
 from models import CORPUS
+from test_text import same
+from transformers import AutoTokenizer
 
 from pipelines_beam import ElementError, ModelLoadError, pipeline
 
@@ -144,3 +146,39 @@ def test_an_element_with_a_large_file_is_shown_short() -> None:
     assert "(1, {'photo': {'bytes': b'\\x89PNG" in str(error)
     assert "… (50000004 bytes)}})" in str(error)
     assert len(str(error)) < 600
+
+
+def test_a_hundred_texts_that_break_the_model_leave_the_others_alone(
+    model: Model, tmp_path: Path
+) -> None:
+    """A token that the tokenizer knows and the model does not: an error inside forward."""
+    directory = shutil.copytree(model("bert-classification"), tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    tokenizer.add_tokens(["<poison>"])
+    tokenizer.save_pretrained(directory)
+    good = [f"{CORPUS[i % 20]} {i}" for i in range(9_900)]
+    bad = [f"{CORPUS[i % 20]} <poison> {i}" for i in range(100)]
+    mixed = [text for i in range(100) for text in (*good[i * 99 : i * 99 + 99], bad[i])]
+
+    def run(texts: list[str]) -> tuple[dict[str, Any], list[Any]]:
+        sink.collected.clear()
+        with beam.Pipeline(RUNNER) as p:
+            transform = pipeline("text-classification", str(directory))
+            answers, failures = (
+                p | beam.Create(texts, reshuffle=False) | transform.with_exception_handling()
+            )
+            (answers, failures) | beam.Flatten() | beam.Map(sink.collect)
+        rows = [row for row in sink.collected if hasattr(row, "element")]
+        answered = [row for row in sink.collected if not hasattr(row, "element")]
+        assert len(rows) + len(answered) == len(texts)
+        return {row.example: row.inference for row in answered}, rows
+
+    found, failed = run(mixed)
+    clean, none = run(good)
+    assert not none
+    assert found.keys() == clean.keys() == set(good)
+    assert all(same(found[text], clean[text]) for text in good)
+    assert sorted(row.element for row in failed) == sorted(bad)
+    assert {(row.stage, row.kind, row.error) for row in failed} == {
+        ("forward", "data", "IndexError")
+    }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.scheduler import Budget, Clock, Pool, partition
+from transforms.scheduler import Budget, Clock, Company, Pool, partition
 
 budgets = st.builds(
     Budget,
@@ -73,3 +73,41 @@ def test_the_clock_learns_what_a_batch_costs() -> None:
         tokens = 100 + 50 * (i % 7)
         clock.observe(tokens, 0.002 + tokens * 1e-5)
     assert 190 < clock.overhead < 210
+    assert clock.start is not None
+    assert 0.0019 < clock.start < 0.0021
+
+
+def test_only_who_was_answered_a_moment_ago_is_waited_for() -> None:
+    company = Company(0.02)
+    assert company.patience(100.0, None) == 0  # nobody was here
+    company.left(100.0)
+    assert company.patience(100.001, None) == 0.02
+    assert company.patience(100.001, 0.005) == 0.005  # what a start costs is little
+    assert company.patience(100.021, None) == 0  # away for too long
+    company.left(101.0)
+    company.came()
+    assert company.patience(101.001, None) == 0  # back
+    company.left(102.0)
+    company.left(102.015)
+    company.came()
+    assert company.patience(102.03, None) == 0.02
+    never = Company(0.0)
+    never.left(100.0)
+    assert never.patience(100.0, None) == 0
+
+
+@given(st.lists(st.tuples(st.sampled_from(["left", "came", "asked"]), st.floats(0, 0.1))))
+def test_patience_is_bounded(steps: list[tuple[str, float]]) -> None:
+    company, now, away = Company(0.02), 0.0, 0
+    for what, seconds in steps:
+        now += seconds
+        if what == "left":
+            company.left(now)
+            away += 1
+        elif what == "came":
+            company.came()
+            away = max(away - 1, 0)
+        else:
+            patience = company.patience(now, None)
+            assert patience in (0.0, 0.02)
+            assert away or not patience

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,9 +25,9 @@ from models import CORPUS
 from test_text import same
 
 from pipelines_beam import Forward, Postprocess, Preprocess, Record, TextClassification
-from transforms import sharing
+from transforms import replica, sharing
 from transforms.schema import arrow_field
-from transforms.spec import ModelSpec, Spec
+from transforms.spec import Limits, ModelSpec, Spec
 from transforms.stages import ForwardFn, PreprocessFn
 from transforms.tasks import TASKS
 
@@ -142,6 +143,51 @@ def test_one_engine_per_model_for_all_threads(model: Model) -> None:
         forward.teardown()
     other.teardown()
     assert sharing.running() == 0
+
+
+def test_bundles_of_one_element_share_batches(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream's: 16 threads, each with the next bundle once the last is answered."""
+    stock = replica.Program.run
+    sizes: list[int] = []
+
+    def slow(self: replica.Program, chunks: Any) -> Any:
+        sizes.append(len(chunks))
+        time.sleep(0.03)
+        return stock(self, chunks)
+
+    monkeypatch.setattr(replica.Program, "run", slow)
+    directory = model("bert-classification")
+    preprocess, _ = _stage_fns(directory)
+    preprocess.setup()
+    records = [_bundle(preprocess, [text]) for text in CORPUS[:16]]
+    spec = Spec(
+        model=ModelSpec(task="text-classification", model=directory),
+        limits=Limits(max_wait_ms=500),
+    )
+    found: dict[str, list[Any]] = {text: [] for text in CORPUS[:16]}
+
+    def work(record: list[Record]) -> None:
+        forward = ForwardFn(spec, False)
+        forward.setup()
+        for _ in range(8):
+            answer = _bundle(forward, record)[0]
+            found[answer.example].append(answer.chunks[0]["logits"])
+        forward.teardown()
+
+    keep = ForwardFn(spec, False)
+    keep.setup()
+    threads = [threading.Thread(target=work, args=(record,)) for record in records]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    keep.teardown()
+    assert all(len(answers) == 8 for answers in found.values())
+    assert all(same(answers[0], answers[-1]) for answers in found.values())
+    assert sum(sizes) == 16 * 8
+    assert sum(sizes) / len(sizes) >= 8
 
 
 @pytest.mark.parametrize("kind", [dict, beam.Row, Review])

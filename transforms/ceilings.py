@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-_GROW_AFTER = 32  # batches near the ceiling that fitted
-_GROWTH = 1.1
-_CLOSE = 0.95  # of a size that failed: no batch comes nearer to it
+# A batch that fails is paid for with nothing in return, one that is too small still does its work:
+# so down in leaps and up in steps. Simulated over limits from 1/100 of the first batch up to it,
+# that takes at most five failures, and costs at most 10 % after thirty batches.
+_GROW_AFTER = 4  # batches near the ceiling that fitted
+_GROWTH = 1.2
+_ENOUGH = 1.05  # a smaller step up is not worth a failure
 
 
 @dataclass
@@ -19,6 +23,8 @@ class _Ceiling:
     fitted: int = 0
     #: Batches close to the ceiling since it last moved.
     close: int = 0
+    #: Failures since a batch fitted.
+    leaps: int = 0
 
 
 class Ceilings:
@@ -33,12 +39,16 @@ class Ceilings:
         return 2**62 if known is None else max(1, int(known.size))
 
     def failed(self, key: Hashable, size: int) -> None:
-        """A batch of this padded size ran out of memory: back to what fitted, or to half."""
+        """A batch of this padded size ran out of memory: back to what fitted.
+
+        Where nothing has, to a half, then to a quarter of that, to an eighth of that.
+        """
         known = self._known.setdefault(key, _Ceiling(size, size))
         known.failed = min(known.failed, size)
         if known.fitted >= size:
             known.fitted = 0  # there is less memory than there was
-        known.size = max(known.fitted, size / 2)
+        known.leaps += 1
+        known.size = max(known.fitted, size / 2**known.leaps)
         known.close = 0
 
     def forget(self, key: Hashable) -> None:
@@ -51,9 +61,11 @@ class Ceilings:
         if known is None:
             return False
         known.fitted = max(known.fitted, size)
+        known.leaps = 0
         known.close += size * _GROWTH**2 >= known.size
-        risen = min(known.size * _GROWTH, known.failed * _CLOSE)
-        if known.close < _GROW_AFTER or risen <= known.size:
+        halfway = math.sqrt(known.size * known.failed)
+        risen = min(known.size * _GROWTH, halfway)
+        if known.close < _GROW_AFTER or risen < known.size * _ENOUGH:
             return False
         known.size, known.close = risen, 0
         return True

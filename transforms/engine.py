@@ -2,7 +2,8 @@
 
 Bundles submit tickets and collect them answered; chunks of all tickets wait in one pool, so small
 bundles still make full batches. The engine starts on whatever is there: while one batch computes,
-the next one gathers.
+the next one gathers. It waits, for no longer than `max_wait_ms`, only for callers that were
+answered a moment ago and have not brought more yet.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from .ceilings import Ceilings
 from .collate import Place
 from .failures import EngineError, breaks_engine, is_out_of_memory
 from .metrics import BatchReport, LoadReport, Report
-from .scheduler import Budget, Clock, Pool
+from .scheduler import Budget, Clock, Company, Pool
 from .spec import Limits, Sharing
 
 logger = logging.getLogger(__name__)
 
 _FEW = 512  # rows at most where the limits do not say: more gain nothing on any model measured
 _CPU_TOKENS = 2048  # more make buffers so large that malloc asks the kernel for each of them
+_FULL_ROUND = 1.0  # seconds between full rounds of the garbage collector: one takes up to 0.3
 _FEW_GENERATING = 64  # a generating model keeps a cache of every row in memory
 
 
@@ -126,6 +128,8 @@ class Client:
     #: Tickets that are answered, in the order in which they were.
     answered: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
     cancelled: bool = False
+    #: Tickets that the engine has accepted and not answered.
+    in_flight: int = 0
 
     def submit(self, token: Any, chunks: list[Any]) -> None:
         """Hand over an element's chunks; its ticket comes back in `answered`."""
@@ -196,6 +200,10 @@ class Engine:
         self._ceilings = Ceilings()
         self._reports: list[Report] = []
         self.batches = 0
+        self._collected = -_FULL_ROUND
+        self._company = Company(limits.max_wait_ms / 1e3)
+        #: Chunks that came since the last batch: none waits for company twice.
+        self._fresh = 0
         #: Whether it will answer nothing any more.
         self.dead = False
         #: Tickets that are neither answered nor failed.
@@ -239,6 +247,7 @@ class Engine:
             self._reports.append(LoadReport(time.perf_counter() - start, self._model.nbytes))
             self._clock = Clock(4096.0 if self._model.accelerated else 32.0)
             while self._accept():
+                self._fresh = 0
                 self._compute(self._pool.take(self._budget))
         except BaseException as error:
             self._refuse(error)
@@ -255,22 +264,38 @@ class Engine:
 
     def _accept(self) -> bool:
         """Take in what has arrived, waiting if there is nothing to do. False: closed."""
-        wait = len(self._pool) == 0
+        until: float | None = None  # the end of a wait for company
         while True:
+            seconds = self._patience() if len(self._pool) else None
+            if seconds:
+                now = time.perf_counter()
+                until = now + seconds if until is None else until
+                seconds = max(until - now, 0.0)
             try:
-                ticket = self._arrivals.get(block=wait)
+                ticket = self._arrivals.get(seconds != 0, seconds)
             except queue.Empty:
                 return True
             if ticket is None:
                 return False
             self._admit(ticket)
-            wait = len(self._pool) == 0
+
+    def _patience(self) -> float:
+        """How many seconds the pool may wait for company."""
+        seconds = self._company.patience(time.perf_counter(), self._clock.start)
+        if not seconds or len(self._pool) > self._fresh:
+            return 0.0
+        budget = self._budget(None)
+        full = len(self._pool) >= budget.rows or self._pool.tokens >= budget.tokens
+        return 0.0 if full else seconds
 
     def _admit(self, ticket: Ticket) -> None:
+        self._live.add(ticket)
+        if not ticket.client.in_flight:
+            self._company.came()
+        ticket.client.in_flight += 1
         if ticket.client.cancelled:
             self._fail(ticket, _CANCELLED)
             return
-        self._live.add(ticket)
         try:
             program = self._program(ticket.client)
             places = [program.place(chunk) for chunk in ticket.chunks]
@@ -284,6 +309,7 @@ class Engine:
             key = (ticket.client.key, found.key, apart)
             chunk = Chunk(ticket, i, found.length, key, now, ticket.chunks[i])
             self._pool.add(key, found.length, chunk)
+        self._fresh += len(places)
         if not places:
             self._done(ticket)
 
@@ -366,7 +392,12 @@ class Engine:
         )
 
     def _free(self) -> None:
-        gc.collect()
+        """Return what the failed batch left behind, in cycles, too: they are young."""
+        now = time.monotonic()
+        full = now - self._collected > _FULL_ROUND
+        gc.collect(2 if full else 1)
+        if full:
+            self._collected = time.monotonic()
         if self._model.accelerated:
             torch.accelerator.empty_cache()
 
@@ -386,6 +417,9 @@ class Engine:
         self._live.discard(ticket)
         if not ticket.client.cancelled:
             ticket.reports, self._reports = self._reports, []
+        ticket.client.in_flight -= 1
+        if not ticket.client.in_flight:
+            self._company.left(time.perf_counter())
         ticket.client.answered.put(ticket)
 
     def _refuse(self, error: BaseException) -> None:

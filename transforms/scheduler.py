@@ -8,6 +8,7 @@ would waste more on padding than it saves on starting another batch.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -73,15 +74,22 @@ class Pool(Generic[T]):
         self._planned = 0
         self._arrivals = 0
         self._taken = 0
+        self._tokens = 0
         self._patience = patience
 
     def __len__(self) -> int:
         return self._arrivals - self._taken
 
+    @property
+    def tokens(self) -> int:
+        """Of all the chunks that wait, without padding."""
+        return self._tokens
+
     def add(self, key: Hashable, length: int, item: T) -> None:
         """Put a chunk into the pool."""
         self._arrived.append((key, Waiting(length, self._arrivals, self._taken, item)))
         self._arrivals += 1
+        self._tokens += length
 
     def take(self, budget: Callable[[Hashable], Budget]) -> list[T]:
         """Take the best batch: chunks of one key, within its budget. Empty: nothing waits."""
@@ -92,6 +100,7 @@ class Pool(Generic[T]):
         _, batch = self._plan.pop()
         self._planned -= len(batch)
         self._taken += len(batch)
+        self._tokens -= sum(waiting.length for waiting in batch)
         return [waiting.item for waiting in batch]
 
     def replan(self) -> None:
@@ -144,6 +153,8 @@ class Clock:
 
     def __init__(self, overhead: float, low: float = 4.0, high: float = 32768.0) -> None:
         self.overhead = overhead
+        #: The same in seconds; None: not known yet.
+        self.start: float | None = None
         self._low, self._high = low, high
         self._n = self._x = self._y = self._xx = self._xy = 0.0
 
@@ -161,5 +172,37 @@ class Clock:
         slope = (self._xy - self._x * self._y / self._n) / spread
         if slope <= 0:
             return
-        start = (self._y - slope * self._x) / self._n
-        self.overhead = min(max(start / slope, self._low), self._high)
+        self.start = max((self._y - slope * self._x) / self._n, 0.0)
+        self.overhead = min(max(self.start / slope, self._low), self._high)
+
+
+class Company:
+    """Who may soon bring more: callers that had everything answered a moment ago.
+
+    Small bundles hand over a chunk, wait for its answer, and the next is not far. A batch that
+    starts without them costs one more start; so that is what waiting for them may cost.
+    """
+
+    def __init__(self, longest: float) -> None:
+        #: Most seconds to wait; a caller that was away for longer is not waited for.
+        self._longest = longest
+        #: When those left that have not come back, the first first.
+        self._away: deque[float] = deque()
+
+    def left(self, now: float) -> None:
+        """A caller has everything answered."""
+        if self._longest:
+            self._away.append(now)
+
+    def came(self) -> None:
+        """A caller that had nothing waiting brought something."""
+        if self._away:
+            self._away.popleft()
+
+    def patience(self, now: float, start: float | None) -> float:
+        """How many seconds are worth waiting where starting a batch costs `start` of them."""
+        while self._away and now - self._away[0] >= self._longest:
+            self._away.popleft()
+        if not self._away:
+            return 0.0
+        return self._longest if start is None else min(self._longest, start)

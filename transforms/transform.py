@@ -192,6 +192,8 @@ class TaskTransform(_Handling):
         are several worker processes, or an accelerator.
       batch_timeout: seconds that a batch may take. One that takes longer is ended with its
         process, and its elements run alone; who takes that long again fails.
+      max_wait_ms: how long a batch may wait for company from other bundles, which it does only for
+        bundles that were answered a moment ago. None: 20. 0: never.
       media_limits: how large images, audio and video may be, where the defaults do not do:
         {"image_pixels": 200_000_000}. See MediaLimits for the names.
       keyed: elements are (key, value) pairs, and so are the results.
@@ -231,6 +233,7 @@ class TaskTransform(_Handling):
         batch_tokens: int | None = None,
         share: str = "auto",
         batch_timeout: float | None = None,
+        max_wait_ms: float | None = None,
         media_limits: Mapping[str, float] | None = None,
         keyed: bool = False,
         input: str | Mapping[str, str] | None = None,
@@ -260,7 +263,7 @@ class TaskTransform(_Handling):
                 trust_remote_code=trust_remote_code,
             ),
             parameters=parameters,
-            limits=Limits(batch_size=batch_size, batch_tokens=batch_tokens),
+            limits=_limits(batch_size, batch_tokens, max_wait_ms),
             media_limits=_media_limits(media_limits or {}, parameters),
             sharing=Sharing(share=share, timeout=batch_timeout),
         )
@@ -324,6 +327,11 @@ def _processes(pipeline: beam.Pipeline) -> int | None:
     if direct.direct_running_mode != "multi_processing":
         return 1
     return direct.direct_num_workers or os.cpu_count()
+
+
+def _limits(batch_size: int | None, batch_tokens: int | None, wait: float | None) -> Limits:
+    more: dict[str, Any] = {} if wait is None else {"max_wait_ms": wait}
+    return Limits(batch_size=batch_size, batch_tokens=batch_tokens, **more)
 
 
 def _media_limits(given: Mapping[str, float], parameters: Mapping[str, Any]) -> MediaLimits:
