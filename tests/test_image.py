@@ -333,8 +333,8 @@ def test_features_of_images_never_wait_in_a_list(model: Callable[[str], str]) ->
     fn.setup()
     fn.start_bundle()
     for each in PICTURES:
-        assert len(fn.process(each, GlobalWindows.windowed_value(each))) == 1
-    assert fn.finish_bundle() == []
+        assert len(list(fn.process(each, GlobalWindows.windowed_value(each)))) == 1
+    assert not list(fn.finish_bundle())
 
 
 def test_only_what_postprocess_reads_leaves_the_model(model: Callable[[str], str]) -> None:

@@ -17,6 +17,11 @@ from apache_beam.ml.inference.base import PredictionResult
 from models import CORPUS
 
 from pipelines_beam import TaskTransform, pipeline
+from transforms.calls import Call
+from transforms.pipelines import weightless
+from transforms.record import nbytes
+from transforms.replica import Replica
+from transforms.spec import ModelSpec
 from transforms.tasks.text import TASKS as TEXT_TASKS
 
 Run = Callable[..., list[Any]]
@@ -88,6 +93,12 @@ CASES = [
     ),
     Case("fill-mask", "bert-mlm", inputs=_masked("[MASK]")),
     Case("fill-mask", "roberta-mlm", {"top_k": 2}, _masked("<mask>")),
+    Case(
+        "fill-mask",
+        "bert-mlm",
+        {"targets": ["the", "paris", "city"]},
+        (*_masked("[MASK]"), "[MASK] [MASK] met [MASK]"),
+    ),
     Case("text-generation", "gpt2-lm", GREEDY, tuple(TEXTS[:-2])),
     Case("text-generation", "llama-lm", GREEDY, tuple(TEXTS[:-2])),
     Case("text-generation", "llama-lm", {**GREEDY, "return_full_text": False}, tuple(TEXTS[:-2])),
@@ -237,6 +248,35 @@ def test_pooling_is_that_of_the_tokens_features(
     for result in found:
         vector = pools[pooling](tokens[result.example])
         assert same((vector / vector.norm()).tolist(), result.inference)
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "parameters", "text", "kept"),
+    [
+        ("text-classification", "bert-classification", {}, CORPUS[30], {"logits"}),
+        ("fill-mask", "roberta-mlm", {}, f"{CORPUS[30]} <mask>", {"input_ids", "mask_logits"}),
+        (
+            "zero-shot-classification",
+            "bart-nli",
+            {"candidate_labels": ["a", "b"]},
+            CORPUS[30],
+            {"logits", "candidate_label", "sequence", "is_last"},
+        ),
+    ],
+)
+def test_only_what_postprocess_reads_leaves_the_model(
+    task: str,
+    name: str,
+    parameters: dict[str, Any],
+    text: str,
+    kept: set[str],
+    model: Callable[[str], str],
+) -> None:
+    spec = ModelSpec(task=task, model=model(name), device="cpu")
+    chunks, _ = Call(weightless(spec), parameters).preprocess(text)
+    found = Replica(spec).program(parameters).run(chunks)
+    assert all(set(each) == kept for each in found)
+    assert max(map(nbytes, found)) < 8_000
 
 
 def test_every_text_task_of_transformers_has_a_case() -> None:

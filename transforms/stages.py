@@ -1,7 +1,7 @@
 """Preprocess, Forward and Postprocess: the three stages of every task."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -14,6 +14,7 @@ from .computing import computing
 from .engine import Computes, Ticket
 from .failures import ElementError, failure, is_fatal, kind_of
 from .flight import Flight
+from .media.ahead import Ahead
 from .media.decoding import decoded, stand_in
 from .pipelines import weightless
 from .record import Record, nbytes
@@ -70,17 +71,19 @@ class _Windows(tuple[Any, ...]):
         return self
 
 
-def _kept(outputs: list[Any], current: WindowedValue) -> list[Any]:
+def _kept(outputs: Iterable[Any], current: WindowedValue) -> Iterable[Any]:
     """Outputs of earlier elements, safe to yield while `current` is processed."""
-    if len(current.windows) != 1:
-        for output in outputs:
-            windowed = output.value if isinstance(output, TaggedOutput) else output
-            windowed.windows = _Windows(windowed.windows)
-    return outputs
+    return outputs if len(current.windows) == 1 else map(_with_windows_kept, outputs)
+
+
+def _with_windows_kept(output: Any) -> Any:
+    windowed = output.value if isinstance(output, TaggedOutput) else output
+    windowed.windows = _Windows(windowed.windows)
+    return output
 
 
 class PreprocessFn(StageFn):
-    """Elements to Records; texts are tokenized a few at a time."""
+    """Elements to Records; texts are tokenized a few at a time, remote media fetched ahead."""
 
     stage = "preprocess"
 
@@ -97,22 +100,32 @@ class PreprocessFn(StageFn):
 
     def setup(self) -> None:
         """Load the tokenizer or processors, but no weights."""
-        self._call = None
+        self._call, self._ahead = None, None
+        media = self._binding.task.media
         # Features of images are megabytes each: the window after this stage bounds them, and no
         # list of them may be made before it.
-        self._most = 1 if self._binding.task.media else _MOST_PREFETCHED
+        self._most = 1 if media else _MOST_PREFETCHED
         if self._function is None:
             self._call = Call(weightless(self._spec.model), self._spec.parameters)
+            if media:
+                self._ahead = Ahead(self._binding.task, self._spec.media_limits)
+
+    def teardown(self) -> None:
+        """Let the threads that fetch go."""
+        if self._ahead is not None:
+            self._ahead.close()
 
     def start_bundle(self) -> None:
         """Begin with a small buffer: the engine should soon have something to do."""
         self._buffer: list[WindowedValue] = []
         self._room = 1
         self._since = 0.0
+        if self._ahead is not None:  # what a bundle that failed has left
+            self._ahead.clear()
 
     def process(
         self, element: Any, windowed: WindowedValue = beam.DoFn.WindowedValueParam
-    ) -> list[Any]:
+    ) -> Iterable[Any]:
         """Buffer the element; give the Records of a full buffer."""
         if not self._buffer:
             self._since = time.monotonic()
@@ -122,32 +135,37 @@ class PreprocessFn(StageFn):
         self._room = min(self._room * 2, self._most)
         return _kept(self._flush(), windowed)
 
-    def finish_bundle(self) -> list[Any]:
+    def finish_bundle(self) -> Iterator[Any]:
         """Give the Records of what is left."""
-        return self._flush()
+        return self._flush(last=True)
 
-    def _flush(self) -> list[Any]:
-        found: list[Any] = []
-        examples: list[tuple[WindowedValue, Any]] = []
-        for windowed in self._buffer:
+    def _flush(self, last: bool = False) -> Iterator[Any]:
+        """The Records and failures of the buffered elements, made one by one."""
+        examples: list[tuple[tuple[WindowedValue, Any], Any]] = []
+        buffered, self._buffer = self._buffer, []
+        for windowed in buffered:
             try:
-                examples.append((windowed, self._binding.example(windowed.value)))
+                example = self._binding.example(windowed.value)
+                examples.append(((windowed, example), example))
             except Exception as error:
-                found.append(self._failed(windowed.value, windowed, error))
-        metrics.counts().read += len(self._buffer)
-        self._buffer = []
-        task = self._binding.task
-        if self._call is not None and not task.media:
+                yield self._failed(windowed.value, windowed, error)
+        metrics.counts().read += len(buffered)
+        if self._ahead is not None:
+            yield from map(self._record, self._ahead.through(examples, last))
+            return
+        if self._call is not None:
             self._call.prefetch([example for _, example in examples if type(example) is str])
-        for windowed, example in examples:
-            try:
-                chunks, counts = self._preprocess(example)
-            except Exception as error:
-                found.append(self._failed(windowed.value, windowed, error))
-            else:
-                record = Record(windowed.value, stand_in(example, task), chunks, counts)
-                found.append(windowed.with_value(record))
-        return found
+        yield from map(self._record, examples)
+
+    def _record(self, ready: tuple[tuple[WindowedValue, Any], Any]) -> Any:
+        """The Record of an element, or its failure."""
+        (windowed, given), example = ready
+        try:
+            chunks, counts = self._preprocess(example)
+        except Exception as error:
+            return self._failed(windowed.value, windowed, error)
+        shown = stand_in(given, self._binding.task)
+        return windowed.with_value(Record(windowed.value, shown, chunks, counts))
 
     def _preprocess(self, example: Any) -> tuple[list[Any], list[int]]:
         if self._call is not None:
@@ -225,7 +243,7 @@ class EngineFn(StageFn):
 
     def process(
         self, element: Any, windowed: WindowedValue = beam.DoFn.WindowedValueParam
-    ) -> list[Any]:
+    ) -> Iterable[Any]:
         """Hand the chunks to the engine; give what it has answered by now."""
         assert self._flight is not None
         found = []
@@ -306,7 +324,7 @@ class PostprocessFn(StageFn):
 
     def process(
         self, record: Record, windowed: WindowedValue = beam.DoFn.WindowedValueParam
-    ) -> list[Any]:
+    ) -> Iterable[Any]:
         """The prediction of one element."""
         try:
             inference = self._postprocess(record)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,13 +18,34 @@ def decoded(example: Any, task: Task, pipe: Any, limits: MediaLimits) -> Any:
     """The same input with every medium decoded, as a pipeline takes them. Raises MediaError.
 
     Args:
-      example: a medium, or a mapping of inputs.
+      example: a medium, or a mapping of inputs; what is on its way may be a future of its bytes.
       task: whose inputs they are; it says which of them are media, and of what kind.
       pipe: the pipeline, loaded or weightless.
       limits: how large media may be.
 
     """
-    return _changed(example, task, lambda kind, value: _decode(kind, value, pipe, limits))
+
+    def change(kind: str, value: Any) -> Any:
+        source = value.result() if isinstance(value, Future) else value
+        return _decode(kind, source, pipe, limits)
+
+    return each(example, task, change)
+
+
+def each(example: Any, task: Task, change: Callable[[str, Any], Any]) -> Any:
+    """The same input with `change(kind, medium)` for every medium, in lists and chats, too.
+
+    Kinds are "image", "audio" and "video".
+    """
+
+    def found(kind: str, value: Any) -> Any:
+        if kind == "images" and isinstance(value, list | tuple):
+            return [change("image", item) for item in value]
+        if kind == "chat":
+            return _chat(value, change)
+        return change("image" if kind == "images" else kind, value)
+
+    return _changed(example, task, found)
 
 
 def stand_in(example: Any, task: Task) -> Any:
@@ -35,7 +57,7 @@ def stand_in(example: Any, task: Task) -> Any:
 
 
 class Messages(list[Any]):
-    """The messages of a chat with their images decoded, and as they were given."""
+    """The messages of a chat with their images changed, and as they were given."""
 
     def __init__(self, messages: list[Any], given: list[Any]) -> None:
         super().__init__(messages)
@@ -53,9 +75,7 @@ def _changed(example: Any, task: Task, change: Callable[[str, Any], Any]) -> Any
 
 
 def _decode(kind: str, value: Any, pipe: Any, limits: MediaLimits) -> Any:
-    if kind == "images" and isinstance(value, list | tuple):
-        return [_decode("image", each, pipe, limits) for each in value]
-    if kind in ("image", "images"):
+    if kind == "image":
         from . import image
 
         return image.decode(value, limits)
@@ -68,14 +88,12 @@ def _decode(kind: str, value: Any, pipe: Any, limits: MediaLimits) -> Any:
 
         extractor = pipe.feature_extractor or pipe.processor.feature_extractor
         return audio.decode(value, extractor.sampling_rate, limits)
-    if kind == "chat":
-        return _chat(value, limits)
     raise NotImplementedError(kind)
 
 
 def _stand_in(kind: str, value: Any) -> Any:
     if kind == "images" and isinstance(value, list | tuple):
-        return [_stand_in("image", each) for each in value]
+        return [_stand_in("image", item) for item in value]
     if kind in ("image", "images"):
         from PIL import Image
 
@@ -89,28 +107,27 @@ def _stand_in(kind: str, value: Any) -> Any:
     raise NotImplementedError(kind)
 
 
-def _chat(value: Any, limits: MediaLimits) -> Any:
-    """A chat with its images decoded, wherever its content says that there is one; or a text."""
+def _chat(value: Any, change: Callable[[str, Any], Any]) -> Any:
+    """A chat with its images changed, wherever its content says that there is one; or a text."""
     if not isinstance(value, list):
         return value
-    return Messages([_message(message, limits) for message in value], value)
+    given = value.given if isinstance(value, Messages) else value
+    return Messages([_message(message, change) for message in value], given)
 
 
-def _message(message: Any, limits: MediaLimits) -> Any:
+def _message(message: Any, change: Callable[[str, Any], Any]) -> Any:
     content = message.get("content") if isinstance(message, Mapping) else None
     if not isinstance(content, list):
         return message
-    return {**message, "content": [_block(block, limits) for block in content]}
+    return {**message, "content": [_block(block, change) for block in content]}
 
 
-def _block(block: Any, limits: MediaLimits) -> Any:
+def _block(block: Any, change: Callable[[str, Any], Any]) -> Any:
     """A piece of a message's content."""
     if not isinstance(block, Mapping) or block.get("type") != "image":
         return block
     names = [name for name in ("image", "url", "path", "base64") if name in block]
     if not names:
         return block
-    from . import image
-
     others = {name: value for name, value in block.items() if name not in names}
-    return {**others, "image": image.decode(block[names[0]], limits)}
+    return {**others, "image": change("image", block[names[0]])}

@@ -16,6 +16,7 @@ import fsspec
 Source: TypeAlias = "bytes | str | os.PathLike[str] | Mapping[str, Any]"
 
 _URI = re.compile(r"data:|[A-Za-z][A-Za-z0-9+.-]*(://|::)")
+_HERE = ("data:", "file:", "memory:")
 _SHORTEST_BASE64 = 64  # a shorter string is a path that is not there, whatever it looks like
 _HEADERS = {"User-Agent": "pipelines-beam"}  # some servers refuse urllib's own
 
@@ -43,6 +44,16 @@ def read(source: Source, limit: int, what: str, timeout: float = 60.0) -> bytes:
     if len(data) > limit:
         raise MediaError(f"the {what} has more bytes than the limit of {limit:,} ({what}_bytes)")
     return data
+
+
+def is_remote(source: object) -> bool:
+    """Whether reading a medium means waiting for a server."""
+    if isinstance(source, Mapping):
+        samples = source.keys() & {"array", "raw"}  # an audio's path says where it came from
+        source = None if samples or source.get("bytes") is not None else source.get("path")
+    if not isinstance(source, str):
+        return False
+    return _URI.match(source) is not None and not source.startswith(_HERE)
 
 
 def _of_struct(struct: Mapping[str, Any], what: str) -> bytes | str | os.PathLike[str]:
@@ -74,9 +85,13 @@ def _fetched(source: str | os.PathLike[str], limit: int, what: str, timeout: flo
 
 def _downloaded(url: str, limit: int, timeout: float) -> bytes:
     request = urllib.request.Request(url, headers=_HEADERS)  # noqa: S310 - http or https
-    with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
-        data: bytes = answer.read(limit + 1)
-        return data
+    try:
+        with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
+            data: bytes = answer.read(limit + 1)
+            return data
+    except urllib.error.HTTPError as error:
+        error.close()  # or the connection stays open as long as the error is kept
+        raise
 
 
 def _base64(text: str) -> bytes | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True, kw_only=True)
 class MediaLimits:
-    """The most that one medium may have, and how long to wait for it.
+    """The most that one medium may have, how long to wait for it, and for how many at once.
 
     Raises ValueError for a value that is not a positive number.
     """
@@ -26,9 +26,13 @@ class MediaLimits:
     video_frames: int = 18_000
     #: Seconds without an answer after which a server is given up.
     timeout: float = 60.0
+    #: URIs that are fetched at once, for each bundle: few servers like more.
+    fetches: int = 16
 
     def __post_init__(self) -> None:
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
                 raise ValueError(f"{item.name} must be a positive number, got {value!r}")
+        if not isinstance(self.fetches, int):
+            raise ValueError(f"fetches must be a whole number, got {self.fetches!r}")

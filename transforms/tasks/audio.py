@@ -60,6 +60,7 @@ TASKS = (
         parameters={"top_k": None, "function_to_apply": None},
         columns=lambda parameters: {"predictions": Sequence[Label]},
         values=lambda inference, parameters: {"predictions": inference},
+        outputs=frozenset({"logits"}),
     ),
     Task(
         name="automatic-speech-recognition",

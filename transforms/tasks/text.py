@@ -169,6 +169,7 @@ TASKS = (
         choices={"top_k": 2},
         columns=_classification_columns,
         values=_classification_values,
+        outputs=frozenset({"logits"}),
     ),
     Task(
         name="token-classification",
@@ -193,7 +194,7 @@ TASKS = (
         parameters={"top_k": 5, "targets": None, "tokenizer_kwargs": None},
         columns=_fixed(predictions=Sequence[Filling]),
         values=_fillings,
-        token_outputs=frozenset({"logits"}),
+        pipeline="transforms.tasks.fill_mask:FillMaskPipeline",
     ),
     Task(
         name="text-generation",
@@ -249,6 +250,7 @@ TASKS = (
         },
         columns=_fixed(labels=Sequence[str], scores=Sequence[float]),
         values=lambda inference, parameters: {k: inference[k] for k in ("labels", "scores")},
+        outputs=frozenset({"logits"}),
     ),
     Task(
         name="table-question-answering",
