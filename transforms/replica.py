@@ -15,7 +15,7 @@ from . import collate, malloc, pipelines
 from .calls import Features, Outputs, fresh
 from .computing import computing
 from .spec import ModelSpec
-from .tasks import find
+from .tasks import task_of
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class Program:
 
     def __init__(self, pipe: Any, spec: ModelSpec, parameters: Mapping[str, Any]) -> None:
         self._pipe = pipe
-        self._token_outputs = find(spec.task).token_outputs
+        self._token_outputs = task_of(spec).token_outputs
         _, forward, _ = pipe._sanitize_parameters(**fresh(dict(parameters)))
         self._forward = {**pipe._forward_params, **forward}
         self._padding = collate.padding_of(pipe, self._forward)
@@ -66,7 +66,7 @@ class Replica:
         self._pipe = pipelines.load(spec)
         if not self.accelerated:
             malloc.keep()
-        _slim(self._pipe, find(spec.task).outputs)
+        _slim(self._pipe, task_of(spec).outputs)
 
     @property
     def accelerated(self) -> bool:

@@ -49,7 +49,8 @@ def _changed(example: Any, task: Task, change: Callable[[str, Any], Any]) -> Any
     if isinstance(example, Mapping) and not task.is_plain(example):
         present = [name for name in media if example.get(name) is not None]
         return {**example, **{name: change(media[name], example[name]) for name in present}}
-    return change(next(iter(media.values())), example)
+    first = next(iter(task.inputs))
+    return change(media[first], example) if first in media else example
 
 
 def _decode(kind: str, value: Any, pipe: Any, limits: MediaLimits) -> Any:
@@ -70,6 +71,8 @@ def _decode(kind: str, value: Any, pipe: Any, limits: MediaLimits) -> Any:
         return audio.decode(value, extractor.sampling_rate, limits)
     if kind == "chat":
         return _chat(value, limits)
+    if kind == "assets":
+        return {name: _asset(each, limits) for name, each in value.items()}
     raise NotImplementedError(kind)
 
 
@@ -86,6 +89,8 @@ def _stand_in(kind: str, value: Any) -> Any:
         return np.zeros(1, np.float32)
     if kind == "chat":
         return value  # as it was given: its images were decoded into a copy
+    if kind == "assets":
+        return {name: _stand_in("image", each) for name, each in value.items()}
     raise NotImplementedError(kind)
 
 
@@ -94,6 +99,15 @@ def _chat(value: Any, limits: MediaLimits) -> Any:
     if not isinstance(value, list):
         return value
     return Messages([_message(message, limits) for message in value], value)
+
+
+def _asset(value: Any, limits: MediaLimits) -> Any:
+    """An image; or {"type": "image", "data_base64": …}, as requests for decisions have it."""
+    from . import image
+
+    if isinstance(value, Mapping) and "data_base64" in value:
+        value = value["data_base64"]
+    return image.decode(value, limits)
 
 
 def _message(message: Any, limits: MediaLimits) -> Any:
