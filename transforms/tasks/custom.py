@@ -13,6 +13,7 @@ from typing import Any
 
 from apache_beam.typehints.row_type import RowTypeConstraint
 
+from ..calls import call_keywords
 from ..schema import arrow_type
 from ..spec import ModelSpec
 from .registry import ALIASES, TASKS, find
@@ -199,24 +200,13 @@ def _names(classes: Any) -> tuple[str, ...]:
     )
 
 
-def _signatures(cls: Any) -> list[inspect.Parameter]:
-    """The keywords of the class's parameters, and those that its call has itself."""
-    from transformers import Pipeline
-
-    found = list(inspect.signature(cls._sanitize_parameters).parameters.values())[1:]
-    if cls.__call__ is not Pipeline.__call__:
-        own = inspect.signature(cls.__call__).parameters.values()
-        found += [each for each in own if each.kind is inspect.Parameter.KEYWORD_ONLY]
-        found += [each for each in own if each.kind is each.POSITIONAL_OR_KEYWORD][2:]
-    return found
-
-
-def _parameters(cls: type[Any]) -> Parameters:
-    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+def _parameters(cls: Any) -> Parameters:
+    """The keywords that the class makes its stages' of, and those that its call has itself."""
+    taken = list(inspect.signature(cls._sanitize_parameters).parameters.values())[1:]
     return {
-        each.name: None if each.default is inspect.Parameter.empty else each.default
-        for each in _signatures(cls)
-        if each.kind not in variable
+        each.name: None if each.default is each.empty else each.default
+        for each in (*taken, *call_keywords(cls))
+        if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
     }
 
 
