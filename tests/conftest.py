@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 # Nothing is downloaded: a test that tries to fails at once instead of after retries.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Code of models' repositories is copied to where it is imported from.
+os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="modules-")
 
 import apache_beam as beam
 import audio_models  # noqa: F401 - adds its models to those of models.py
@@ -25,6 +29,12 @@ transformers.utils.logging.disable_progress_bar()
 transformers.utils.logging.set_verbosity_error()
 
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _modules() -> Iterator[None]:
+    yield
+    shutil.rmtree(os.environ["HF_MODULES_CACHE"])
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from transformers.pipelines import SUPPORTED_TASKS, TASK_ALIASES
 
 import transforms
 from pipelines_beam import tasks
-from transforms.tasks import ALIASES, LEFT_OUT, TASKS
+from transforms.tasks import ABSENT, ALIASES, LEFT_OUT, TASKS
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -41,7 +41,9 @@ def test_the_table_of_the_readme_is_the_list() -> None:
     """Write it with `pipelines-beam tasks --markdown`."""
     text = README.read_text(encoding="utf-8")
     (found,) = re.findall(r"<!-- tasks -->\n(.*?)<!-- /tasks -->", text, re.DOTALL)
-    assert found == tasks.as_markdown()
+    absent = tuple(f"| `{name}`" for name in ABSENT)  # of the installed transformers
+    rows = [row for row in found.splitlines() if not row.startswith(absent)]
+    assert rows == tasks.as_markdown().splitlines()
 
 
 def test_every_transform_says_its_columns() -> None:

@@ -7,7 +7,8 @@ from .pipelines import ModelLoadError
 from .record import Record
 from .run_inference import TaskModelHandler
 from .tasks import find
-from .transform import Forward, Postprocess, Preprocess, TaskTransform
+from .tasks.custom import is_custom
+from .transform import CustomPipeline, Forward, Postprocess, Preprocess, TaskTransform
 
 
 class AudioClassification(TaskTransform):
@@ -264,25 +265,50 @@ class VideoClassification(TaskTransform):
     task = "video-classification"
 
 
-_CLASSES: dict[str, type[TaskTransform]] = {cls.task: cls for cls in TaskTransform.__subclasses__()}
+class Decision(TaskTransform):
+    """Answers with a probability for every option, from one look at each question.
+
+    An input is a request, {"state": …, "questions": {name: {"type": "choice", "score" or "noul",
+    "instructions": …, "criteria": …}}}, with the images that it mentions as "assets", by name; or
+    its JSON. With the parameter `questions`, an input is a state. Column: answers.
+    """
+
+    task = "decision"
 
 
-def pipeline(task: str, model: str | None = None, **options: Any) -> TaskTransform:
+_CLASSES: dict[str, type[TaskTransform]] = {
+    cls.task: cls for cls in TaskTransform.__subclasses__() if cls is not CustomPipeline
+}
+
+
+def pipeline(
+    task: str,
+    model: str | None = None,
+    *,
+    pipeline_class: type[Any] | str | None = None,
+    **options: Any,
+) -> TaskTransform:
     """The transform of a task, named as `transformers.pipeline` names it.
 
     ```python
     p | beam.Create(["I love this"]) | pipeline("sentiment-analysis", device="cpu")
     ```
 
-    Options are those of TaskTransform, and the task's own parameters. Raises what it raises, and
-    ValueError for a task that does not exist.
+    `pipeline_class`, a subclass of transformers.Pipeline, runs in place of the task's own; so does
+    the class that a model's repository has for the task, with `trust_remote_code=True`: see
+    CustomPipeline. Other options are those of TaskTransform, and the task's own parameters. Raises
+    what it raises, and ValueError for a task that does not exist.
     """
+    if is_custom(task, model, pipeline_class, options):
+        return CustomPipeline(model, task=task, pipeline_class=pipeline_class, **options)
     return _CLASSES[find(task).name](model, task=task, **options)
 
 
 __all__ = [
     "AudioClassification",
     "AutomaticSpeechRecognition",
+    "CustomPipeline",
+    "Decision",
     "DepthEstimation",
     "DocumentQuestionAnswering",
     "ElementError",

@@ -8,6 +8,7 @@ can run in other processes than the model.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +57,7 @@ class Call:
         # What the call does to one string is what it does to every string; learned from the first.
         self._text_stages: Stages | None = None
         self._text_result: Callable[[Any], Any] | None = None
+        self._uniform = _is_uniform(type(pipe))
         self.prefetch = prefetching(self.pipe)
 
     def stages(self, example: Any) -> Stages:
@@ -68,9 +70,22 @@ class Call:
             stages = reached.stages
         else:
             raise RuntimeError(f"{type(self.pipe).__name__} answered without running its stages")
+        if not self._uniform:
+            self._check_forward(stages)
+            return stages
         if type(example) is str and len(stages.items) == 1 and stages.items[0] is example:
             self._text_stages = stages
         return stages
+
+    def _check_forward(self, stages: Stages) -> None:
+        """Raises ValueError where a call has chosen how to run the model by what it was given."""
+        fixed = {**self.pipe._forward_params, **sanitized(self.pipe, self.parameters)[1]}
+        if stages.forward != fixed:
+            raise ValueError(
+                f"the call of {type(self.pipe).__name__} chooses parameters of _forward for each "
+                f"input: here {stages.forward!r:.200}, else {fixed!r:.200}. Let preprocess put "
+                "what differs into the features"
+            )
 
     def preprocess(self, example: Any) -> tuple[list[Features], list[int]]:
         """The features of every chunk, and how many chunks each of the call's items has."""
@@ -135,6 +150,29 @@ class Call:
         # Some classes write into the mapping they are given; elements must stay as they are.
         own = dict(example) if isinstance(example, dict) else example
         return self.pipe(own, **fresh(self.parameters))
+
+
+def _is_uniform(cls: Any) -> bool:
+    """Whether a call is known to treat all strings alike: transformers' own, and ours."""
+    defined = cls.__call__.__module__.partition(".")[0]
+    return defined in ("transformers", __name__.partition(".")[0])
+
+
+def call_keywords(cls: Any) -> list[inspect.Parameter]:
+    """The keywords that a class's call takes itself, if the call is its own."""
+    if _is_uniform(cls):
+        return []
+    taken = list(inspect.signature(cls.__call__).parameters.values())[2:]
+    return [each for each in taken if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)]
+
+
+def sanitized(pipe: Any, parameters: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """The keywords of the three stages, as the class makes them of a call's parameters."""
+    own = {each.name for each in call_keywords(type(pipe))}
+    own -= inspect.signature(pipe._sanitize_parameters).parameters.keys()
+    given = {name: value for name, value in parameters.items() if name not in own}
+    found: tuple[Any, Any, Any] = pipe._sanitize_parameters(**fresh(given))
+    return found
 
 
 def _raise_reached(stages: Stages) -> list[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from . import safetensors
-from .calls import fresh
+from .calls import sanitized
 from .pipelines import ModelLoadError, weightless
 from .spec import ModelSpec, Spec, is_local
 
@@ -31,7 +31,7 @@ def check(spec: Spec) -> None:
     if pipe is None:
         return
     try:
-        pipe._sanitize_parameters(**fresh(dict(spec.parameters)))
+        sanitized(pipe, spec.parameters)
     except (KeyError, ValueError, TypeError) as error:
         given = ", ".join(f"{name}={value!r}" for name, value in spec.parameters.items())
         raise ValueError(f"{spec.task}: {_reason(error)} (given: {given})") from error

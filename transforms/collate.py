@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from transformers import Cache
 from transformers.utils import ModelOutput
 
 #: Model types in which a padded token, masked, changes nothing but floating-point noise: no
@@ -82,6 +83,8 @@ class Padding:
     ends: frozenset[int] = frozenset()
     #: What generate fills a finished row with.
     filler: int | None = None
+    #: Whether outputs that are no tensors cannot be told apart: not by whom, or not by row.
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -355,6 +358,8 @@ def _split(name: str | None, value: Any, rows: Rows) -> list[Any]:
     if isinstance(value, list | tuple):
         nested = [_split(name, item, rows) for item in value]
         return [type(value)(part[i] for part in nested) for i in range(count)]
+    if value is not None and rows.padding.strict and not isinstance(value, Cache):
+        raise UnbatchError(f"{name}: {type(value).__name__} for {count} chunks")
     if value is None or isinstance(value, str | bool | int | float):
         return [value] * count
     return [None] * count  # a cache: no postprocess reads it

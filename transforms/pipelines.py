@@ -21,7 +21,9 @@ from transformers import GenerationConfig, modeling_utils
 from . import safetensors
 from .computing import computing
 from .spec import ModelSpec
-from .tasks import find
+from .tasks import class_of, task_of
+from .tasks.decision_models import decision_config, with_decision_settings
+from .tasks.task import named_classes
 
 logger = logging.getLogger(__name__)
 
@@ -80,13 +82,13 @@ def _loading_with(loader: Callable[..., Any]) -> Iterator[None]:
 
 def load(spec: ModelSpec) -> Any:
     """The pipeline with its weights on its device. Raises ModelLoadError."""
-    classes = find(spec.task).auto_classes()
     # A pickled checkpoint can run code when it is read: only safetensors, unless asked for.
     safe: dict[str, Any] = {"use_safetensors": True}
     if spec.attn_implementation is not None:
         safe["attn_implementation"] = spec.attn_implementation
 
     def loader(model: Any, *, model_classes: Any, **kwargs: Any) -> Any:
+        classes = _model_classes(spec, model_classes)
         return _stock_load_model(model, model_classes=classes, **{**safe, **kwargs})
 
     with _loading_with(loader):
@@ -100,13 +102,21 @@ def load(spec: ModelSpec) -> Any:
 
 def weightless(spec: ModelSpec) -> Any:
     """The pipeline with its model on torch's meta device: configuration, no weights."""
-    classes = find(spec.task).auto_classes()
 
-    def loader(model: Any, *, config: Any, task: Any = None, **kwargs: Any) -> Any:
+    def loader(model: Any, *, config: Any, model_classes: Any, **kwargs: Any) -> Any:
+        classes = _model_classes(spec, model_classes)
         return _without_weights(model, config, classes, {**kwargs, "dtype": _dtype(spec, config)})
 
     with _loading_with(loader):
         return _build(spec, device=torch.device("meta"))
+
+
+def _model_classes(spec: ModelSpec, stock: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The classes that may load the model, where transformers' factory would take `stock`."""
+    if spec.pipeline_class is not None:
+        return named_classes(spec.model_classes)
+    task = task_of(spec)
+    return task.auto_classes() if task.model_classes else stock
 
 
 def _dtype(spec: ModelSpec, config: Any) -> Any:
@@ -123,16 +133,11 @@ def _without_weights(name: str, config: Any, classes: tuple[Any, ...], hub: dict
         for architecture in config.architectures or ()
         if hasattr(transformers, architecture)
     ]
-    dtype = hub["dtype"]
-    trust = {"trust_remote_code": hub.get("trust_remote_code", False)}
     errors = []
     for cls in (*classes, *architectures):
         try:
             with torch.device("meta"):
-                if cls in classes:
-                    model = cls.from_config(config, dtype=dtype, **trust)
-                else:
-                    model = cls._from_config(config, dtype=dtype)
+                model = _constructed(cls, name, config, hub)
         except ValueError as error:
             errors.append(f"{cls.__name__}: {error}")
             continue
@@ -143,6 +148,17 @@ def _without_weights(name: str, config: Any, classes: tuple[Any, ...], hub: dict
     raise ModelLoadError(f"no class can load {name!r}: {'; '.join(errors)}")
 
 
+def _constructed(cls: Any, name: str, config: Any, hub: dict[str, Any]) -> Any:
+    dtype = hub["dtype"]
+    if hasattr(cls, "from_config"):  # an Auto class
+        trust = hub.get("trust_remote_code", False)
+        model = cls.from_config(config, dtype=dtype, trust_remote_code=trust)
+    else:
+        config = decision_config(cls, name, config, hub.get("revision"))
+        model = cls._from_config(config, dtype=dtype)
+    return with_decision_settings(model, name, hub.get("revision"))
+
+
 def _generation_config(name: str, model: Any, hub: dict[str, Any]) -> Any:
     try:
         return GenerationConfig.from_pretrained(name, revision=hub.get("revision"))
@@ -151,21 +167,29 @@ def _generation_config(name: str, model: Any, hub: dict[str, Any]) -> Any:
 
 
 def _build(spec: ModelSpec, device: Any) -> Any:
-    task = find(spec.task)
+    task = task_of(spec)
     known = task.name in transformers.pipelines.SUPPORTED_TASKS
     sources = {"tokenizer": spec.tokenizer, "processor": spec.processor}
-    return transformers.pipelines.pipeline(
-        # The factory refuses the names it dropped; the class below carries the real one.
+    pipe = transformers.pipelines.pipeline(
+        # The factory refuses the names it does not know; the class below carries the real one.
         task=task.name if known else "text-classification",
         model=spec.model,
         revision=spec.revision,
-        pipeline_class=_named(task.pipeline_class(), spec.task),
+        pipeline_class=_named(class_of(spec), spec.task),
         device=device,
         dtype=spec.dtype,
         trust_remote_code=spec.trust_remote_code,
         model_kwargs=dict(spec.model_kwargs),
         **{name: source for name, source in sources.items() if source is not None},
     )
+    if spec.pipeline_class is None and spec.task in getattr(
+        pipe.model.config, "custom_pipelines", {}
+    ):
+        raise ModelLoadError(
+            f"{spec.model!r} has a pipeline class of its own for {spec.task!r}. It is code: read "
+            f"it, then run pipeline({spec.task!r}, …, trust_remote_code=True)"
+        )
+    return pipe
 
 
 def _named(cls: type[Any], task: str) -> type[Any]:

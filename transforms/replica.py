@@ -13,10 +13,10 @@ import torch
 from transformers.utils import ModelOutput
 
 from . import collate, malloc, pipelines
-from .calls import Features, Outputs, fresh
+from .calls import Features, Outputs, fresh, sanitized
 from .computing import computing
 from .spec import ModelSpec
-from .tasks import find
+from .tasks import task_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +28,8 @@ class Program:
 
     def __init__(self, pipe: Any, spec: ModelSpec, parameters: Mapping[str, Any]) -> None:
         self._pipe = pipe
-        self._token_outputs = find(spec.task).token_outputs
-        _, forward, _ = pipe._sanitize_parameters(**fresh(dict(parameters)))
+        self._token_outputs = task_of(spec).token_outputs
+        _, forward, _ = sanitized(pipe, parameters)
         self._forward = {**pipe._forward_params, **forward}
         self._padding = collate.padding_of(pipe, self._forward)
 
@@ -48,15 +48,17 @@ class Program:
             return [self._pipe.forward(_own(chunks[0]), **fresh(self._forward))]
         if not self._padding.batches:  # found out since they were placed
             return [self._run([chunk])[0] for chunk in chunks]
-        rows = collate.rows_of(chunks, self._padding, self._token_outputs)
-        batch = collate.collate(chunks, self._padding)
-        outputs = self._pipe.forward(batch, **fresh(self._forward))
         try:
-            return collate.uncollate(outputs, rows)
+            return self._together(chunks)
         except collate.UnbatchError as error:
             logger.info("%s runs one at a time: %s", self._pipe.task, error)
             self._padding = collate.Padding(None, batches=False)
             return [self._run([chunk])[0] for chunk in chunks]
+
+    def _together(self, chunks: Sequence[Features]) -> list[Outputs]:
+        rows = collate.rows_of(chunks, self._padding, self._token_outputs)
+        batch = collate.collate(chunks, self._padding)
+        return collate.uncollate(self._pipe.forward(batch, **fresh(self._forward)), rows)
 
 
 class Replica:
@@ -69,7 +71,7 @@ class Replica:
         self._pipe = pipelines.load(spec)
         if not self.accelerated:
             malloc.keep()
-        _slim(self._pipe, find(spec.task).outputs)
+        _slim(self._pipe, task_of(spec).outputs)
 
     @property
     def accelerated(self) -> bool:
@@ -91,7 +93,11 @@ class Replica:
 
     def program(self, parameters: Mapping[str, Any]) -> Program:
         """The model with one stage's parameters. Raises what transformers says of bad values."""
-        return Program(self._pipe, self.spec, parameters)
+        if self.spec.pipeline_class is None:
+            return Program(self._pipe, self.spec, parameters)
+        from .cautious import CautiousProgram
+
+        return CautiousProgram(self._pipe, self.spec, parameters)
 
 
 def _slim(pipe: Any, names: frozenset[str]) -> None:

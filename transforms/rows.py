@@ -52,6 +52,8 @@ class Binding:
                 f"input must be a column's name or a mapping of inputs to columns, "
                 f"got {self.input!r}"
             )
+        if self.task.open_inputs:
+            return
         names = self.task.inputs
         needed = [name for name in names if name not in self.task.optional_inputs]
         if isinstance(self.input, str) and len(needed) > 1:
@@ -89,6 +91,8 @@ class Binding:
         except TypeError as error:
             where = "" if self.input is None else f"column {self.input!r}: "
             raise TypeError(f"{where}{error}") from None
+        if self.task.open_inputs:
+            return value
         only = next(iter(self.task.inputs))
         named = isinstance(value, Mapping) and len(self.task.inputs) == 1 and set(value) == {only}
         return value[only] if named else value

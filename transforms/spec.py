@@ -79,6 +79,10 @@ class ModelSpec:
     attn_implementation: str | None = None
     model_kwargs: Mapping[str, Any] = field(default_factory=dict)
     trust_remote_code: bool = False
+    #: A class that is nobody's here: "module:Class", or "module.Class" in the model's repository.
+    pipeline_class: str | None = None
+    #: What loads its model: names in transformers, or "module:Class".
+    model_classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("model", "tokenizer", "processor"):

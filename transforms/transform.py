@@ -25,7 +25,8 @@ from .record import Record
 from .rows import Binding
 from .spec import Limits, ModelSpec, Sharing, Spec, unknown
 from .stages import FAILED, ForwardFn, PostprocessFn, PreprocessFn
-from .tasks import canonical, find
+from .tasks import canonical, find, task_of
+from .tasks.custom import resolved
 
 #: A function in place of a stage's own, or a transform in place of the stage.
 Custom: TypeAlias = "Callable[[Any], Any] | beam.PTransform"
@@ -245,13 +246,12 @@ class TaskTransform(_Handling):
     ) -> None:
         super().__init__()
         name = parameters.pop("task", None) or self.task
-        found = find(name)
-        found.check_parameters(parameters)
+        self._check_task(name, model, parameters)
         if model is None:
             model, revision = _default_model(name, revision)
-        self.spec = Spec(
-            model=ModelSpec(
-                task=canonical(name),
+        loaded = self._resolved(
+            ModelSpec(
+                task=name,
                 model=model,
                 revision=revision,
                 tokenizer=tokenizer,
@@ -261,7 +261,12 @@ class TaskTransform(_Handling):
                 attn_implementation=attn_implementation,
                 model_kwargs=dict(model_kwargs or {}),
                 trust_remote_code=trust_remote_code,
-            ),
+            )
+        )
+        found = task_of(loaded)
+        found.check_parameters(parameters)
+        self.spec = Spec(
+            model=loaded,
             parameters=parameters,
             limits=_limits(batch_size, batch_tokens, max_wait_ms),
             media_limits=_media_limits(media_limits or {}, parameters),
@@ -276,6 +281,14 @@ class TaskTransform(_Handling):
         self._element_type: Any = typehints.Any
         if error_handling:
             self._tags = ("good", _error_output(error_handling))
+
+    def _check_task(self, name: str, model: str | None, parameters: Mapping[str, Any]) -> None:
+        """Raises for a task that does not exist, or cannot be asked without a model."""
+        find(name).check_parameters(parameters)
+
+    def _resolved(self, spec: ModelSpec) -> ModelSpec:
+        """The same, by the name that the pipeline is built with."""
+        return replace(spec, task=canonical(spec.task))
 
     def default_label(self) -> str:
         """The task's name in CamelCase."""
@@ -332,6 +345,52 @@ def _processes(pipeline: beam.Pipeline) -> int | None:
 def _limits(batch_size: int | None, batch_tokens: int | None, wait: float | None) -> Limits:
     more: dict[str, Any] = {} if wait is None else {"max_wait_ms": wait}
     return Limits(batch_size=batch_size, batch_tokens=batch_tokens, **more)
+
+
+class CustomPipeline(TaskTransform):
+    """A pipeline class of your own, or of a model's repository, as a transform.
+
+    ```python
+    scored = texts | CustomPipeline("distilbert/…", task="my-task", pipeline_class=MyPipeline)
+    ```
+
+    `inference` is what the class's call returns; of rows, too, where its column has the type that
+    the class's `postprocess` is annotated with. The class's `preprocess` and `postprocess` see the
+    model without its weights. `input` is a column, or a mapping from the names that the class's
+    call takes in a dict to columns.
+
+    Chunks of equal shapes share a batch if the first batch shows that the class answers it as it
+    answers its chunks alone; else they run one at a time.
+
+    Args:
+      model: as for every task; there is no default.
+      task: any name for a class of yours; if transformers knows it, its models are loaded as they
+        are for that task, else by the class that their configuration names.
+      pipeline_class: a subclass of transformers.Pipeline, or its name "module.Class", in a module
+        that the workers can import. None: the one of the model's repository (`custom_pipelines`
+        in its config.json), with `trust_remote_code=True` only; or the one that is registered
+        with `transformers.pipelines.PIPELINE_REGISTRY`.
+      **options: as for every task; and the class's own parameters.
+
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        task: str,
+        pipeline_class: type[Any] | str | None = None,
+        **options: Any,
+    ) -> None:
+        self._pipeline_class = pipeline_class
+        super().__init__(model, task=task, **options)
+
+    def _check_task(self, name: str, model: str | None, parameters: Mapping[str, Any]) -> None:
+        if model is None:
+            raise TypeError(f"{name}: a pipeline class of its own needs a model")
+
+    def _resolved(self, spec: ModelSpec) -> ModelSpec:
+        return resolved(spec, self._pipeline_class)
 
 
 def _media_limits(given: Mapping[str, float], parameters: Mapping[str, Any]) -> MediaLimits:

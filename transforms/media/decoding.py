@@ -43,6 +43,8 @@ def each(example: Any, task: Task, change: Callable[[str, Any], Any]) -> Any:
             return [change("image", item) for item in value]
         if kind == "chat":
             return _chat(value, change)
+        if kind == "assets":
+            return {name: change("image", _asset(item)) for name, item in value.items()}
         return change("image" if kind == "images" else kind, value)
 
     return _changed(example, task, found)
@@ -71,7 +73,8 @@ def _changed(example: Any, task: Task, change: Callable[[str, Any], Any]) -> Any
     if isinstance(example, Mapping) and not task.is_plain(example):
         present = [name for name in media if example.get(name) is not None]
         return {**example, **{name: change(media[name], example[name]) for name in present}}
-    return change(next(iter(media.values())), example)
+    first = next(iter(task.inputs))
+    return change(media[first], example) if first in media else example
 
 
 def _decode(kind: str, value: Any, pipe: Any, limits: MediaLimits) -> Any:
@@ -104,6 +107,8 @@ def _stand_in(kind: str, value: Any) -> Any:
         return np.zeros(1, np.float32)
     if kind == "chat":
         return value  # as it was given: its images were decoded into a copy
+    if kind == "assets":
+        return {name: _stand_in("image", each) for name, each in value.items()}
     raise NotImplementedError(kind)
 
 
@@ -113,6 +118,11 @@ def _chat(value: Any, change: Callable[[str, Any], Any]) -> Any:
         return value
     given = value.given if isinstance(value, Messages) else value
     return Messages([_message(message, change) for message in value], given)
+
+
+def _asset(value: Any) -> Any:
+    """An image; or that in {"type": "image", "data_base64": …}, as requests for decisions have."""
+    return value["data_base64"] if isinstance(value, Mapping) and "data_base64" in value else value
 
 
 def _message(message: Any, change: Callable[[str, Any], Any]) -> Any:

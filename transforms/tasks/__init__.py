@@ -1,6 +1,18 @@
 """One small declaration per task."""
 
-from .registry import ALIASES, LEFT_OUT, TASKS, canonical, find
+from .custom import class_of, task_of
+from .registry import ABSENT, ALIASES, LEFT_OUT, TASKS, canonical, find
 from .task import REQUIRED, Task
 
-__all__ = ["ALIASES", "LEFT_OUT", "REQUIRED", "TASKS", "Task", "canonical", "find"]
+__all__ = [
+    "ABSENT",
+    "ALIASES",
+    "LEFT_OUT",
+    "REQUIRED",
+    "TASKS",
+    "Task",
+    "canonical",
+    "class_of",
+    "find",
+    "task_of",
+]

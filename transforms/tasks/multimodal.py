@@ -26,6 +26,35 @@ class ImageAnswer(NamedTuple):
     score: Optional[float]
 
 
+class OptionProbability(NamedTuple):
+    """An option of a question, and its probability."""
+
+    option: str
+    probability: float
+
+
+class QuestionAnswer(NamedTuple):
+    """The answer to one question of a request: `noul`, `choice` or `score`, as its type says."""
+
+    question: str
+    type: str
+    noul: Optional[float]
+    choice: Optional[str]
+    score: Optional[float]
+    confidence: Optional[float]
+    probabilities: Optional[Sequence[OptionProbability]]
+
+
+def _decisions(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+    found = []
+    for name, answer in inference.items():
+        options = answer.get("probabilities")
+        if options is not None:
+            options = [{"option": key, "probability": value} for key, value in options.items()]
+        found.append({**answer, "question": name, "probabilities": options})
+    return {"answers": found}
+
+
 def _answers(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
     return {"answers": inference}
 
@@ -108,5 +137,17 @@ TASKS = (
         model_classes=("AutoModelForImageTextToText",),
         default_model=("ydshieh/vit-gpt2-coco-en", "5bebf1e"),
         **_generated("generated_text"),
+    ),
+    Task(
+        name="decision",
+        transform="Decision",
+        recent=True,
+        inputs={"state": (str, dict, list), "questions": (dict, str), "assets": (dict,)},
+        optional_inputs=frozenset({"questions", "assets"}),
+        media={"assets": "assets"},
+        parameters={"questions": None},
+        columns=lambda parameters: {"answers": Sequence[QuestionAnswer]},
+        values=_decisions,
+        pipeline=_PIPELINES + "decision:DecisionPipeline",
     ),
 )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+import transformers
+from transformers.pipelines import SUPPORTED_TASKS
+
 from ..spec import unknown
 from .audio import TASKS as AUDIO_TASKS
 from .image import TASKS as IMAGE_TASKS
@@ -14,15 +17,17 @@ from .video import TASKS as VIDEO_TASKS
 
 _ALL = (*TEXT_TASKS, *IMAGE_TASKS, *VIDEO_TASKS, *AUDIO_TASKS, *MULTIMODAL_TASKS)
 
-TASKS: dict[str, Task] = {task.name: task for task in _ALL}
+#: Tasks that the installed transformers does not have yet.
+ABSENT: frozenset[str] = frozenset(
+    task.name for task in _ALL if task.recent and task.name not in SUPPORTED_TASKS
+)
+TASKS: dict[str, Task] = {task.name: task for task in _ALL if task.name not in ABSENT}
 ALIASES: dict[str, str] = {alias: task.name for task in TASKS.values() for alias in task.aliases}
 
 #: Tasks of transformers, past and present, that have no transform, and why.
 LEFT_OUT: dict[str, str] = {
     "any-to-any": "its models answer in text, images or sound as a parameter says, and take all of "
     "them at once: image-text-to-text has those that read images and text",
-    "decision": "its models come with a configuration of their own and run one question at a time; "
-    "text-generation and zero-shot-classification answer questions with given options",
 }
 
 _LANGUAGE_PAIR = re.compile(r"translation_[a-z]{2,3}_to_[a-z]{2,3}")
@@ -32,6 +37,11 @@ def find(name: str) -> Task:
     """The task of that name or alias. Raises ValueError naming the valid ones."""
     if isinstance(name, str) and _LANGUAGE_PAIR.fullmatch(name):
         return TASKS["translation"]
+    if name in ABSENT:
+        raise ValueError(
+            f"transformers {transformers.__version__} does not have the task {name!r} yet: a newer "
+            "one is needed"
+        )
     found = TASKS.get(ALIASES.get(name, name)) if isinstance(name, str) else None
     if found is None:
         raise ValueError(unknown("task", name, [*TASKS, *ALIASES, "translation_xx_to_yy"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +40,10 @@ class Task:
     tokenizer_keywords: bool = False
     #: Whether any keyword of `model.generate` is a parameter, too.
     generates: bool = False
+    #: Whether any other keyword may be a parameter, too: whoever knows says so later.
+    open_parameters: bool = False
+    #: Whether an input is whatever the pipeline's call takes, or a mapping of any names.
+    open_inputs: bool = False
     #: The typed columns of a prediction, given the parameters.
     columns: Callable[[Parameters], Columns]
     #: The columns' values in one inference, given the parameters.
@@ -59,6 +63,8 @@ class Task:
     #: Names of transformers' Auto classes that load its model; with a pipeline of ours only.
     model_classes: tuple[str, ...] = ()
     default_model: tuple[str, str] | None = None
+    #: Whether it came after the oldest transformers that is allowed: absent where that has it not.
+    recent: bool = False
 
     def pipeline_class(self) -> type[Any]:
         """The class that preprocesses, runs and postprocesses this task."""
@@ -76,9 +82,7 @@ class Task:
         """The Auto classes that can load a model of this task, in order of preference."""
         if not self.model_classes:
             return tuple(_supported(self.name)["pt"])
-        import transformers
-
-        return tuple(getattr(transformers, name) for name in self.model_classes)
+        return named_classes(self.model_classes)
 
     def default(self) -> tuple[str, str]:
         """The model and revision that Hugging Face runs when none is named."""
@@ -93,7 +97,7 @@ class Task:
         if self.generates:
             valid |= generation_keywords()
         for name in given:
-            if name not in valid:
+            if name not in valid and not self.open_parameters:
                 raise TypeError(f"{self.name}: {unknown('parameter', name, valid)}")
         for name, default in self.parameters.items():
             if default is REQUIRED and given.get(name) is None:
@@ -101,6 +105,8 @@ class Task:
 
     def check_input(self, example: Any) -> None:
         """Raises TypeError for an input that the task cannot take, naming what it can."""
+        if self.open_inputs:
+            return
         if isinstance(example, Mapping) and not self.is_plain(example):
             for name, value in example.items():
                 if name not in self.inputs:
@@ -146,6 +152,16 @@ def _supported(name: str) -> Mapping[str, Any]:
 
     found: Mapping[str, Any] = SUPPORTED_TASKS[name]
     return found
+
+
+def named_classes(names: Sequence[str]) -> tuple[Any, ...]:
+    """Classes by their names in transformers, or "module:Class"."""
+    import transformers
+
+    return tuple(
+        getattr(importlib.import_module(module), name) if module else getattr(transformers, name)
+        for module, _, name in (each.rpartition(":") for each in names)
+    )
 
 
 def tokenizer_keywords() -> frozenset[str]:

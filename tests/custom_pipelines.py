@@ -1,0 +1,160 @@
+"""Pipeline classes as users write them: good ones, and ones that cannot take a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, TypedDict
+
+import torch
+import transformers
+from transformers.pipelines.base import ChunkPipeline
+
+
+class Plain(transformers.Pipeline):  # type: ignore[misc]
+    """What the classes below have in common: a text in, the model's outputs in the middle."""
+
+    def _sanitize_parameters(self, scale: float | None = None) -> tuple[Any, Any, Any]:
+        return {}, {}, {} if scale is None else {"scale": scale}
+
+    def preprocess(self, text: str) -> Any:
+        return self.tokenizer(text, return_tensors="pt", truncation=True, max_length=32)
+
+    def _forward(self, inputs: Any) -> Any:
+        return self.model(**inputs)
+
+    def postprocess(self, outputs: Any, scale: float = 1.0) -> Any:
+        return outputs["logits"][0] * scale
+
+
+class Probabilities(Plain):
+    """Tensors out."""
+
+    def postprocess(self, outputs: Any, scale: float = 1.0) -> list[float]:
+        found: Any = torch.softmax(outputs["logits"][0] * scale, -1)
+        return found
+
+
+class Labelled(TypedDict):
+    label: str
+    score: float
+
+
+class Windows(ChunkPipeline):  # type: ignore[misc]
+    """The likeliest label of any window of a text."""
+
+    def _sanitize_parameters(self, size: int | None = None) -> tuple[Any, Any, Any]:
+        return {} if size is None else {"size": size}, {}, {}
+
+    def preprocess(self, text: str, size: int = 8) -> Iterator[Any]:
+        ids = self.tokenizer(text, return_tensors="pt")["input_ids"]
+        pieces = torch.split(ids, size, dim=1)
+        for i, piece in enumerate(pieces):
+            yield {"is_last": i == len(pieces) - 1, "input_ids": piece}
+
+    def _forward(self, inputs: Any) -> Any:
+        last = inputs.pop("is_last")
+        return {"is_last": last, "logits": self.model(**inputs).logits}
+
+    def postprocess(self, windows: Any) -> list[Labelled]:
+        scores = torch.cat([window["logits"] for window in windows]).softmax(-1).amax(0)
+        best = int(scores.argmax())
+        label = self.model.config.id2label[best]
+        return [{"label": label, "score": scores[best].item()}]
+
+
+class FirstRow(Plain):
+    """Takes the first row for all."""
+
+    def _forward(self, inputs: Any) -> Any:
+        return {"logits": self.model(**inputs).logits[0]}
+
+    def postprocess(self, outputs: Any, scale: float = 1.0) -> Any:
+        return outputs["logits"] * scale
+
+
+class Number(Plain):
+    """Fails for a batch."""
+
+    def _forward(self, inputs: Any) -> Any:
+        return {"best": self.model(**inputs).logits.amax(-1).item()}
+
+    def postprocess(self, outputs: Any, scale: float = 1.0) -> float:
+        return float(outputs["best"] * scale)
+
+
+class Least(Plain):
+    """Gives one number for a batch."""
+
+    def _forward(self, inputs: Any) -> Any:
+        return {"least": float(self.model(**inputs).logits.min())}
+
+    def postprocess(self, outputs: Any, scale: float = 1.0) -> float:
+        return float(outputs["least"] * scale)
+
+
+class Mixed(Plain):
+    """Gives a row for every row, but compares rows with each other."""
+
+    def _forward(self, inputs: Any) -> Any:
+        logits = self.model(**inputs).logits
+        return {"logits": logits - logits.mean(0, keepdim=True) + logits.std(-1, keepdim=True)}
+
+
+class Continued(transformers.TextGenerationPipeline):  # type: ignore[misc]
+    """transformers' own, with a last word."""
+
+    def postprocess(self, *args: Any, **kwargs: Any) -> Any:
+        return [{"said": each["generated_text"]} for each in super().postprocess(*args, **kwargs)]
+
+
+class Sayings(transformers.Pipeline):  # type: ignore[misc]
+    """Generates without telling anybody."""
+
+    def _sanitize_parameters(self) -> tuple[Any, Any, Any]:
+        return {}, {}, {}
+
+    def preprocess(self, text: str) -> Any:
+        return self.tokenizer(text, return_tensors="pt")
+
+    def _forward(self, inputs: Any) -> Any:
+        return {"ids": self.model.generate(**inputs, max_new_tokens=12)}
+
+    def postprocess(self, outputs: Any) -> str:
+        return f"{len(outputs['ids'][0])} {self.tokenizer.decode(outputs['ids'][0])}"
+
+
+class Routed(Plain):
+    """Its call looks at the text."""
+
+    def __call__(self, inputs: Any, *, loud: float = 2.0, **kwargs: Any) -> Any:
+        return super().__call__(inputs, scale=loud if inputs.endswith("!") else 1.0, **kwargs)
+
+
+class Chooses(Plain):
+    """Its call looks at the text, and runs the model as it says."""
+
+    def _sanitize_parameters(
+        self, scale: float | None = None, mode: str | None = None
+    ) -> tuple[Any, Any, Any]:
+        return {}, {"mode": mode}, {}
+
+    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+        return super().__call__(inputs, mode="loud" if inputs.endswith("!") else None)
+
+
+class Pair(Plain):
+    """A mapping in."""
+
+    def preprocess(self, asked: Any) -> Any:
+        return self.tokenizer(asked["inputs"], asked["other"], return_tensors="pt")
+
+
+class Whole(Plain):
+    """Puts its stages together itself."""
+
+    def run_single(self, inputs: Any, *params: Any) -> Any:
+        return self.postprocess(self.forward(self.preprocess(inputs)))
+
+
+class NoPipeline:
+    pass

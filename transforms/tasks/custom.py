@@ -1,0 +1,241 @@
+"""Pipeline classes that are nobody's here: a user's own, and those of models' repositories."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import operator
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from apache_beam.typehints.row_type import RowTypeConstraint
+
+from ..calls import call_keywords
+from ..schema import arrow_type
+from ..spec import ModelSpec
+from .registry import ALIASES, TASKS, find
+from .task import Columns, Parameters, Task
+
+#: What a class may not replace: the stages are taken apart where these put them together.
+_TOGETHER = ("run_single", "get_iterator")
+
+
+def resolved(spec: ModelSpec, pipeline_class: type[Any] | str | None) -> ModelSpec:
+    """The same, saying which class runs it, and by which classes its model is loaded.
+
+    Args:
+      spec: the model, and the name of the task.
+      pipeline_class: a subclass of transformers.Pipeline or its name, "module.Class". None: the
+        one that the model's repository has for the task, or the one registered for it with
+        transformers.
+
+    Raises:
+      ValueError: there is no such class, or it is not to be run.
+      TypeError: it is no pipeline class.
+
+    """
+    if pipeline_class is not None:
+        name = _importable(pipeline_class)
+        return replace(spec, pipeline_class=name, model_classes=_model_classes(spec))
+    entry = of_repository(spec).get(spec.task)
+    if entry is not None:
+        if not spec.trust_remote_code:
+            raise ValueError(
+                f"{spec.model!r} has a pipeline class of its own for {spec.task!r}. It is code, "
+                "and runs on your workers: read it, then set trust_remote_code=True"
+            )
+        return replace(spec, pipeline_class=entry["impl"], model_classes=_names(entry.get("pt")))
+    stock = _registered(spec.task)
+    if stock is None:
+        find(spec.task)  # raises, naming the valid ones
+        raise ValueError(
+            f"{spec.model!r} has no pipeline class of its own for {spec.task!r}: without "
+            f"pipeline_class, {TASKS[ALIASES.get(spec.task, spec.task)].transform} is its transform"
+        )
+    return replace(
+        spec, pipeline_class=_importable(stock["impl"]), model_classes=_model_classes(spec)
+    )
+
+
+def is_custom(
+    task: str, model: str | None, pipeline_class: Any, options: Mapping[str, Any]
+) -> bool:
+    """Whether a class that is nobody's here answers, and not the task's own."""
+    if pipeline_class is not None:
+        return True
+    trusted = options.get("trust_remote_code") is True
+    if task in TASKS or task in ALIASES:  # a repository may have its own class for a known task
+        if not trusted or model is None:
+            return False
+    elif _registered(task) is not None:
+        return True
+    if not isinstance(task, str) or model is None:
+        return False
+    spec = ModelSpec(task=task, model=model, revision=options.get("revision"))
+    return task in of_repository(spec)
+
+
+def task_of(spec: ModelSpec) -> Task:
+    """The task that a model is asked."""
+    if spec.pipeline_class is None:
+        return find(spec.task)
+    return Task(
+        name=spec.task,
+        transform=spec.pipeline_class.replace(":", ".").rpartition(".")[2],
+        inputs={"inputs": (object,)},
+        parameters=_parameters(class_of(spec)),
+        open_parameters=_is_open(class_of(spec)),
+        open_inputs=True,
+        columns=functools.partial(_columns, spec),
+        values=_values,
+        model_classes=spec.model_classes,
+    )
+
+
+def class_of(spec: ModelSpec) -> type[Any]:
+    """The class that preprocesses, runs and postprocesses a model's task."""
+    if spec.pipeline_class is None:
+        return find(spec.task).pipeline_class()
+    if ":" in spec.pipeline_class:
+        return _imported(spec.pipeline_class)
+    if not spec.trust_remote_code:
+        raise ValueError(f"{spec.model!r}: its code is only run with trust_remote_code=True")
+    return _of_repository(spec.pipeline_class, spec.model, spec.revision)
+
+
+def of_repository(spec: ModelSpec) -> Mapping[str, Any]:
+    """What a model's configuration says of pipeline classes of its own; no code is run."""
+    from transformers import PreTrainedConfig
+
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(spec.model, revision=spec.revision)
+    except OSError:  # not there, or out of reach: who loads the model says so
+        return {}
+    found: Mapping[str, Any] = config.get("custom_pipelines") or {}
+    return found
+
+
+@functools.lru_cache(64)
+def _imported(name: str) -> type[Any]:
+    module, _, attribute = name.partition(":")
+    found: type[Any] = operator.attrgetter(attribute)(importlib.import_module(module))
+    return found
+
+
+@functools.lru_cache(64)
+def _of_repository(name: str, model: str, revision: str | None) -> type[Any]:
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    found: type[Any] = _checked(get_class_from_dynamic_module(name, model, revision=revision))
+    return found
+
+
+def _importable(given: type[Any] | str) -> str:
+    """The class as "module:Class", which every worker can import."""
+    if isinstance(given, str):
+        module, _, attribute = given.rpartition(":" if ":" in given else ".")
+        name = f"{module}:{attribute}"
+    elif isinstance(given, type):
+        name = f"{given.__module__}:{given.__qualname__}"
+    else:
+        raise TypeError(
+            f"pipeline_class must be a subclass of transformers.Pipeline, got {given!r:.200}"
+        )
+    if name.startswith("__main__:") or "<locals>" in name:
+        raise ValueError(
+            f"pipeline_class {name.replace(':', '.')} is defined where workers cannot import it: "
+            "move it to the top level of a module that is installed on them"
+        )
+    try:
+        found = _imported(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"pipeline_class {given!r} cannot be imported: {error}") from error
+    _checked(found)
+    return name
+
+
+def _checked(cls: Any) -> Any:
+    from transformers import Pipeline
+
+    if not (isinstance(cls, type) and issubclass(cls, Pipeline)):
+        raise TypeError(f"pipeline_class must be a subclass of transformers.Pipeline, got {cls!r}")
+    for name in _TOGETHER:
+        if not getattr(cls, name).__module__.startswith("transformers.pipelines."):
+            raise TypeError(
+                f"pipeline_class {cls.__name__} has a {name} of its own: its preprocess, _forward "
+                "and postprocess cannot be run apart"
+            )
+    return cls
+
+
+def _registered(task: Any) -> Mapping[str, Any] | None:
+    """A task that a user registered with transformers."""
+    from transformers.pipelines import SUPPORTED_TASKS
+
+    if not isinstance(task, str) or task in TASKS or task in ALIASES:
+        return None
+    entry = SUPPORTED_TASKS.get(task)
+    return entry if entry is not None and isinstance(entry["impl"], type) else None
+
+
+def _model_classes(spec: ModelSpec) -> tuple[str, ...]:
+    """What loads the models of a known task; for an unknown one, the class that they name."""
+    stock = _registered(spec.task)
+    if stock is not None:
+        return _names(stock.get("pt"))
+    if spec.task in TASKS or spec.task in ALIASES:
+        return _names(find(spec.task).auto_classes())
+    return _names(of_repository(spec).get(spec.task, {}).get("pt"))
+
+
+def _names(classes: Any) -> tuple[str, ...]:
+    """Classes, or names in transformers, as names."""
+    listed = (classes,) if isinstance(classes, str | type) else tuple(classes or ())
+    return tuple(
+        each if isinstance(each, str) else f"{each.__module__}:{each.__qualname__}"
+        for each in listed
+    )
+
+
+def _parameters(cls: Any) -> Parameters:
+    """The keywords that the class makes its stages' of, and those that its call has itself."""
+    taken = list(inspect.signature(cls._sanitize_parameters).parameters.values())[1:]
+    return {
+        each.name: None if each.default is each.empty else each.default
+        for each in (*taken, *call_keywords(cls))
+        if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)
+    }
+
+
+def _is_open(cls: Any) -> bool:
+    """Whether the class takes keywords that its signature does not name."""
+    taken = inspect.signature(cls._sanitize_parameters).parameters.values()
+    return any(each.kind is inspect.Parameter.VAR_KEYWORD for each in taken)
+
+
+def _columns(spec: ModelSpec, parameters: Parameters) -> Columns:
+    """One column, of the type that the class's postprocess says it returns."""
+    try:
+        kind = typing.get_type_hints(class_of(spec).postprocess).get("return", Any)
+        kind = _structs(kind)
+        arrow_type(kind)
+    except (NameError, TypeError):  # a type that no column can have
+        return {"inference": Any}
+    return {"inference": kind}
+
+
+def _structs(kind: Any) -> Any:
+    """The type with its TypedDicts as row types."""
+    if typing.is_typeddict(kind):
+        fields = [(name, _structs(each)) for name, each in typing.get_type_hints(kind).items()]
+        return RowTypeConstraint.from_fields(fields)
+    if typing.get_origin(kind) in (list, Sequence):
+        return Sequence[_structs(typing.get_args(kind)[0])]  # type: ignore[misc]
+    return kind
+
+
+def _values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+    return {"inference": inference}
