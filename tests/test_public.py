@@ -39,6 +39,7 @@ NAMES = [
     "TextClassification",
     "TextGeneration",
     "TextToAudio",
+    "TextToImage",
     "TokenClassification",
     "Translation",
     "VideoClassification",

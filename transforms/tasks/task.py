@@ -40,6 +40,9 @@ class Task:
     tokenizer_keywords: bool = False
     #: Whether any keyword of `model.generate` is a parameter, too.
     generates: bool = False
+    #: Whether any keyword of the model's own pipeline is a parameter, too: they are known, and
+    #: checked, when its configuration is.
+    pipeline_keywords: bool = False
     #: The typed columns of a prediction, given the parameters.
     columns: Callable[[Parameters], Columns]
     #: The columns' values in one inference, given the parameters.
@@ -54,7 +57,8 @@ class Task:
     #: tokens when it leaves a padded batch.
     token_outputs: frozenset[str] = frozenset()
     aliases: tuple[str, ...] = ()
-    #: "module:Class" of a pipeline of ours; None: the one that transformers has for `name`.
+    #: "module:Class" of a pipeline of ours; None: the one that transformers has for `name`. One
+    #: whose models are not transformers' has class methods `load` and `weightless`.
     pipeline: str | None = None
     #: Names of transformers' Auto classes that load its model; with a pipeline of ours only.
     model_classes: tuple[str, ...] = ()
@@ -93,7 +97,7 @@ class Task:
         if self.generates:
             valid |= generation_keywords()
         for name in given:
-            if name not in valid:
+            if name not in valid and not self.pipeline_keywords:
                 raise TypeError(f"{self.name}: {unknown('parameter', name, valid)}")
         for name, default in self.parameters.items():
             if default is REQUIRED and given.get(name) is None:
