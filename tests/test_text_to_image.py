@@ -16,7 +16,6 @@ from typing import Any
 
 import apache_beam as beam
 import diffusers
-import diffusion_models
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,6 +39,11 @@ from transforms.replica import Replica
 from transforms.spec import ModelSpec
 from transforms.tasks import text_to_image
 
+# Within diffusers and transformers.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
+)
+
 Run = Callable[..., list[Any]]
 
 PROMPTS: list[Any] = [
@@ -52,11 +56,12 @@ PROMPTS: list[Any] = [
     "a red house by the sea",
 ]
 FEW: dict[str, Any] = {"num_inference_steps": 2}
+WIDE = {"height": 32, "width": 48}
 SMALL = {**FEW, "height": 32, "width": 32, "max_sequence_length": 32}
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "sd-ddim": ("sd-ddim", FEW),
     "sd-ddim-eta": ("sd-ddim", {**FEW, "eta": 0.7, "seed": 3}),
-    "sd-pndm-wide": ("sd-pndm", {"num_inference_steps": 4, "guidance_scale": 12.0, "width": 48}),
+    "sd-pndm-wide": ("sd-pndm", {"num_inference_steps": 4, "guidance_scale": 12.0, **WIDE}),
     "sd-ancestral": ("sd-ancestral", {"num_inference_steps": 3}),
     "sd-checked": ("sd-checked", FEW),
     "sdxl": ("sdxl", FEW),
@@ -74,20 +79,14 @@ def _quiet() -> None:
     diffusers.utils.logging.set_verbosity_error()
 
 
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """The directory of a tiny pipeline, by name."""
-    root = tmp_path_factory.mktemp("diffusion")
-    return lambda name: str(diffusion_models.build(name, root))
-
-
 def seed_of(prompt: str, seed: int) -> int:
     return int(hashlib.sha256(f"{seed} {prompt}".encode()).hexdigest()[:8], 16)
 
 
 def alone(pipe: Any, example: Any, seed: int = 0, **parameters: Any) -> np.ndarray[Any, Any]:
     """What diffusers makes of one prompt with a generator of the same seed."""
-    texts = {"prompt": example} if isinstance(example, str) else example
+    given = {"prompt": example} if isinstance(example, str) else example
+    texts = {name: text for name, text in given.items() if text is not None}
     generator = torch.Generator().manual_seed(seed_of(texts["prompt"], seed))
     return np.asarray(pipe(**texts, generator=generator, **parameters).images[0])
 
@@ -189,10 +188,10 @@ def test_the_seed_chooses_among_images(made: Callable[[str], str], run: Run) -> 
         return [each.inference for each in found]
 
     first, other = images(), images(seed=1)
-    assert [apart(first[0], image) for image in first] == [0] * 3
-    assert [apart(other[0], image) for image in other] == [0] * 3
+    assert all(apart(first[0], image) <= 1 for image in first)
+    assert all(apart(other[0], image) <= 1 for image in other)
     assert apart(first[0], other[0]) > 20
-    assert apart(first[0], images(seed=0, device="cpu")[0]) == 0
+    assert apart(first[0], images(seed=0)[0]) <= 1
 
 
 def test_pipelines_batch_that_make_all_prompts_equally_long() -> None:
@@ -275,7 +274,7 @@ class _Both(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, pcoll: Any) -> Any:
         good, bad = pcoll | self._transform.with_exception_handling()
-        return (good, bad | beam.Map(lambda row: row.as_dict())) | beam.Flatten()
+        return (good, bad | beam.Map(lambda row: {"message": row.message})) | beam.Flatten()
 
 
 def test_a_bad_prompt_harms_no_other(
@@ -294,7 +293,7 @@ def test_a_bad_prompt_harms_no_other(
 
 def test_what_diffusers_refuses_is_said(made: Callable[[str], str], run: Run) -> None:
     with pytest.raises(ElementError, match="divisible by 8"):
-        run(["a red house"], TextToImage(made("sd-ddim"), height=31, **FEW))
+        run(["a red house"], TextToImage(made("sd-ddim"), height=31, width=32, **FEW))
 
 
 def build(transform: Any) -> None:
@@ -351,12 +350,10 @@ def test_options_that_it_does_not_have_are_refused(
         ("DDPMPipeline", "does not make images of texts alone"),
         ("AutoencoderKL", "has no pipeline 'AutoencoderKL'"),
         (["mine", "MyPipeline"], "has no pipeline"),
-        (None, "no file named model_index.json"),
+        (None, r"it has no model_index\.json"),
     ],
 )
-def test_models_of_other_kinds_are_refused(
-    name: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_models_of_other_kinds_are_refused(name: Any, message: str, tmp_path: Path) -> None:
     if name is not None:
         (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": name}))
     with pytest.raises(ModelLoadError, match=message):

@@ -7,11 +7,13 @@ import hashlib
 import importlib
 import importlib.util
 import inspect
+import json
 import os
 import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
+import huggingface_hub
 import numpy as np
 import torch
 from transformers import PretrainedConfig
@@ -61,6 +63,9 @@ _POSITIVE = ("height", "num_inference_steps", "width")
 _NO_OPTIONS = ("attn_implementation", "processor", "tokenizer")
 #: Keywords of `from_pretrained` that run code of a repository.
 _REMOTE_CODE = ("custom_pipeline", "trust_remote_code")
+#: Those that say how to reach the hub.
+_HUB = ("cache_dir", "local_files_only", "token")
+_INDEX = "model_index.json"
 
 
 def seed_of(prompt: str, seed: int = 0) -> int:
@@ -217,15 +222,28 @@ def _kind(spec: ModelSpec) -> type[Any]:
         )
     _check_options(spec)
     diffusers: Any = importlib.import_module("diffusers")
-    base = diffusers.DiffusionPipeline
-    config = base.load_config(spec.model, revision=spec.revision, **spec.model_kwargs)
-    name = config.get("_class_name")
+    name = _index(spec).get("_class_name")
     found = getattr(diffusers, name, None) if isinstance(name, str) else None
-    if not isinstance(found, type) or not issubclass(found, base):
+    if not isinstance(found, type) or not issubclass(found, diffusers.DiffusionPipeline):
         raise ValueError(f"diffusers {diffusers.__version__} has no pipeline {name!r}")
     taken = inspect.signature(found.__call__).parameters.keys()
     if not {"prompt", "generator", "output_type"} <= taken or _OTHER & taken:
         raise ValueError(f"{name} does not make images of texts alone")
+    return found
+
+
+def _index(spec: ModelSpec) -> dict[str, Any]:
+    """What a repository says of its pipeline: its class and its parts."""
+    path = os.path.join(spec.model, _INDEX)
+    if not os.path.isdir(spec.model):
+        options = {name: spec.model_kwargs[name] for name in _HUB if name in spec.model_kwargs}
+        path = huggingface_hub.hf_hub_download(
+            spec.model, _INDEX, revision=spec.revision, **options
+        )
+    elif not os.path.isfile(path):
+        raise FileNotFoundError(f"it has no {_INDEX}: it is no model for diffusers")
+    with open(path, encoding="utf-8") as file:
+        found: dict[str, Any] = json.load(file)
     return found
 
 
