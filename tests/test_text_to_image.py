@@ -8,6 +8,7 @@ import io
 import json
 import random
 import re
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -389,6 +390,23 @@ def test_a_model_of_the_hub_that_is_out_of_reach_is_checked_by_the_workers(
 ) -> None:
     build(TextToImage("nobody/nothing"))
     assert "cannot check the model 'nobody/nothing' from here" in caplog.text
+
+
+def test_a_model_of_the_hub_is_read_from_its_cache(
+    made: Callable[[str], str],
+    oracle: Callable[[str], list[np.ndarray[Any, Any]]],
+    run: Run,
+    tmp_path: Path,
+) -> None:
+    cached = tmp_path / "models--somebody--house"
+    shutil.copytree(made("sd-ddim"), cached / "snapshots" / ("a" * 40))
+    (cached / "refs").mkdir()
+    (cached / "refs" / "v1").write_text("a" * 40)
+    transform = TextToImage(
+        "somebody/house", revision="v1", model_kwargs={"cache_dir": str(tmp_path)}, **FEW
+    )
+    (found,) = run([PROMPTS[0]], transform)
+    assert apart(found.inference, oracle("sd-ddim")[0]) <= 1
 
 
 def _dtypes(pipe: Any) -> set[torch.dtype]:
