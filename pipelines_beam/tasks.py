@@ -49,6 +49,7 @@ def _described(task: Task) -> dict[str, Any]:
         "parameters": {name: _default(value) for name, value in task.parameters.items()},
         "tokenizer_keywords": task.tokenizer_keywords,
         "generation_keywords": task.generates,
+        "open_parameters": task.open_parameters,
         "columns": _arrow(task, {}),
         "columns_with": {
             f"{name}={value!r}": _arrow(task, {name: value}) for name, value in task.choices.items()

@@ -44,6 +44,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     return lambda name: str(models.build(name, root))
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """The directory of a tiny diffusers pipeline, by name."""
+    import diffusion_models
+
+    root = tmp_path_factory.mktemp("diffusion")
+    return lambda name: str(diffusion_models.build(name, root))
+
+
 @pytest.fixture
 def run() -> Iterator[Callable[..., list[Any]]]:
     """Run elements through a transform in this process; returns what comes out, in any order."""

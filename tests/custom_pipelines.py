@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 import torch
 import transformers
@@ -30,8 +30,7 @@ class Probabilities(Plain):
     """Tensors out."""
 
     def postprocess(self, outputs: Any, scale: float = 1.0) -> list[float]:
-        found: Any = torch.softmax(outputs["logits"][0] * scale, -1)
-        return found
+        return cast("list[float]", torch.softmax(outputs["logits"][0] * scale, -1))
 
 
 class Labelled(TypedDict):

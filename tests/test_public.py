@@ -42,6 +42,7 @@ NAMES = [
     "TextClassification",
     "TextGeneration",
     "TextToAudio",
+    "TextToImage",
     "TokenClassification",
     "Translation",
     "VideoClassification",

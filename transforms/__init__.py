@@ -80,6 +80,17 @@ class ImageToText(TaskTransform):
     task = "image-to-text"
 
 
+class TextToImage(TaskTransform):
+    """Images from texts, by diffusers ({"prompt": …, "negative_prompt": …}).
+
+    Needs `pip install 'pipelines-beam[diffusers]'`. Parameters are those of the call of the
+    model's diffusers pipeline. The same prompt gives the same image in any batch, on any worker:
+    its noise depends on the prompt and `seed` alone. Column: image.
+    """
+
+    task = "text-to-image"
+
+
 class TextClassification(TaskTransform):
     """Labels for texts, or for pairs of texts ({"text": …, "text_pair": …}).
 
@@ -337,6 +348,7 @@ __all__ = [
     "TextClassification",
     "TextGeneration",
     "TextToAudio",
+    "TextToImage",
     "TokenClassification",
     "Translation",
     "VideoClassification",

@@ -79,6 +79,8 @@ class Padding:
     token: int = 0
     #: False: one chunk at a time.
     batches: bool = True
+    #: The least size of a chunk, in tokens: that of an answer much larger than its features.
+    least: int = 1
     #: Tokens that end a generated sequence; empty where nothing is generated.
     ends: frozenset[int] = frozenset()
     #: What generate fills a finished row with.
@@ -98,7 +100,8 @@ class Place:
 def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
     """The rule for a loaded pipeline and the keywords of its forward stage."""
     if not getattr(pipe, "pads", True):
-        return Padding(None, batches=pipe.batches)
+        made = pipe.makes(forward) if hasattr(pipe, "makes") else 0
+        return Padding(None, batches=pipe.batches, least=max(1, made // _NUMBERS))
     model, tokenizer = pipe.model, pipe.tokenizer
     config = model.config.get_text_config()
     pad = getattr(config, "pad_token_id", None)
@@ -191,7 +194,7 @@ def place(features: Any, padding: Padding, alone: Hashable) -> Place:
     shapes.add(features, length if pads else None)
     batches = padding.batches and length > 0 and shapes.stack
     tokens = length if "input_ids" in features else 1
-    size = max(tokens, shapes.numbers // _NUMBERS, 1)
+    size = max(tokens, shapes.numbers // _NUMBERS, padding.least)
     return Place(tuple(shapes.key) if batches else alone, size)
 
 

@@ -29,9 +29,13 @@ class _Computing:
     def __enter__(self) -> None:
         thread = threading.get_ident()
         with self._change:
-            while self._excluding and thread not in self._holders:
+            while self._excluded(thread):
                 self._change.wait()
             self._holders[thread] = self._holders.get(thread, 0) + 1
+
+    def _excluded(self, thread: int) -> bool:
+        constructs = self._constructing == thread
+        return self._excluding and not constructs and thread not in self._holders
 
     def __exit__(self, *exception: object) -> None:
         thread = threading.get_ident()

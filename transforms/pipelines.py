@@ -82,6 +82,24 @@ def _loading_with(loader: Callable[..., Any]) -> Iterator[None]:
 
 def load(spec: ModelSpec) -> Any:
     """The pipeline with its weights on its device. Raises ModelLoadError."""
+    try:
+        cls = class_of(spec)
+        return cls.load(spec) if _builds_itself(cls) else _load(spec)
+    except Exception as error:
+        raise ModelLoadError(
+            f"cannot load the model {spec.model!r} for {spec.task}: {_first_cause(error)}"
+        ) from error
+
+
+def _builds_itself(cls: type[Any]) -> bool:
+    """Whether a pipeline class has class methods `load` and `weightless` in the factory's place.
+
+    Its models are not transformers' then.
+    """
+    return hasattr(cls, "weightless")
+
+
+def _load(spec: ModelSpec) -> Any:
     # A pickled checkpoint can run code when it is read: only safetensors, unless asked for.
     safe: dict[str, Any] = {"use_safetensors": True}
     if spec.attn_implementation is not None:
@@ -92,16 +110,14 @@ def load(spec: ModelSpec) -> Any:
         return _stock_load_model(model, model_classes=classes, **{**safe, **kwargs})
 
     with _loading_with(loader):
-        try:
-            return _build(spec, device=spec.device)
-        except Exception as error:
-            raise ModelLoadError(
-                f"cannot load the model {spec.model!r} for {spec.task}: {_first_cause(error)}"
-            ) from error
+        return _build(spec, device=spec.device)
 
 
 def weightless(spec: ModelSpec) -> Any:
     """The pipeline with its model on torch's meta device: configuration, no weights."""
+    cls = class_of(spec)
+    if _builds_itself(cls):
+        return cls.weightless(spec)
 
     def loader(model: Any, *, config: Any, model_classes: Any, **kwargs: Any) -> Any:
         classes = _model_classes(spec, model_classes)

@@ -47,12 +47,16 @@ def saved_dtype(model: str, revision: str | None = None) -> torch.dtype:
     Of a model of the hub that is not in the cache, only the headers are fetched.
     """
     paths = files(model) or _cached(model, revision)
-    found = _types(paths[0]) if paths else _of_hub(model, revision)
-    return next((_FLOATS[name] for name in found if name in _FLOATS), torch.float32)
+    return dtype_of(paths[0]) if paths else _first_float(_of_hub(model, revision))
 
 
-def _types(path: str) -> list[str]:
-    return [item["dtype"] for item in _header(path)[1].values()]
+def dtype_of(path: str) -> torch.dtype:
+    """The first floating type in a file; float32 if there is none."""
+    return _first_float([item["dtype"] for item in _header(path)[1].values()])
+
+
+def _first_float(types: list[str]) -> torch.dtype:
+    return next((_FLOATS[name] for name in types if name in _FLOATS), torch.float32)
 
 
 def _cached(model: str, revision: str | None) -> list[str]:

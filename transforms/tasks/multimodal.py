@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
+from ..files import Image
 from .image import IMAGE
 from .task import Parameters, Task
 from .text import _generated
@@ -149,5 +150,27 @@ TASKS = (
         columns=lambda parameters: {"answers": Sequence[QuestionAnswer]},
         values=_decisions,
         pipeline=_PIPELINES + "decision:DecisionPipeline",
+    ),
+    Task(
+        name="text-to-image",
+        transform="TextToImage",
+        inputs={"prompt": (str,), "negative_prompt": (str,)},
+        optional_inputs=frozenset({"negative_prompt"}),
+        # None: what the model's own pipeline has.
+        parameters={
+            "seed": 0,
+            "num_inference_steps": None,
+            "guidance_scale": None,
+            "height": None,
+            "width": None,
+        },
+        open_parameters=True,
+        columns=lambda parameters: {"image": Image},
+        values=lambda inference, parameters: {"image": inference},
+        pipeline=_PIPELINES + "text_to_image:TextToImagePipeline",
+        default_model=(
+            "stable-diffusion-v1-5/stable-diffusion-v1-5",
+            "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+        ),
     ),
 )

@@ -58,7 +58,8 @@ class Task:
     #: tokens when it leaves a padded batch.
     token_outputs: frozenset[str] = frozenset()
     aliases: tuple[str, ...] = ()
-    #: "module:Class" of a pipeline of ours; None: the one that transformers has for `name`.
+    #: "module:Class" of a pipeline of ours; None: the one that transformers has for `name`. One
+    #: whose models are not transformers' has class methods `load` and `weightless`.
     pipeline: str | None = None
     #: Names of transformers' Auto classes that load its model; with a pipeline of ours only.
     model_classes: tuple[str, ...] = ()
