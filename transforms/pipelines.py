@@ -18,7 +18,7 @@ import torch
 import transformers.pipelines
 from transformers import GenerationConfig, modeling_utils
 
-from . import safetensors
+from . import safetensors, speed
 from .computing import computing
 from .spec import ModelSpec
 from .tasks import find
@@ -82,9 +82,7 @@ def load(spec: ModelSpec) -> Any:
     """The pipeline with its weights on its device. Raises ModelLoadError."""
     classes = find(spec.task).auto_classes()
     # A pickled checkpoint can run code when it is read: only safetensors, unless asked for.
-    safe: dict[str, Any] = {"use_safetensors": True}
-    if spec.attn_implementation is not None:
-        safe["attn_implementation"] = spec.attn_implementation
+    safe = {"use_safetensors": True, **speed.loading(spec)}
 
     def loader(model: Any, *, model_classes: Any, **kwargs: Any) -> Any:
         return _stock_load_model(model, model_classes=classes, **{**safe, **kwargs})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ..spec import unknown
+from ..names import unknown
 from .audio import TASKS as AUDIO_TASKS
 from .image import TASKS as IMAGE_TASKS
 from .multimodal import TASKS as MULTIMODAL_TASKS
