@@ -6,7 +6,9 @@ compiler is needed.
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -147,7 +149,7 @@ def test_equal_options_are_one_model_and_others_are_not(
         {"torch_compile": {"backend": counting}, "quantization_config": INT8},
         {"torch_compile": {"backend": counting}, "attn_implementation": "eager"},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_answers_are_those_of_stock_with_the_same_option(
     model: Model, run: Run, options: dict[str, Any]
@@ -177,7 +179,8 @@ def test_the_options_reach_the_model(model: Model, tmp_path: Path) -> None:
     directory = model("bert-classification")
     plain = Replica(_spec(directory, device="cpu"))
     small = Replica(_spec(directory, device="cpu", quantization_config=INT8))
-    places = {"bert.embeddings": "cpu", "bert": "disk", "classifier": "cpu"}
+    names = ("bert.embeddings", "bert.encoder", "bert.pooler", "classifier")
+    places = dict(zip(names, ("cpu", "cpu", "disk", "cpu"), strict=True))
     more = {"offload_folder": str(tmp_path)}
     placed = Replica(
         _spec(directory, device_map=places, attn_implementation="eager", model_kwargs=more)
@@ -232,6 +235,21 @@ def test_generated_texts_are_those_of_stock(model: Model, run: Run) -> None:
     assert 1 <= len(compiled) <= 8
 
 
+@pytest.mark.slow
+def test_the_default_compiler(model: Model, run: Run) -> None:
+    """Where there is a C++ compiler; where there is none, that is what the error says."""
+    directory = model("bert-classification")
+    transform = pipeline("text-classification", directory, device="cpu", torch_compile=True)
+    if not shutil.which(os.environ.get("CXX", "g++")):
+        with pytest.raises(Exception, match="does not compile"):
+            run(CORPUS, transform)
+        return
+    stock = transformers.pipeline("text-classification", directory, device="cpu")
+    found = run(CORPUS, transform)
+    assert len(found) == len(CORPUS)
+    assert all(same(result.inference, stock(result.example)) for result in found)
+
+
 def test_a_model_that_does_not_compile_ends_the_job(model: Model) -> None:
     """Not as failure rows: no element could have been answered as asked for."""
     transform = pipeline(
@@ -241,7 +259,9 @@ def test_a_model_that_does_not_compile_ends_the_job(model: Model) -> None:
         torch_compile={"backend": broken},
     )
     with (
-        pytest.raises(Exception, match=r"(?s)torch_compile=.*does not compile: .*no compiler today"),
+        pytest.raises(
+            Exception, match=r"(?s)torch_compile=.*does not compile: .*no compiler today"
+        ),
         beam.Pipeline(RUNNER) as p,
     ):
         p | beam.Create(CORPUS) | transform.with_exception_handling()
