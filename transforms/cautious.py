@@ -30,8 +30,8 @@ class CautiousProgram(Program):
     fail. What a few chunks of the first batch show is taken for all of them.
     """
 
-    def __init__(self, pipe: Any, spec: Any, parameters: Mapping[str, Any]) -> None:
-        super().__init__(pipe, spec, parameters)
+    def __init__(self, pipe: Any, spec: Any, parameters: Mapping[str, Any], *more: Any) -> None:
+        super().__init__(pipe, spec, parameters, *more)
         self._shown = False
         self._inherits = type(pipe)._forward.__module__.startswith("transformers.pipelines.")
         if not self._inherits or not self._padding.ends:

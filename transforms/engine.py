@@ -22,7 +22,7 @@ import torch
 
 from .ceilings import Ceilings
 from .collate import Place
-from .failures import EngineError, breaks_engine, is_out_of_memory
+from .failures import EngineError, breaks_engine, is_fatal, is_out_of_memory
 from .metrics import BatchReport, LoadReport, Report
 from .scheduler import Budget, Clock, Company, Pool
 from .spec import Limits, Sharing
@@ -349,6 +349,8 @@ class Engine:
 
     def _recover(self, batch: list[Chunk], error: Exception) -> None:
         """What to do about a batch that failed."""
+        if is_fatal(error):
+            raise error
         if breaks_engine(error):
             self._broken(error)
             raise EngineError(f"{type(error).__name__}: {error}") from error

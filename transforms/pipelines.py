@@ -18,7 +18,7 @@ import torch
 import transformers.pipelines
 from transformers import GenerationConfig, modeling_utils
 
-from . import safetensors
+from . import safetensors, speed
 from .computing import computing
 from .spec import ModelSpec
 from .tasks import class_of, task_of
@@ -101,9 +101,7 @@ def _builds_itself(cls: type[Any]) -> bool:
 
 def _load(spec: ModelSpec) -> Any:
     # A pickled checkpoint can run code when it is read: only safetensors, unless asked for.
-    safe: dict[str, Any] = {"use_safetensors": True}
-    if spec.attn_implementation is not None:
-        safe["attn_implementation"] = spec.attn_implementation
+    safe = {"use_safetensors": True, **speed.loading(spec)}
 
     def loader(model: Any, *, model_classes: Any, **kwargs: Any) -> Any:
         classes = _model_classes(spec, model_classes)

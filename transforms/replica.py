@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from transformers.utils import ModelOutput
 
-from . import collate, malloc, pipelines
+from . import collate, malloc, pipelines, speed
 from .calls import Features, Outputs, fresh, sanitized
 from .computing import computing
 from .spec import ModelSpec
@@ -26,8 +26,15 @@ _alone = itertools.count()
 class Program:
     """One model with the parameters of one stage: places chunks and answers batches of them."""
 
-    def __init__(self, pipe: Any, spec: ModelSpec, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        pipe: Any,
+        spec: ModelSpec,
+        parameters: Mapping[str, Any],
+        compiled: speed.Compiled | None = None,
+    ) -> None:
         self._pipe = pipe
+        self._compiled = compiled
         self._token_outputs = task_of(spec).token_outputs
         _, forward, _ = sanitized(pipe, parameters)
         self._forward = {**pipe._forward_params, **forward}
@@ -40,7 +47,9 @@ class Program:
     def run(self, chunks: Sequence[Features]) -> list[Outputs]:
         """The outputs of each chunk. What the model raises goes through."""
         with computing:
-            return self._run(chunks)
+            if self._compiled is None:
+                return self._run(chunks)
+            return self._compiled.run(lambda: self._run(chunks))
 
     def _run(self, chunks: Sequence[Features]) -> list[Outputs]:
         if len(chunks) == 1:
@@ -72,16 +81,21 @@ class Replica:
         if not self.accelerated:
             malloc.keep()
         _slim(self._pipe, task_of(spec).outputs)
+        self._compiled: speed.Compiled | None = None
+        if spec.torch_compile is not False:
+            self._compiled = speed.Compiled(self._pipe.model, spec.torch_compile)
 
     @property
     def accelerated(self) -> bool:
-        """Whether the model runs on something other than the CPU."""
-        return bool(torch.device(self._pipe.device).type != "cpu")
+        """Whether the model, or a part of it, runs on something other than the CPU."""
+        places = getattr(self._pipe.model, "hf_device_map", {}).values()
+        devices = {str(place) for place in places} - {"disk"} or {str(self._pipe.device)}
+        return any(device.partition(":")[0] != "cpu" for device in devices)
 
     @property
     def nbytes(self) -> int:
         """Bytes of the weights."""
-        return sum(weight.nbytes for weight in self._pipe.model.parameters())
+        return sum(_nbytes(weight) for weight in self._pipe.model.parameters())
 
     @property
     def generates(self) -> bool:
@@ -94,10 +108,18 @@ class Replica:
     def program(self, parameters: Mapping[str, Any]) -> Program:
         """The model with one stage's parameters. Raises what transformers says of bad values."""
         if self.spec.pipeline_class is None:
-            return Program(self._pipe, self.spec, parameters)
+            return Program(self._pipe, self.spec, parameters, self._compiled)
         from .cautious import CautiousProgram
 
-        return CautiousProgram(self._pipe, self.spec, parameters)
+        return CautiousProgram(self._pipe, self.spec, parameters, self._compiled)
+
+
+def _nbytes(weight: torch.Tensor) -> int:
+    """Bytes of a weight; of a quantized one, those of the tensors that it is made of."""
+    if not hasattr(weight, "__tensor_flatten__"):
+        return weight.nbytes
+    names, _ = weight.__tensor_flatten__()
+    return sum(_nbytes(getattr(weight, name)) for name in names)
 
 
 def _slim(pipe: Any, names: frozenset[str]) -> None:

@@ -18,8 +18,8 @@ from apache_beam.ml.inference.base import PredictionResult
 from apache_beam.typehints import typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
 
+from .names import unknown
 from .schema import arrow_field, converter, has_files, hub_feature
-from .spec import unknown
 from .tasks import Task
 from .tasks.task import Columns
 

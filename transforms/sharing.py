@@ -55,15 +55,15 @@ class _Share:
 
 def of(spec: Spec) -> EngineSpec:
     """The engine of a task's model."""
-    device = spec.model.device
+    device, placed = spec.model.device, spec.model.device_map is not None
     return EngineSpec(
         identity=repr((spec.model.identity, spec.limits)),
         name=spec.model.model,
         load=functools.partial(replica.Replica, spec.model),
         limits=spec.limits,
         sharing=spec.sharing,
-        accelerated=device not in ("cpu", -1),
-        replicated=device is None,
+        accelerated=placed or device not in ("cpu", -1),
+        replicated=device is None and not placed,
     )
 
 

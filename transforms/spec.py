@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from . import speed
 from .media.limits import MediaLimits
 
-_DEVICE = re.compile(r"cpu|mps|(cuda|xpu|npu|hpu|mlu|musa)(:\d+)?")
 _DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
-
-
-def unknown(what: str, name: object, valid: Iterable[str]) -> str:
-    """An error message for a name that does not exist: the likely one first, then all."""
-    names = sorted(valid)
-    close = difflib.get_close_matches(str(name), names, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    return f"unknown {what} {name!r}.{hint} Valid: {', '.join(names)}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +67,11 @@ class ModelSpec:
     device: int | str | None = None
     dtype: str = "auto"
     attn_implementation: str | None = None
+    device_map: str | Mapping[str, int | str] | None = None
+    #: True, or keywords for torch.compile.
+    torch_compile: bool | Mapping[str, Any] = False
+    #: One of transformers' configurations, or a mapping that says the same.
+    quantization_config: Any = None
     model_kwargs: Mapping[str, Any] = field(default_factory=dict)
     trust_remote_code: bool = False
     #: A class that is nobody's here: "module:Class", or "module.Class" in the model's repository.
@@ -98,13 +93,12 @@ class ModelSpec:
             )
         if not isinstance(self.model_kwargs, Mapping):
             raise ValueError(f"model_kwargs must be a mapping, got {self.model_kwargs!r}")
+        speed.check(self)
 
     @property
     def identity(self) -> str:
         """The same for equal models: what an engine is found by."""
-        kwargs = sorted(self.model_kwargs.items())
-        values = [getattr(self, item.name) for item in fields(self) if item.name != "model_kwargs"]
-        return repr((values, kwargs))
+        return repr(speed.stable([getattr(self, item.name) for item in fields(self)]))
 
 
 _SHARES = ("auto", "process", "machine")
@@ -198,7 +192,7 @@ def _check_device(device: object) -> None:
         return
     if isinstance(device, int) and not isinstance(device, bool) and device >= -1:
         return
-    if isinstance(device, str) and _DEVICE.fullmatch(device):
+    if isinstance(device, str) and speed.DEVICE.fullmatch(device):
         return
     raise ValueError(
         "device must be None (the best the worker has), -1 or 'cpu', the number of an "

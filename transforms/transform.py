@@ -21,9 +21,10 @@ from apache_beam.typehints import typehints
 from . import check, handlers
 from .failures import failure_type
 from .media.limits import MediaLimits
+from .names import unknown
 from .record import Record
 from .rows import Binding
-from .spec import Limits, ModelSpec, Sharing, Spec, unknown
+from .spec import Limits, ModelSpec, Sharing, Spec
 from .stages import FAILED, ForwardFn, PostprocessFn, PreprocessFn
 from .tasks import canonical, find, task_of
 from .tasks.custom import resolved
@@ -183,6 +184,12 @@ class TaskTransform(_Handling):
       device: None for the best device of the worker, -1 or "cpu", 0, "cuda:1", "mps".
       dtype: "auto" (as saved), "float32", "bfloat16" or "float16".
       attn_implementation: "sdpa", "eager", "flash_attention_2", …
+      device_map: in place of `device`, "auto" or a mapping from modules to devices: for a model
+        that does not fit on one. Needs accelerate.
+      torch_compile: True, or keywords for torch.compile, such as {"mode": "max-autotune"}. One
+        program serves batches of all shapes, unless the keywords say otherwise.
+      quantization_config: one of transformers', or a mapping such as {"quant_method": "quanto",
+        "weights": "int8"}.
       model_kwargs: more keywords for `from_pretrained`.
       trust_remote_code: run Python code from the model's repository.
       batch_size: most chunks in a batch. None: chosen by the engine.
@@ -194,7 +201,7 @@ class TaskTransform(_Handling):
       batch_timeout: seconds that a batch may take. One that takes longer is ended with its
         process, and its elements run alone; who takes that long again fails.
       max_wait_ms: how long a batch may wait for company from other bundles, which it does only for
-        bundles that were answered a moment ago. None: 20. 0: never.
+        bundles that were answered a moment ago. 0: never.
       media_limits: how large images, audio and video may be, where the defaults do not do:
         {"image_pixels": 200_000_000}. See MediaLimits for the names.
       keyed: elements are (key, value) pairs, and so are the results.
@@ -228,13 +235,16 @@ class TaskTransform(_Handling):
         device: int | str | None = None,
         dtype: str = "auto",
         attn_implementation: str | None = None,
+        device_map: str | Mapping[str, int | str] | None = None,
+        torch_compile: bool | Mapping[str, Any] = False,
+        quantization_config: Any = None,
         model_kwargs: Mapping[str, Any] | None = None,
         trust_remote_code: bool = False,
         batch_size: int | None = None,
         batch_tokens: int | None = None,
         share: str = "auto",
         batch_timeout: float | None = None,
-        max_wait_ms: float | None = None,
+        max_wait_ms: float = Limits.max_wait_ms,
         media_limits: Mapping[str, float] | None = None,
         keyed: bool = False,
         input: str | Mapping[str, str] | None = None,
@@ -259,6 +269,9 @@ class TaskTransform(_Handling):
                 device=device,
                 dtype=dtype,
                 attn_implementation=attn_implementation,
+                device_map=device_map,
+                torch_compile=torch_compile,
+                quantization_config=quantization_config,
                 model_kwargs=dict(model_kwargs or {}),
                 trust_remote_code=trust_remote_code,
             )
@@ -268,7 +281,9 @@ class TaskTransform(_Handling):
         self.spec = Spec(
             model=loaded,
             parameters=parameters,
-            limits=_limits(batch_size, batch_tokens, max_wait_ms),
+            limits=Limits(
+                batch_size=batch_size, batch_tokens=batch_tokens, max_wait_ms=max_wait_ms
+            ),
             media_limits=_media_limits(media_limits or {}, parameters),
             sharing=Sharing(share=share, timeout=batch_timeout),
         )
@@ -340,11 +355,6 @@ def _processes(pipeline: beam.Pipeline) -> int | None:
     if direct.direct_running_mode != "multi_processing":
         return 1
     return direct.direct_num_workers or os.cpu_count()
-
-
-def _limits(batch_size: int | None, batch_tokens: int | None, wait: float | None) -> Limits:
-    more: dict[str, Any] = {} if wait is None else {"max_wait_ms": wait}
-    return Limits(batch_size=batch_size, batch_tokens=batch_tokens, **more)
 
 
 class CustomPipeline(TaskTransform):

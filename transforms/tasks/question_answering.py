@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
 from transformers.pipelines.base import ChunkPipeline
 
-from ..spec import unknown
+from ..names import unknown
 
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]

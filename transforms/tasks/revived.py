@@ -13,7 +13,7 @@ from transformers import GenerationConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
 from transformers.pipelines.base import Pipeline
 
-from ..spec import unknown
+from ..names import unknown
 from .question_answering import QuestionAnsweringPipeline
 
 __all__ = [

@@ -21,7 +21,7 @@ from transformers.pipelines.base import Pipeline
 
 from .. import safetensors
 from ..computing import computing
-from ..spec import unknown
+from ..names import unknown
 
 if TYPE_CHECKING:
     from PIL import Image
