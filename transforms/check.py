@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from . import safetensors
+from . import safetensors, staging
 from .calls import fresh
 from .pipelines import ModelLoadError, weightless
-from .spec import ModelSpec, Spec, is_local
+from .spec import ModelSpec, Spec, is_local, is_uri
 
 logger = logging.getLogger(__name__)
 
@@ -43,14 +43,9 @@ def _reason(error: Exception) -> str:
 
 def _weightless(model: ModelSpec) -> Any:
     """The model's pipeline without weights; None where the hub cannot be asked from here."""
-    if is_local(model.model):
-        for path in safetensors.files(model.model):
-            try:
-                safetensors.check(path)
-            except ValueError as error:
-                raise ModelLoadError(str(error)) from error
     try:
-        return _weightless_once(model)
+        copies = _check_files(model)
+        return None if copies is None else _weightless_once(model, copies)
     except Exception as error:
         if any(type(cause).__name__ in _OFFLINE for cause in _causes(error)):
             logger.warning(
@@ -60,12 +55,33 @@ def _weightless(model: ModelSpec) -> Any:
         raise ModelLoadError(f"cannot load the model {model.model!r}: {error}") from error
 
 
-def _weightless_once(model: ModelSpec) -> Any:
-    found = _checked.get(model.identity)
+def _check_files(model: ModelSpec) -> str | None:
+    """Raises what is wrong with a model's files.
+
+    The names of the copies of what is in stores, if any; None: they cannot be asked from here.
+    """
+    if is_local(model.model):
+        for path in safetensors.files(model.model):
+            safetensors.check(path)
+    try:
+        if is_uri(model.model):
+            staging.check(model.model)
+        sources = [each for each in (model.model, model.tokenizer, model.processor) if each]
+        return repr([staging.directory(each, weights=False) for each in sources if is_uri(each)])
+    except (FileNotFoundError, NotADirectoryError, ImportError, ValueError):
+        raise
+    except Exception as error:  # every store has errors of its own; workers may have more rights
+        logger.warning("cannot check the model %r from here: %s", model.model, error)
+        return None
+
+
+def _weightless_once(model: ModelSpec, copies: str) -> Any:
+    key = model.identity + copies
+    found = _checked.get(key)
     if found is None:
         if len(_checked) >= 8:
             _checked.clear()
-        found = _checked[model.identity] = weightless(model)
+        found = _checked[key] = weightless(model)
     return found
 
 

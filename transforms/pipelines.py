@@ -18,9 +18,9 @@ import torch
 import transformers.pipelines
 from transformers import GenerationConfig, modeling_utils
 
-from . import safetensors
+from . import safetensors, staging
 from .computing import computing
-from .spec import ModelSpec
+from .spec import ModelSpec, is_uri
 from .tasks import find
 
 logger = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def load(spec: ModelSpec) -> Any:
 
     with _loading_with(loader):
         try:
-            return _build(spec, device=spec.device)
+            return _build(spec, device=spec.device, weights=True)
         except Exception as error:
             raise ModelLoadError(
                 f"cannot load the model {spec.model!r} for {spec.task}: {_first_cause(error)}"
@@ -106,14 +106,18 @@ def weightless(spec: ModelSpec) -> Any:
         return _without_weights(model, config, classes, {**kwargs, "dtype": _dtype(spec, config)})
 
     with _loading_with(loader):
-        return _build(spec, device=torch.device("meta"))
+        return _build(spec, device=torch.device("meta"), weights=False)
 
 
 def _dtype(spec: ModelSpec, config: Any) -> Any:
     """The dtype of the model with its weights: several pipelines cast their features to it."""
     if spec.dtype != "auto":
         return getattr(torch, spec.dtype)
-    return config.dtype or safetensors.saved_dtype(spec.model, spec.revision)
+    if config.dtype is not None:
+        return config.dtype
+    if is_uri(spec.model):
+        return staging.saved_dtype(spec.model)
+    return safetensors.saved_dtype(spec.model, spec.revision)
 
 
 def _without_weights(name: str, config: Any, classes: tuple[Any, ...], hub: dict[str, Any]) -> Any:
@@ -150,22 +154,28 @@ def _generation_config(name: str, model: Any, hub: dict[str, Any]) -> Any:
         return model.generation_config
 
 
-def _build(spec: ModelSpec, device: Any) -> Any:
+def _build(spec: ModelSpec, device: Any, weights: bool) -> Any:
     task = find(spec.task)
     known = task.name in transformers.pipelines.SUPPORTED_TASKS
+    model = staging.directory(spec.model, weights) if is_uri(spec.model) else spec.model
     sources = {"tokenizer": spec.tokenizer, "processor": spec.processor}
     return transformers.pipelines.pipeline(
         # The factory refuses the names it dropped; the class below carries the real one.
         task=task.name if known else "text-classification",
-        model=spec.model,
+        model=model,
         revision=spec.revision,
         pipeline_class=_named(task.pipeline_class(), spec.task),
         device=device,
         dtype=spec.dtype,
         trust_remote_code=spec.trust_remote_code,
         model_kwargs=dict(spec.model_kwargs),
-        **{name: source for name, source in sources.items() if source is not None},
+        **{name: _beside(source) for name, source in sources.items() if source is not None},
     )
+
+
+def _beside(source: str) -> str:
+    """A source beside the model's own, in a form that has nothing to do with its revision."""
+    return staging.directory(source, weights=False) if is_uri(source) else source
 
 
 def _named(cls: type[Any], task: str) -> type[Any]:
