@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
-from . import safetensors, staging
+from . import revisions, safetensors, staging
 from .calls import fresh
 from .pipelines import ModelLoadError, weightless
 from .spec import ModelSpec, Spec, is_local, is_uri
 
 logger = logging.getLogger(__name__)
-
-_OFFLINE = ("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectionError", "ConnectError")
 
 #: Pipelines of models checked lately: a job often asks one model more than one thing.
 _checked: dict[str, Any] = {}
@@ -47,7 +44,7 @@ def _weightless(model: ModelSpec) -> Any:
         copies = _check_files(model)
         return None if copies is None else _weightless_once(model, copies)
     except Exception as error:
-        if any(type(cause).__name__ in _OFFLINE for cause in _causes(error)):
+        if revisions.out_of_reach(error):
             logger.warning(
                 "cannot check the model %r from here: the hub is out of reach", model.model
             )
@@ -83,9 +80,3 @@ def _weightless_once(model: ModelSpec, copies: str) -> Any:
             _checked.clear()
         found = _checked[key] = weightless(model)
     return found
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

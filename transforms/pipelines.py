@@ -18,9 +18,9 @@ import torch
 import transformers.pipelines
 from transformers import GenerationConfig, modeling_utils
 
-from . import safetensors, staging
+from . import revisions, safetensors, staging
 from .computing import computing
-from .spec import ModelSpec, is_uri
+from .spec import ModelSpec, is_local, is_uri
 from .tasks import find
 
 logger = logging.getLogger(__name__)
@@ -169,13 +169,17 @@ def _build(spec: ModelSpec, device: Any, weights: bool) -> Any:
         dtype=spec.dtype,
         trust_remote_code=spec.trust_remote_code,
         model_kwargs=dict(spec.model_kwargs),
-        **{name: _beside(source) for name, source in sources.items() if source is not None},
+        **{name: _beside(source, spec) for name, source in sources.items() if source is not None},
     )
 
 
-def _beside(source: str) -> str:
+def _beside(source: str, spec: ModelSpec) -> str:
     """A source beside the model's own, in a form that has nothing to do with its revision."""
-    return staging.directory(source, weights=False) if is_uri(source) else source
+    if is_uri(source):
+        return staging.directory(source, weights=False)
+    if is_local(source) or source == spec.model:
+        return source
+    return revisions.beside(source)
 
 
 def _named(cls: type[Any], task: str) -> type[Any]:
