@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
-from . import safetensors
+from . import revisions, safetensors, staging
 from .calls import sanitized
 from .pipelines import ModelLoadError, weightless
-from .spec import ModelSpec, Spec, is_local
+from .spec import ModelSpec, Spec, is_local, is_uri
 
 logger = logging.getLogger(__name__)
-
-_OFFLINE = ("LocalEntryNotFoundError", "OfflineModeIsEnabled", "ConnectionError", "ConnectError")
 
 #: Pipelines of models checked lately: a job often asks one model more than one thing.
 _checked: dict[str, Any] = {}
@@ -43,16 +40,11 @@ def _reason(error: Exception) -> str:
 
 def _weightless(model: ModelSpec) -> Any:
     """The model's pipeline without weights; None where the hub cannot be asked from here."""
-    if is_local(model.model):
-        for path in safetensors.files(model.model):
-            try:
-                safetensors.check(path)
-            except ValueError as error:
-                raise ModelLoadError(str(error)) from error
     try:
-        return _weightless_once(model)
+        copies = _check_files(model)
+        return None if copies is None else _weightless_once(model, copies)
     except Exception as error:
-        if any(type(cause).__name__ in _OFFLINE for cause in _causes(error)):
+        if revisions.out_of_reach(error):
             logger.warning(
                 "cannot check the model %r from here: the hub is out of reach", model.model
             )
@@ -60,16 +52,31 @@ def _weightless(model: ModelSpec) -> Any:
         raise ModelLoadError(f"cannot load the model {model.model!r}: {error}") from error
 
 
-def _weightless_once(model: ModelSpec) -> Any:
-    found = _checked.get(model.identity)
+def _check_files(model: ModelSpec) -> str | None:
+    """Raises what is wrong with a model's files.
+
+    The names of the copies of what is in stores, if any; None: they cannot be asked from here.
+    """
+    if is_local(model.model):
+        for path in safetensors.files(model.model):
+            safetensors.check(path)
+    try:
+        if is_uri(model.model):
+            staging.check(model.model)
+        sources = [each for each in (model.model, model.tokenizer, model.processor) if each]
+        return repr([staging.directory(each, weights=False) for each in sources if is_uri(each)])
+    except (FileNotFoundError, NotADirectoryError, ImportError, ValueError):
+        raise
+    except Exception as error:  # every store has errors of its own; workers may have more rights
+        logger.warning("cannot check the model %r from here: %s", model.model, error)
+        return None
+
+
+def _weightless_once(model: ModelSpec, copies: str) -> Any:
+    key = model.identity + copies
+    found = _checked.get(key)
     if found is None:
         if len(_checked) >= 8:
             _checked.clear()
-        found = _checked[model.identity] = weightless(model)
+        found = _checked[key] = weightless(model)
     return found
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

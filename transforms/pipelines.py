@@ -18,9 +18,9 @@ import torch
 import transformers.pipelines
 from transformers import GenerationConfig, modeling_utils
 
-from . import safetensors, speed
+from . import revisions, safetensors, speed, staging
 from .computing import computing
-from .spec import ModelSpec
+from .spec import ModelSpec, is_local, is_uri
 from .tasks import class_of, task_of
 from .tasks.decision_models import decision_config, with_decision_settings
 from .tasks.task import named_classes
@@ -108,7 +108,7 @@ def _load(spec: ModelSpec) -> Any:
         return _stock_load_model(model, model_classes=classes, **{**safe, **kwargs})
 
     with _loading_with(loader):
-        return _build(spec, device=spec.device)
+        return _build(spec, device=spec.device, weights=True)
 
 
 def weightless(spec: ModelSpec) -> Any:
@@ -122,7 +122,7 @@ def weightless(spec: ModelSpec) -> Any:
         return _without_weights(model, config, classes, {**kwargs, "dtype": _dtype(spec, config)})
 
     with _loading_with(loader):
-        return _build(spec, device=torch.device("meta"))
+        return _build(spec, device=torch.device("meta"), weights=False)
 
 
 def _model_classes(spec: ModelSpec, stock: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -137,7 +137,11 @@ def _dtype(spec: ModelSpec, config: Any) -> Any:
     """The dtype of the model with its weights: several pipelines cast their features to it."""
     if spec.dtype != "auto":
         return getattr(torch, spec.dtype)
-    return config.dtype or safetensors.saved_dtype(spec.model, spec.revision)
+    if config.dtype is not None:
+        return config.dtype
+    if is_uri(spec.model):
+        return staging.saved_dtype(spec.model)
+    return safetensors.saved_dtype(spec.model, spec.revision)
 
 
 def _without_weights(name: str, config: Any, classes: tuple[Any, ...], hub: dict[str, Any]) -> Any:
@@ -180,21 +184,22 @@ def _generation_config(name: str, model: Any, hub: dict[str, Any]) -> Any:
         return model.generation_config
 
 
-def _build(spec: ModelSpec, device: Any) -> Any:
+def _build(spec: ModelSpec, device: Any, weights: bool) -> Any:
     task = task_of(spec)
     known = task.name in transformers.pipelines.SUPPORTED_TASKS
+    model = staging.directory(spec.model, weights) if is_uri(spec.model) else spec.model
     sources = {"tokenizer": spec.tokenizer, "processor": spec.processor}
     pipe = transformers.pipelines.pipeline(
         # The factory refuses the names it does not know; the class below carries the real one.
         task=task.name if known else "text-classification",
-        model=spec.model,
+        model=model,
         revision=spec.revision,
         pipeline_class=_named(class_of(spec), spec.task),
         device=device,
         dtype=spec.dtype,
         trust_remote_code=spec.trust_remote_code,
         model_kwargs=dict(spec.model_kwargs),
-        **{name: source for name, source in sources.items() if source is not None},
+        **{name: _beside(source, spec) for name, source in sources.items() if source is not None},
     )
     if spec.pipeline_class is None and spec.task in getattr(
         pipe.model.config, "custom_pipelines", {}
@@ -204,6 +209,15 @@ def _build(spec: ModelSpec, device: Any) -> Any:
             f"it, then run pipeline({spec.task!r}, …, trust_remote_code=True)"
         )
     return pipe
+
+
+def _beside(source: str, spec: ModelSpec) -> str:
+    """A source beside the model's own, in a form that has nothing to do with its revision."""
+    if is_uri(source):
+        return staging.directory(source, weights=False)
+    if is_local(source) or source == spec.model:
+        return source
+    return revisions.beside(source)
 
 
 def _named(cls: type[Any], task: str) -> type[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
-from . import check, metrics
+from . import check, metrics, revisions
 from .calls import Call
 from .computing import computing
 from .engine import Engine, Ticket, parameters_key
@@ -111,7 +111,11 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
         self._return_failures = return_failures
 
     def validate_inference_args(self, inference_args: Mapping[str, Any] | None) -> None:
-        """What RunInference asks when the pipeline is built: these, and the model, are checked."""
+        """What RunInference asks when the pipeline is built: these, and the model, are checked.
+
+        From here on the model is the commit that its revision is now.
+        """
+        self._spec = replace(self._spec, model=revisions.pinned(self._spec.model))
         parameters = {**self._spec.parameters, **(inference_args or {})}
         self._binding.task.check_parameters(parameters)
         check.check(replace(self._spec, parameters=parameters))

@@ -7,7 +7,7 @@ import logging
 import os
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import huggingface_hub
 import torch
@@ -31,14 +31,22 @@ def files(directory: str) -> list[str]:
     return [os.path.join(directory, name) for name in names]
 
 
-def check(path: str) -> None:
-    """Raises ValueError for a file that is cut short or is not safetensors at all."""
-    length, header = _header(path)
+def check(path: str, name: str | None = None) -> None:
+    """Raises ValueError for a file that is cut short or is not safetensors at all.
+
+    `name` is what it is called in the message, if not by its path.
+    """
+    with open(path, "rb") as file:
+        check_open(file, os.path.getsize(path), name or path)
+
+
+def check_open(file: BinaryIO, size: int, name: str) -> None:
+    """The same for an open file of a known size. Only its start is read."""
+    length, header = _header(file, size, name)
     ends = [item["data_offsets"][1] for item in header.values()]
     expected = 8 + length + max(ends, default=0)
-    size = os.path.getsize(path)
     if size != expected:
-        raise ValueError(f"{path} is corrupt: it has {size} bytes and should have {expected}")
+        raise ValueError(f"{name} is corrupt: it has {size} bytes and should have {expected}")
 
 
 def saved_dtype(model: str, revision: str | None = None) -> torch.dtype:
@@ -47,12 +55,18 @@ def saved_dtype(model: str, revision: str | None = None) -> torch.dtype:
     Of a model of the hub that is not in the cache, only the headers are fetched.
     """
     paths = files(model) or _cached(model, revision)
-    return dtype_of(paths[0]) if paths else _first_float(_of_hub(model, revision))
+    return dtype_in(paths[0]) if paths else _first_float(_of_hub(model, revision))
 
 
-def dtype_of(path: str) -> torch.dtype:
-    """The first floating type in a file; float32 if there is none."""
-    return _first_float([item["dtype"] for item in _header(path)[1].values()])
+def dtype_in(path: str) -> torch.dtype:
+    """The first floating type in a file; float32 if it has none."""
+    with open(path, "rb") as file:
+        return dtype_of(file, os.path.getsize(path), path)
+
+
+def dtype_of(file: BinaryIO, size: int, name: str) -> torch.dtype:
+    """The first floating type in an open file; float32 if it has none."""
+    return _first_float([item["dtype"] for item in _header(file, size, name)[1].values()])
 
 
 def _first_float(types: list[str]) -> torch.dtype:
@@ -75,18 +89,16 @@ def _of_hub(model: str, revision: str | None) -> list[str]:
     return [tensor.dtype for _, tensor in sorted(first.tensors.items())]
 
 
-def _header(path: str) -> tuple[int, Mapping[str, Any]]:
+def _header(file: BinaryIO, size: int, name: str) -> tuple[int, Mapping[str, Any]]:
     """The length of a file's header in bytes, and its tensors in the order of their names."""
-    size = os.path.getsize(path)
-    with open(path, "rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        text = file.read(min(length, size))
+    start = file.read(8)
+    length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+    text = file.read(min(length, size))
     try:
         header = json.loads(text)
     except ValueError:
         header = None
     if not isinstance(header, dict):
-        raise ValueError(f"{path} is not a safetensors file, or its start is corrupt")
+        raise ValueError(f"{name} is not a safetensors file, or its start is corrupt")
     header.pop("__metadata__", None)
     return length, dict(sorted(header.items()))

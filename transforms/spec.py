@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from fsspec.registry import known_implementations, registry
+
 from . import speed
 from .media.limits import MediaLimits
+from .names import unknown
 
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 _DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 
 
@@ -153,24 +158,37 @@ class Spec:
         return self.model.task
 
 
+def is_uri(source: str) -> bool:
+    """Whether a model source is a URI that fsspec reads: s3://…, gs://…, memory://…."""
+    return _URI.match(source) is not None
+
+
 def is_local(source: str) -> bool:
     """Whether a model source is a path of this machine rather than a hub id or a URI."""
+    if is_uri(source):
+        return False
     looks = source.startswith((".", "/", "~", os.sep)) or source.count("/") > 1
     return looks or os.path.isdir(source)
 
 
 def _source(name: str, source: object) -> str | None:
-    """The source as workers can read it: a hub id as given, a local directory's full path."""
+    """The source as workers can read it: a hub id or URI as given, a directory's full path."""
     if source is None and name != "model":
         return None
     if isinstance(source, os.PathLike):
         source = os.fspath(source)
     if not isinstance(source, str) or not source:
         raise ValueError(
-            f"{name} must be a Hugging Face model id or a local directory, got {source!r:.200}; "
+            f"{name} must be a Hugging Face model id, a local directory or a URI, got "
+            f"{source!r:.200}; "
             "a loaded object cannot be sent to the workers: save_pretrained() it and pass the "
             "directory"
         )
+    if is_uri(source):
+        protocol = source.partition(":")[0]
+        known = {*registry, *known_implementations}
+        if protocol not in known:
+            raise ValueError(f"{name}={source!r}: {unknown('protocol', protocol, known)}")
     if not is_local(source):
         return source
     path = os.path.abspath(os.path.expanduser(source))

@@ -18,7 +18,7 @@ from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner, Sw
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.typehints import typehints
 
-from . import check, handlers
+from . import check, handlers, revisions
 from .failures import failure_type
 from .media.limits import MediaLimits
 from .names import unknown
@@ -85,6 +85,7 @@ class Preprocess(_Handling):
     def expand(self, pcoll: Any) -> Any:
         """PCollection of elements to PCollection of Records."""
         of = self._of
+        of._pin()
         of._binding.check(pcoll.element_type)
         function = of._custom["preprocess"]
         fn = PreprocessFn(of.spec, self._tags is not None, of._binding, function)
@@ -142,6 +143,7 @@ class Forward(_Handling):
             fn: beam.DoFn = handlers.HandlerFn(self._handler, self._arguments, self._key, handles)
             hints, result, element = self._handler.get_resource_hints(), typehints.Any, None
         else:
+            self._of._pin()
             fn = ForwardFn(self._of.spec, handles)
             hints, result, element = {}, Record, self._of._element_type
         good, bad = self._apply(fn, pcoll, result, hints)
@@ -158,6 +160,7 @@ class Postprocess(_Handling):
     def expand(self, pcoll: Any) -> Any:
         """PCollection of Records to PCollection of predictions."""
         of = self._of
+        of._pin()
         fn = PostprocessFn(of.spec, self._tags is not None, of._binding, of._custom["postprocess"])
         good, bad = self._apply(fn, pcoll, of._binding.result_type(of._element_type))
         return self._outputs(good, bad, of._element_type)
@@ -177,10 +180,13 @@ class TaskTransform(_Handling):
     prediction's columns beside their own.
 
     Args:
-      model: a Hugging Face model id or a local directory. None: Hugging Face's default for the
-        task, with a warning that names it.
-      tokenizer, processor: another source for them than the model's.
-      revision: branch, tag or commit of the model's repository.
+      model: a Hugging Face model id, a local directory, or the URI of a directory that fsspec
+        reads (s3://…, gs://…), which is copied once per machine. None: Hugging Face's default for
+        the task, with a warning that names it.
+      tokenizer, processor: another source for them than the model's; a Hugging Face id may have
+        a revision of its own, as in "organisation/name@revision".
+      revision: branch, tag or commit of the model's repository: the commit that it is when the
+        pipeline is built is what every worker loads.
       device: None for the best device of the worker, -1 or "cpu", 0, "cuda:1", "mps".
       dtype: "auto" (as saved), "float32", "bfloat16" or "float16".
       attn_implementation: "sdpa", "eager", "flash_attention_2", …
@@ -294,6 +300,7 @@ class TaskTransform(_Handling):
         )
         self._custom = {"preprocess": preprocess, "postprocess": postprocess}
         self._element_type: Any = typehints.Any
+        self._is_pinned = False
         if error_handling:
             self._tags = ("good", _error_output(error_handling))
 
@@ -320,6 +327,7 @@ class TaskTransform(_Handling):
 
     def expand(self, pcoll: Any) -> Any:
         """The three stages, one after the other."""
+        self._pin()
         check.check(self.spec)
         of = copy.copy(self)
         of.spec = replace(
@@ -330,6 +338,12 @@ class TaskTransform(_Handling):
         for stage in (Preprocess, Forward, Postprocess):
             pcoll = self._add(stage, of, pcoll, bad)
         return self._outputs(pcoll, bad, of._element_type)
+
+    def _pin(self) -> None:
+        """Resolve the model's revision to a commit, once for all stages and pipelines."""
+        if not self._is_pinned:
+            self.spec = replace(self.spec, model=revisions.pinned(self.spec.model))
+            self._is_pinned = True
 
     def _add(self, stage: type[_Handling], of: Self, pcoll: Any, bad: list[Any]) -> Any:
         label = stage.__name__

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import huggingface_hub
 import numpy as np
@@ -19,9 +19,10 @@ import torch
 from transformers import PretrainedConfig
 from transformers.pipelines.base import Pipeline
 
-from .. import safetensors
+from .. import safetensors, staging
 from ..computing import computing
 from ..names import unknown
+from ..spec import ModelSpec, is_uri
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -115,7 +116,7 @@ class TextToImagePipeline(Pipeline):  # type: ignore[misc]
         # A pickled checkpoint can run code when it is read: only safetensors, unless asked for.
         keywords = {"use_safetensors": True, **spec.model_kwargs}
         # Before anything is constructed: while it is, other models have to wait.
-        folder = spec.model
+        folder = _source(spec, weights=True)
         if not os.path.isdir(folder):
             folder = kind.download(folder, revision=spec.revision, **keywords)
         dtype = _dtype(spec, folder)
@@ -232,14 +233,18 @@ def _kind(spec: ModelSpec) -> type[Any]:
     return found
 
 
+def _source(spec: ModelSpec, weights: bool) -> str:
+    """The model as diffusers takes it: a hub id, or a directory of this machine."""
+    return staging.directory(spec.model, weights) if is_uri(spec.model) else spec.model
+
+
 def _index(spec: ModelSpec) -> dict[str, Any]:
     """What a repository says of its pipeline: its class and its parts."""
-    path = os.path.join(spec.model, _INDEX)
-    if not os.path.isdir(spec.model):
+    source = _source(spec, weights=False)
+    path = os.path.join(source, _INDEX)
+    if not os.path.isdir(source):
         options = {name: spec.model_kwargs[name] for name in _HUB if name in spec.model_kwargs}
-        path = huggingface_hub.hf_hub_download(
-            spec.model, _INDEX, revision=spec.revision, **options
-        )
+        path = huggingface_hub.hf_hub_download(source, _INDEX, revision=spec.revision, **options)
     elif not os.path.isfile(path):
         raise FileNotFoundError(f"it has no {_INDEX}: it is no model for diffusers")
     with open(path, encoding="utf-8") as file:
@@ -271,7 +276,7 @@ def _dtype(spec: ModelSpec, folder: str) -> torch.dtype:
         for path in safetensors.files(os.path.join(folder, name)):
             file = os.path.basename(path)  # diffusion_pytorch_model.VARIANT-00001-of-00002.…
             if f".{variant}" in file if variant else file.count(".") == 1:
-                return safetensors.dtype_of(path)
+                return safetensors.dtype_in(path)
     return torch.float32
 
 

@@ -1,0 +1,51 @@
+"""File systems like those of object stores, slower or worse, in a module that processes import."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+
+class SlowFileSystem(LocalFileSystem):  # type: ignore[misc]
+    """slow:///folder: each file takes `SLOW_STORE` seconds, half of it before its second half."""
+
+    protocol = "slow"
+
+    def get_file(self, path: str, local: str, **options: Any) -> None:
+        wait = float(os.environ.get("SLOW_STORE", "0"))
+        with open(self._strip_protocol(path), "rb") as file:
+            data = file.read()
+        with open(os.environ["SLOW_STORE_LOG"], "a") as log:
+            log.write(f"{os.path.basename(path)}\n")
+        with open(local, "wb") as out:
+            out.write(data[: len(data) // 2])
+            out.flush()
+            time.sleep(wait)
+            out.write(data[len(data) // 2 :])
+
+
+class TruncatingFileSystem(LocalFileSystem):  # type: ignore[misc]
+    """short:///folder: the last byte of each file never comes."""
+
+    protocol = "short"
+
+    def get_file(self, path: str, local: str, **options: Any) -> None:
+        with open(self._strip_protocol(path), "rb") as file, open(local, "wb") as out:
+            out.write(file.read()[:-1])
+
+
+class ForbiddenFileSystem(LocalFileSystem):  # type: ignore[misc]
+    """forbidden:///folder: this machine may not look."""
+
+    protocol = "forbidden"
+
+    def find(self, path: str, **options: Any) -> Any:
+        raise PermissionError("403 Forbidden")
+
+
+for kind in (SlowFileSystem, TruncatingFileSystem, ForbiddenFileSystem):
+    fsspec.register_implementation(kind.protocol, kind, clobber=True)
