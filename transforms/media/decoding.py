@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .fetch import MediaError
 from .limits import MediaLimits
 
 if TYPE_CHECKING:
     from ..tasks import Task
+
+
+#: Kinds of which there may be one or a list.
+_SEVERAL = {"images": "image", "videos": "video", "audios": "audio"}
+#: Where a block of a chat has its medium.
+_SOURCES = {
+    "image": ("image", "url", "path", "base64"),
+    "video": ("video", "url", "path"),
+    "audio": ("audio", "url", "path"),
+}
 
 
 def decoded(example: Any, task: Task, pipe: Any, limits: MediaLimits) -> Any:
@@ -35,11 +46,15 @@ def stand_in(example: Any, task: Task) -> Any:
 
 
 class Messages(list[Any]):
-    """The messages of a chat with their images decoded, and as they were given."""
+    """The messages of a chat with their media decoded, and as they were given."""
 
     def __init__(self, messages: list[Any], given: list[Any]) -> None:
         super().__init__(messages)
         self.given = given
+
+    def changed(self, change: Callable[[Any], Any]) -> Messages:
+        """The same with every block of their contents changed."""
+        return Messages([_message(message, change) for message in self], self.given)
 
 
 def _changed(example: Any, task: Task, change: Callable[[str, Any], Any]) -> Any:
@@ -54,9 +69,10 @@ def _changed(example: Any, task: Task, change: Callable[[str, Any], Any]) -> Any
 
 
 def _decode(kind: str, value: Any, pipe: Any, limits: MediaLimits) -> Any:
-    if kind == "images" and isinstance(value, list | tuple):
-        return [_decode("image", each, pipe, limits) for each in value]
-    if kind in ("image", "images"):
+    if kind in _SEVERAL and isinstance(value, list | tuple):
+        return [_decode(_SEVERAL[kind], each, pipe, limits) for each in value]
+    kind = _SEVERAL.get(kind, kind)
+    if kind == "image":
         from . import image
 
         return image.decode(value, limits)
@@ -67,19 +83,19 @@ def _decode(kind: str, value: Any, pipe: Any, limits: MediaLimits) -> Any:
     if kind == "audio":
         from . import audio
 
-        extractor = pipe.feature_extractor or pipe.processor.feature_extractor
-        return audio.decode(value, extractor.sampling_rate, limits)
+        return audio.decode(value, _rate(pipe), limits)
     if kind == "chat":
-        return _chat(value, limits)
+        return _chat(value, pipe, limits)
     if kind == "assets":
         return {name: _asset(each, limits) for name, each in value.items()}
     raise NotImplementedError(kind)
 
 
 def _stand_in(kind: str, value: Any) -> Any:
-    if kind == "images" and isinstance(value, list | tuple):
-        return [_stand_in("image", each) for each in value]
-    if kind in ("image", "images"):
+    if kind in _SEVERAL and isinstance(value, list | tuple):
+        return [_stand_in(_SEVERAL[kind], each) for each in value]
+    kind = _SEVERAL.get(kind, kind)
+    if kind == "image":
         from PIL import Image
 
         return Image.new("RGB", (1, 1))
@@ -94,11 +110,21 @@ def _stand_in(kind: str, value: Any) -> Any:
     raise NotImplementedError(kind)
 
 
-def _chat(value: Any, limits: MediaLimits) -> Any:
-    """A chat with its images decoded, wherever its content says that there is one; or a text."""
+def _rate(pipe: Any) -> int:
+    extractor = pipe.feature_extractor or getattr(pipe.processor, "feature_extractor", None)
+    if extractor is None:
+        raise MediaError("the model takes no audio")
+    rate: int = extractor.sampling_rate
+    return rate
+
+
+def _chat(value: Any, pipe: Any, limits: MediaLimits) -> Any:
+    """A chat with its media decoded, wherever its content says that there are any; or a text."""
     if not isinstance(value, list):
         return value
-    return Messages([_message(message, limits) for message in value], value)
+    return Messages(
+        [_message(each, lambda block: _block(block, pipe, limits)) for each in value], value
+    )
 
 
 def _asset(value: Any, limits: MediaLimits) -> Any:
@@ -110,21 +136,21 @@ def _asset(value: Any, limits: MediaLimits) -> Any:
     return image.decode(value, limits)
 
 
-def _message(message: Any, limits: MediaLimits) -> Any:
+def _message(message: Any, change: Callable[[Any], Any]) -> Any:
+    """The message with every block of its content changed."""
     content = message.get("content") if isinstance(message, Mapping) else None
     if not isinstance(content, list):
         return message
-    return {**message, "content": [_block(block, limits) for block in content]}
+    return {**message, "content": [change(block) for block in content]}
 
 
-def _block(block: Any, limits: MediaLimits) -> Any:
+def _block(block: Any, pipe: Any, limits: MediaLimits) -> Any:
     """A piece of a message's content."""
-    if not isinstance(block, Mapping) or block.get("type") != "image":
+    if not isinstance(block, Mapping) or block.get("type") not in _SOURCES:
         return block
-    names = [name for name in ("image", "url", "path", "base64") if name in block]
+    kind = block["type"]
+    names = [name for name in _SOURCES[kind] if block.get(name) is not None]
     if not names:
         return block
-    from . import image
-
     others = {name: value for name, value in block.items() if name not in names}
-    return {**others, "image": image.decode(block[names[0]], limits)}
+    return {**others, kind: _decode(kind, block[names[0]], pipe, limits)}
