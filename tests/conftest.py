@@ -16,6 +16,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # Code of models' repositories is copied to where it is imported from.
 os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="modules-")
 
+import any_models  # noqa: F401 - adds its models to those of models.py
 import apache_beam as beam
 import audio_models  # noqa: F401 - adds its models to those of models.py
 import image_models  # noqa: F401 - adds its models to those of models.py

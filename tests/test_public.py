@@ -10,6 +10,7 @@ import pipelines_beam
 from transforms.tasks import ABSENT, ALIASES, TASKS
 
 NAMES = [
+    "AnyToAny",
     "AudioClassification",
     "AutomaticSpeechRecognition",
     "CustomPipeline",

@@ -58,6 +58,19 @@ class ImageTextToText(TaskTransform):
     task = "image-text-to-text"
 
 
+class AnyToAny(TaskTransform):
+    """Answers to chats, or to texts, with images, videos and audio; in text, or otherwise.
+
+    An input is a chat, a text, or {"text": …, "images": …, "videos": …, "audio": …}, each of the
+    last three one or a list. A chat is a list of {"role", "content"}; its content may hold
+    {"type": "image", "video" or "audio", "url": …}, with any form of the medium in place of the
+    URL. Column: generated_text; for a chat, what the model said. With `generation_mode="image"` or
+    "audio", which few models have: generated_image, generated_audio (at 24 kHz).
+    """
+
+    task = "any-to-any"
+
+
 class DocumentQuestionAnswering(TaskTransform):
     """Answers to a question about a page ({"image": …, "question": …, "word_boxes": […]}).
 
@@ -316,6 +329,7 @@ def pipeline(
 
 
 __all__ = [
+    "AnyToAny",
     "AudioClassification",
     "AutomaticSpeechRecognition",
     "CustomPipeline",

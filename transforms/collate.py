@@ -127,6 +127,11 @@ def _pads_samples(config: Any) -> bool:
 def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> Padding:
     model = pipe.model
     asked = _generation_parameters(pipe, forward)
+    if hasattr(model, "thinker"):  # it generates the text: its own settings, and those named so
+        named = {k.removeprefix("thinker_"): v for k, v in asked.items()}
+        asked = {**model.thinker.generation_config.to_diff_dict(), **named}
+    if asked.get("generation_mode") == "audio":  # spoken from noise, and as long as it takes
+        return Padding(None, batches=False)
     if forward.get("return_language"):  # transformers takes the first row's for all
         return Padding(None, batches=False)
     if asked.get("assistant_model") is not None or asked.get("prompt_lookup_num_tokens"):

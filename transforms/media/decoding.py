@@ -8,10 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .fetch import MediaError
 from .limits import MediaLimits
 
 if TYPE_CHECKING:
     from ..tasks import Task
+
+
+#: Kinds of which there may be one or a list.
+_SEVERAL = {"images": "image", "videos": "video", "audios": "audio"}
+#: Where a block of a chat has its medium.
+_SOURCES = {
+    "image": ("image", "url", "path", "base64"),
+    "video": ("video", "url", "path"),
+    "audio": ("audio", "url", "path"),
+}
 
 
 def decoded(example: Any, task: Task, pipe: Any, limits: MediaLimits) -> Any:
@@ -39,13 +50,13 @@ def each(example: Any, task: Task, change: Callable[[str, Any], Any]) -> Any:
     """
 
     def found(kind: str, value: Any) -> Any:
-        if kind == "images" and isinstance(value, list | tuple):
-            return [change("image", item) for item in value]
+        if kind in _SEVERAL and isinstance(value, list | tuple):
+            return [change(_SEVERAL[kind], item) for item in value]
         if kind == "chat":
             return _chat(value, change)
         if kind == "assets":
             return {name: change("image", _asset(item)) for name, item in value.items()}
-        return change("image" if kind == "images" else kind, value)
+        return change(_SEVERAL.get(kind, kind), value)
 
     return _changed(example, task, found)
 
@@ -59,11 +70,15 @@ def stand_in(example: Any, task: Task) -> Any:
 
 
 class Messages(list[Any]):
-    """The messages of a chat with their images changed, and as they were given."""
+    """The messages of a chat with their media changed, and as they were given."""
 
     def __init__(self, messages: list[Any], given: list[Any]) -> None:
         super().__init__(messages)
         self.given = given
+
+    def changed(self, change: Callable[[Any], Any]) -> Messages:
+        """The same with every block of their contents changed."""
+        return Messages([_message(message, change) for message in self], self.given)
 
 
 def _changed(example: Any, task: Task, change: Callable[[str, Any], Any]) -> Any:
@@ -89,15 +104,15 @@ def _decode(kind: str, value: Any, pipe: Any, limits: MediaLimits) -> Any:
     if kind == "audio":
         from . import audio
 
-        extractor = pipe.feature_extractor or pipe.processor.feature_extractor
-        return audio.decode(value, extractor.sampling_rate, limits)
+        return audio.decode(value, _rate(pipe), limits)
     raise NotImplementedError(kind)
 
 
 def _stand_in(kind: str, value: Any) -> Any:
-    if kind == "images" and isinstance(value, list | tuple):
-        return [_stand_in("image", item) for item in value]
-    if kind in ("image", "images"):
+    if kind in _SEVERAL and isinstance(value, list | tuple):
+        return [_stand_in(_SEVERAL[kind], item) for item in value]
+    kind = _SEVERAL.get(kind, kind)
+    if kind == "image":
         from PIL import Image
 
         return Image.new("RGB", (1, 1))
@@ -112,12 +127,20 @@ def _stand_in(kind: str, value: Any) -> Any:
     raise NotImplementedError(kind)
 
 
+def _rate(pipe: Any) -> int:
+    extractor = pipe.feature_extractor or getattr(pipe.processor, "feature_extractor", None)
+    if extractor is None:
+        raise MediaError("the model takes no audio")
+    rate: int = extractor.sampling_rate
+    return rate
+
+
 def _chat(value: Any, change: Callable[[str, Any], Any]) -> Any:
-    """A chat with its images changed, wherever its content says that there is one; or a text."""
+    """A chat with its media changed, wherever its content says that there are any; or a text."""
     if not isinstance(value, list):
         return value
     given = value.given if isinstance(value, Messages) else value
-    return Messages([_message(message, change) for message in value], given)
+    return Messages(value, given).changed(lambda block: _block(block, change))
 
 
 def _asset(value: Any) -> Any:
@@ -125,19 +148,21 @@ def _asset(value: Any) -> Any:
     return value["data_base64"] if isinstance(value, Mapping) and "data_base64" in value else value
 
 
-def _message(message: Any, change: Callable[[str, Any], Any]) -> Any:
+def _message(message: Any, change: Callable[[Any], Any]) -> Any:
+    """The message with every block of its content changed."""
     content = message.get("content") if isinstance(message, Mapping) else None
     if not isinstance(content, list):
         return message
-    return {**message, "content": [_block(block, change) for block in content]}
+    return {**message, "content": [change(block) for block in content]}
 
 
 def _block(block: Any, change: Callable[[str, Any], Any]) -> Any:
     """A piece of a message's content."""
-    if not isinstance(block, Mapping) or block.get("type") != "image":
+    if not isinstance(block, Mapping) or block.get("type") not in _SOURCES:
         return block
-    names = [name for name in ("image", "url", "path", "base64") if name in block]
+    kind = block["type"]
+    names = [name for name in _SOURCES[kind] if block.get(name) is not None]
     if not names:
         return block
     others = {name: value for name, value in block.items() if name not in names}
-    return {**others, "image": change("image", block[names[0]])}
+    return {**others, kind: change(kind, block[names[0]])}

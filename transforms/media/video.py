@@ -29,6 +29,23 @@ class Video:
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def array(self) -> Frames | None:
+        """The frames, if they came as an array."""
+        return None if isinstance(self._source, bytes) else self._source
+
+    @property
+    def rate(self) -> float:
+        """Frames per second of a file. Raises MediaError."""
+        assert isinstance(self._source, bytes)
+        import av
+
+        with av.open(io.BytesIO(self._source)) as container:
+            found = container.streams.video[0].average_rate
+        if not found:
+            raise MediaError("the video does not say how many frames it has in a second")
+        return float(found)
+
     def frames(self, indices: Collection[int]) -> Frames:
         """The frames with these indices, (frames, height, width, 3), in order.
 

@@ -12,52 +12,19 @@ from transformers.pipelines.document_question_answering import ModelType
 from transformers.pipelines.image_text_to_text import (
     ImageTextToTextPipeline as _ImageTextToTextPipeline,
 )
-from transformers.utils.chat_template_utils import Chat
 
-from ..media.decoding import Messages
+from .chats import Chats
 from .task import generation_keywords
 
 
-class ImageTextToTextPipeline(_ImageTextToTextPipeline):  # type: ignore[misc]
-    """transformers' pipeline; generation parameters are taken beside `generate_kwargs`, too.
-
-    The images of a chat stay behind once they are features: the answer repeats the chat as it
-    was given.
-    """
-
-    def _sanitize_parameters(
-        self, generate_kwargs: Mapping[str, Any] | None = None, **kwargs: Any
-    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        names = (generation_keywords() - {"max_new_tokens"}) & kwargs.keys()
-        given = {**{name: kwargs.pop(name) for name in names}, **(generate_kwargs or {})}
-        found: tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
-        found = super()._sanitize_parameters(
-            **kwargs, **({"generate_kwargs": given} if given else {})
-        )
-        return found
+class ImageTextToTextPipeline(Chats, _ImageTextToTextPipeline):  # type: ignore[misc]
+    """transformers' pipeline; generation parameters are taken beside `generate_kwargs`, too."""
 
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
         """Answer a chat, a text, or a mapping of text and images."""
         if isinstance(inputs, Mapping) and inputs.get("images") is None:
             inputs = inputs["text"]
         return super().__call__(inputs, **kwargs)
-
-    def preprocess(self, inputs: Any = None, **kwargs: Any) -> Any:
-        """The model's features, and the text or chat that they were made of."""
-        features = super().preprocess(inputs, **kwargs)
-        if isinstance(inputs, Chat) and isinstance(inputs.messages, Messages):
-            features["text"] = Chat(inputs.messages.given)
-        return features
-
-    def _forward(self, model_inputs: Any, **kwargs: Any) -> Any:
-        outputs = super()._forward(model_inputs, **kwargs)
-        # Under the name that they came with, the rows' own can be told apart.
-        return {**outputs, "text": outputs.pop("prompt_text")}
-
-    def postprocess(self, model_outputs: Any, **kwargs: Any) -> Any:
-        """What was asked and answered."""
-        outputs = {**model_outputs, "prompt_text": model_outputs["text"]}
-        return super().postprocess(outputs, **kwargs)
 
 
 class DocumentQuestionAnsweringPipeline(_DocumentQuestionAnsweringPipeline):  # type: ignore[misc]

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from ..files import Image
+from ..files import Audio, Image
+from .audio import AUDIO, wav
 from .image import IMAGE
-from .task import Parameters, Task
-from .text import _generated
+from .task import Columns, Parameters, Task
+from .text import _generated, _several
+from .video import VIDEO
 
 _PIPELINES = "transforms.tasks."
 
@@ -56,6 +58,32 @@ def _decisions(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
     return {"answers": found}
 
 
+_TEXT = _generated("generated_text")
+#: What the models that speak do it at: their processors do not say.
+_SPOKEN_RATE = 24_000
+
+
+def _any_columns(parameters: Parameters) -> Columns:
+    mode = parameters.get("generation_mode")
+    if mode not in ("image", "audio"):
+        columns: Columns = _TEXT["columns"](parameters)
+        return columns
+    kind = Image if mode == "image" else Audio
+    return {f"generated_{mode}": Sequence[kind] if _several(parameters) else kind}  # type: ignore[valid-type]
+
+
+def _any_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+    mode = parameters.get("generation_mode")
+    if mode not in ("image", "audio"):
+        values: Mapping[str, Any] = _TEXT["values"](inference, parameters)
+        return values
+    name = f"generated_{mode}"
+    found = [answer[name] for answer in inference]
+    if mode == "audio":
+        found = [{"bytes": wav(each, _SPOKEN_RATE), "path": None} for each in found]
+    return {name: found if _several(parameters) else found[0]}
+
+
 def _answers(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
     return {"answers": inference}
 
@@ -82,6 +110,36 @@ TASKS = (
         generates=True,
         pipeline=_PIPELINES + "image_text:ImageTextToTextPipeline",
         **_generated("generated_text"),
+    ),
+    Task(
+        name="any-to-any",
+        transform="AnyToAny",
+        inputs={
+            "text": (str, list),
+            "images": (*IMAGE, list, tuple),
+            "videos": (*VIDEO, list, tuple),
+            "audio": (*AUDIO, tuple),
+        },
+        optional_inputs=frozenset({"text", "images", "videos", "audio"}),
+        media={"text": "chat", "images": "images", "videos": "videos", "audio": "audios"},
+        parameters={
+            "max_new_tokens": None,
+            "generate_kwargs": None,
+            "generation_mode": None,
+            "timeout": None,
+            "return_full_text": None,
+            "return_tensors": None,
+            "clean_up_tokenization_spaces": None,
+            "stop_sequence": None,
+            "continue_final_message": None,
+            "skip_special_tokens": None,
+            "processor_kwargs": None,
+        },
+        generates=True,
+        columns=_any_columns,
+        values=_any_values,
+        choices={**_TEXT["choices"], "generation_mode": "audio"},
+        pipeline=_PIPELINES + "any_to_any:AnyToAnyPipeline",
     ),
     Task(
         name="document-question-answering",

@@ -25,10 +25,7 @@ TASKS: dict[str, Task] = {task.name: task for task in _ALL if task.name not in A
 ALIASES: dict[str, str] = {alias: task.name for task in TASKS.values() for alias in task.aliases}
 
 #: Tasks of transformers, past and present, that have no transform, and why.
-LEFT_OUT: dict[str, str] = {
-    "any-to-any": "its models answer in text, images or sound as a parameter says, and take all of "
-    "them at once: image-text-to-text has those that read images and text",
-}
+LEFT_OUT: dict[str, str] = {}
 
 _LANGUAGE_PAIR = re.compile(r"translation_[a-z]{2,3}_to_[a-z]{2,3}")
 

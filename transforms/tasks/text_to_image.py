@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import huggingface_hub
 import numpy as np
@@ -26,8 +26,6 @@ from ..spec import ModelSpec, is_uri
 
 if TYPE_CHECKING:
     from PIL import Image
-
-    from ..spec import ModelSpec
 
 #: Pipelines that make every prompt equally long, whatever its batch: the batch changes no image.
 #: Others run one prompt at a time, for some of them pad to the longest prompt of a batch.
