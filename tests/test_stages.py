@@ -16,10 +16,16 @@ import sink
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream as streams
-from apache_beam.transforms.window import FixedWindows, SlidingWindows, TimestampedValue
+from apache_beam.transforms.window import (
+    FixedWindows,
+    GlobalWindow,
+    SlidingWindows,
+    TimestampedValue,
+)
 from apache_beam.typehints import arrow_type_compatibility
 from apache_beam.typehints.row_type import RowTypeConstraint
 from apache_beam.typehints.schemas import schema_from_element_type
+from apache_beam.utils.windowed_value import WindowedValue
 from conftest import RUNNER
 from models import CORPUS
 from test_text import same
@@ -84,16 +90,16 @@ def _stamp(value: TimestampedValue) -> TimestampedValue:
     return value
 
 
+def _windowed(value: Any) -> WindowedValue:
+    return WindowedValue(value, 0, (GlobalWindow(),))
+
+
 def _bundle(fn: Any, values: list[Any]) -> list[Any]:
     """One bundle through a DoFn, as a runner calls it."""
-    from apache_beam.transforms.window import GlobalWindow
-    from apache_beam.utils.windowed_value import WindowedValue
-
     fn.start_bundle()
     out: list[Any] = []
     for value in values:
-        windowed = WindowedValue(value, 0, (GlobalWindow(),))
-        out += fn.process(value, windowed)
+        out += fn.process(value, _windowed(value))
     return [x.value for x in [*out, *fn.finish_bundle()]]
 
 

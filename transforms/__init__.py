@@ -3,12 +3,13 @@
 from typing import Any
 
 from .failures import ElementError
+from .parts import Forward, Postprocess, Preprocess
 from .pipelines import ModelLoadError
 from .record import Record
 from .run_inference import TaskModelHandler
 from .tasks import find
 from .tasks.custom import is_custom
-from .transform import CustomPipeline, Forward, Postprocess, Preprocess, TaskTransform
+from .transform import CustomPipeline, TaskTransform
 
 
 class AudioClassification(TaskTransform):

@@ -74,6 +74,10 @@ class Computes(Protocol):
     def dead(self) -> bool:
         """Whether it will answer nothing any more."""
 
+    @property
+    def ready(self) -> bool:
+        """Whether its model is loaded."""
+
     def client(self, parameters: Mapping[str, Any]) -> Client:
         """Access for one bundle."""
 
@@ -206,6 +210,8 @@ class Engine:
         self._fresh = 0
         #: Whether it will answer nothing any more.
         self.dead = False
+        #: Whether its model is loaded.
+        self.ready = False
         #: Tickets that are neither answered nor failed.
         self._live: set[Ticket] = set()
         self._closed = False
@@ -245,6 +251,7 @@ class Engine:
             start = time.perf_counter()
             self._model = self._load()
             self._reports.append(LoadReport(time.perf_counter() - start, self._model.nbytes))
+            self.ready = True
             self._clock = Clock(4096.0 if self._model.accelerated else 32.0)
             while self._accept():
                 self._fresh = 0

@@ -19,9 +19,16 @@ class Record:
     of their own elements: a row of a batch, pickled as a tensor, would take the whole batch along.
     """
 
-    __slots__ = ("chunks", "counts", "element", "example")
+    __slots__ = ("chunks", "counts", "element", "example", "model_id")
 
-    def __init__(self, element: Any, example: Any, chunks: list[Any], counts: list[int]) -> None:
+    def __init__(
+        self,
+        element: Any,
+        example: Any,
+        chunks: list[Any],
+        counts: list[int],
+        model_id: str | None = None,
+    ) -> None:
         #: The element that came in: a plain input, a row, or a (key, value) pair.
         self.element = element
         #: What the task is asked about, with stand-ins for images, audio and video.
@@ -30,9 +37,11 @@ class Record:
         self.chunks = chunks
         #: How many chunks each input of the example has: a text has one input.
         self.counts = counts
+        #: The model that gave the outputs.
+        self.model_id = model_id
 
     def __reduce__(self) -> tuple[Any, ...]:
-        content = (self.element, self.example, self.chunks, self.counts)
+        content = (self.element, self.example, self.chunks, self.counts, self.model_id)
         return _record, (wire.dumps(content)[0],)
 
     @property

@@ -87,6 +87,8 @@ class RemoteEngine:
         self._waiting = 0
         self._closed = False
         self.dead = False
+        #: Whether the model is loaded, as far as this worker was told.
+        self.ready = False
         self._thread = threading.Thread(target=self._work, name=f"link to {name}", daemon=True)
         self._thread.start()
 
@@ -214,6 +216,8 @@ class RemoteEngine:
                     self._running = {number for number in message[1] if number in self._live}
                     self._since = time.monotonic()
                     self._began = True
+            elif message[0] == "loaded":
+                self.ready = True
             else:
                 self._reason = message[1]
 
@@ -324,6 +328,11 @@ class Fleet:
     def dead(self) -> bool:
         """Whether one of them will answer nothing any more."""
         return any(engine.dead for engine in self._engines)
+
+    @property
+    def ready(self) -> bool:
+        """Whether all have their model loaded."""
+        return all(engine.ready for engine in self._engines)
 
     def client(self, parameters: Mapping[str, Any]) -> Client:
         """Access for one bundle."""

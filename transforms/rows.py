@@ -41,6 +41,8 @@ class Binding:
     input: str | Mapping[str, str] | None = None
     #: Put the prediction into one column of this name.
     output: str | None = None
+    #: Whether rows say which model answered.
+    versioned: bool = False
 
     def __post_init__(self) -> None:
         if self.input is None:
@@ -72,6 +74,11 @@ class Binding:
     @property
     def columns(self) -> Columns:
         """The columns that a prediction adds, and their types."""
+        columns = self._prediction
+        return {**columns, "model_id": str} if self.versioned else columns
+
+    @property
+    def _prediction(self) -> Columns:
         columns = self.task.columns(self.parameters)
         if self.output is None:
             return columns
@@ -97,22 +104,28 @@ class Binding:
         named = isinstance(value, Mapping) and len(self.task.inputs) == 1 and set(value) == {only}
         return value[only] if named else value
 
-    def results(self, model_id: str) -> Callable[[Any, Any], Any]:
-        """A function from an element and its inference to what the transform gives."""
+    def results(self) -> Callable[[Any, Any, str], Any]:
+        """A function from an element, its inference and the model to what the transform gives."""
         if self.input is None:
 
-            def found(element: Any, inference: Any) -> Any:
+            def found(element: Any, inference: Any, model_id: str) -> Any:
                 return PredictionResult(self._value(element), inference, model_id)
         else:
             cells = {as_mapping: self._cells(as_mapping) for as_mapping in (True, False)}
 
-            def found(element: Any, inference: Any) -> Any:
+            def found(element: Any, inference: Any, model_id: str) -> Any:
                 row = element[1] if self.keyed else element
-                return _with_columns(row, cells[isinstance(row, dict)](inference))
+                added = cells[isinstance(row, dict)](inference)
+                return _with_columns(
+                    row, {**added, "model_id": model_id} if self.versioned else added
+                )
 
         if not self.keyed:
             return found
-        return lambda element, inference: (element[0], found(element, inference))
+        return lambda element, inference, model_id: (
+            element[0],
+            found(element, inference, model_id),
+        )
 
     def _value(self, element: Any) -> Any:
         if not self.keyed:
@@ -123,7 +136,7 @@ class Binding:
 
     def _cells(self, as_mapping: bool) -> Callable[[Any], dict[str, Any]]:
         """A function from an inference to the cells of its columns."""
-        converts = {name: converter(kind, as_mapping) for name, kind in self.columns.items()}
+        converts = {name: converter(kind, as_mapping) for name, kind in self._prediction.items()}
 
         def cells(inference: Any) -> dict[str, Any]:
             values = self.task.values(inference, self.parameters)

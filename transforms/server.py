@@ -1,11 +1,11 @@
 """An engine in a process of its own, for all worker processes of the machine.
 
 Started by `sharing`, with its settings on standard input; gone when nobody has used it for a while.
-A connection carries, from a worker, ("client", number, parameters), ("ticket", number, client's
-number, alone, spans, features) and ("cancel", client's number); back to it, ("begin", tickets'
-numbers)
-before each batch that has some of its tickets, ("answer", number, error, outputs, reports, tickets
-that wait) and ("broken", reason) before the end.
+A connection carries tuples. From a worker: ("client", its number, parameters), ("ticket", its
+number, its client's, whether alone, spans, features) and ("cancel", client's number). Back to it:
+("loaded",) when the model is there; ("begin", tickets' numbers) before each batch that has some of
+its tickets; ("answer", ticket's number, error, outputs, reports, how many wait); ("broken", why)
+before the end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any
 import transformers
 
 from . import wire
-from .engine import Client, Engine, EngineSpec, Ticket, frozen, parameters_key
+from .engine import Client, Engine, EngineSpec, Model, Ticket, frozen, parameters_key
 from .failures import Crossing
 
 logger = logging.getLogger(__name__)
@@ -133,11 +133,18 @@ class Server:
         self._settings = settings
         spec = settings.spec
         self.key = spec.sharing.key
-        self.engine = Engine(
-            lambda: frozen(spec.load), spec.limits, spec.name, self._begin, self._broken
-        )
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
+        self._loaded = False
+        self.engine = Engine(self._load, spec.limits, spec.name, self._begin, self._broken)
+
+    def _load(self) -> Model:
+        model = frozen(self._settings.spec.load)
+        with self._lock:
+            self._loaded = True
+            for connection in self._connections:
+                connection.outgoing.put(("loaded",))
+        return model
 
     def run(self) -> None:
         """Serve whoever connects; return when nobody has been there for a while."""
@@ -160,6 +167,8 @@ class Server:
         connection = _Connection(self, Connection(sock.detach()))
         with self._lock:
             self._connections.add(connection)
+            if self._loaded:
+                connection.outgoing.put(("loaded",))
         threading.Thread(target=connection.serve, daemon=True).start()
 
     def left(self, connection: _Connection) -> None:

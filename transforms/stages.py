@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
-from . import metrics, sharing
+from . import metrics
 from .calls import Call
 from .computing import computing
 from .engine import Computes, Ticket
@@ -20,6 +21,7 @@ from .pipelines import weightless
 from .record import Record, nbytes
 from .rows import Binding
 from .spec import Spec
+from .updates import Versions, model_of
 
 FAILED = "failed"
 
@@ -277,10 +279,46 @@ class EngineFn(StageFn):
 
 
 class ForwardFn(EngineFn):
-    """Records with features to Records with outputs, through an engine."""
+    """Records with features to Records with outputs, through an engine.
+
+    A side input may name another version of the model: it is loaded while this one answers, and
+    takes over between two batches.
+    """
+
+    def setup(self) -> None:
+        """Take a share in the engine; it loads its model meanwhile."""
+        self._versions = Versions(self._spec)
+        super().setup()
 
     def _acquire(self) -> tuple[Computes, Callable[[], None]]:
-        return sharing.acquire(sharing.of(self._spec))
+        self._versions.revive()
+        return self._versions.engine, lambda: None
+
+    def teardown(self) -> None:
+        """Give the share back: the last one closes the engine."""
+        super().teardown()
+        self._versions.close()
+
+    def process(
+        self,
+        element: Any,
+        windowed: WindowedValue = beam.DoFn.WindowedValueParam,
+        update: Any = None,
+    ) -> Iterable[Any]:
+        """Hand the chunks to the engine; give what it has answered by now."""
+        self._versions.ask(model_of(update))
+        if not self._versions.due:
+            return super().process(element, windowed)
+        assert self._flight is not None
+        found = [self._collect(ticket) for ticket in self._flight.rest()]
+        self._versions.swap()
+        self.start_bundle()
+        return [*_kept(found, windowed), *super().process(element, windowed)]
+
+    def start_bundle(self) -> None:
+        """Forget an earlier bundle that failed, and its engine if that did."""
+        self._engine = self._versions.engine
+        super().start_bundle()
 
     def _flight_of(self, engine: Computes, answer_bytes: float | None) -> Flight:
         return Flight(engine.client(self._spec.parameters), self._spec.limits, answer_bytes)
@@ -289,7 +327,8 @@ class ForwardFn(EngineFn):
         return list(element.chunks), element.nbytes + nbytes(element.element)
 
     def _waiting(self, element: Record) -> Record:
-        return Record(element.element, element.example, [], element.counts)
+        model = self._versions.spec.model.model
+        return Record(element.element, element.example, [], element.counts, model)
 
     def _answer(self, element: Record, chunks: list[Any]) -> Record:
         element.chunks = chunks
@@ -317,10 +356,19 @@ class PostprocessFn(StageFn):
 
     def setup(self) -> None:
         """Load the tokenizer or processors, but no weights."""
-        self._call = None
+        self._calls: dict[str, Call] = {}
         if self._function is None:
-            self._call = Call(weightless(self._spec.model), self._spec.parameters)
-        self._result = self._binding.results(self._spec.model.model)
+            self._call(self._spec.model.model)
+        self._result = self._binding.results()
+
+    def _call(self, model_id: str) -> Call:
+        """The pipeline of a version of the model."""
+        if model_id not in self._calls:
+            spec = self._spec.model
+            if model_id != spec.model:
+                spec = replace(spec, model=model_id, revision=None)
+            self._calls[model_id] = Call(weightless(spec), self._spec.parameters)
+        return self._calls[model_id]
 
     def process(
         self, record: Record, windowed: WindowedValue = beam.DoFn.WindowedValueParam
@@ -329,14 +377,15 @@ class PostprocessFn(StageFn):
         try:
             inference = self._postprocess(record)
             metrics.counts().answered += 1
-            return [self._result(record.element, inference)]
+            model_id = record.model_id or self._spec.model.model
+            return [self._result(record.element, inference, model_id)]
         except Exception as error:
             return _kept([self._failed(record.element, windowed, error)], windowed)
 
     def _postprocess(self, record: Record) -> Any:
-        if self._call is not None:
+        if self._function is None:
+            call = self._call(record.model_id or self._spec.model.model)
             with computing:
-                return self._call.postprocess(record.example, record.chunks, record.counts)
-        assert self._function is not None
+                return call.postprocess(record.example, record.chunks, record.counts)
         chunks = record.chunks
         return self._function(chunks[0] if len(chunks) == 1 else chunks)

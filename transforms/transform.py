@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import collections
 import copy
-import os
-import uuid
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -13,19 +10,14 @@ from typing import Any, ClassVar, Self, TypeAlias
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.options.pipeline_options import DirectOptions, PortableOptions
-from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner, SwitchingDirectRunner
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.typehints import typehints
 
-from . import check, handlers, revisions
-from .failures import failure_type
+from . import check, revisions
 from .media.limits import MediaLimits
 from .names import unknown
-from .record import Record
+from .parts import Forward, Handling, Postprocess, Preprocess
 from .rows import Binding
 from .spec import Limits, ModelSpec, Sharing, Spec
-from .stages import FAILED, ForwardFn, PostprocessFn, PreprocessFn
 from .tasks import canonical, find, task_of
 from .tasks.custom import resolved
 
@@ -33,140 +25,7 @@ from .tasks.custom import resolved
 Custom: TypeAlias = "Callable[[Any], Any] | beam.PTransform"
 
 
-_LOCAL_RUNNERS = (FnApiRunner, SwitchingDirectRunner, BundleBasedDirectRunner)
-
-
-class _Handling(beam.PTransform):  # type: ignore[misc]
-    """A transform that can give failure rows beside its results."""
-
-    _tags: tuple[str, str] | None = None
-
-    def with_exception_handling(self, main_tag: str = "good", dead_letter_tag: str = "bad") -> Self:
-        """The same transform giving (good, bad): results, and a row for each failed element.
-
-        Rows have the columns element, stage, kind (data, memory, timeout or crash), error (the
-        exception's type), message, traceback and attempts.
-        """
-        copied = copy.copy(self)
-        copied._tags = (main_tag, dead_letter_tag)
-        return copied
-
-    def _outputs(self, good: Any, bad: list[Any], element_type: Any) -> Any:
-        """What `expand` returns: the results alone, or results and failures."""
-        if self._tags is None:
-            return good
-        for rows in bad:
-            rows.element_type = failure_type(element_type)
-        all_bad = bad[0] if len(bad) == 1 else tuple(bad) | "Failures" >> beam.Flatten()
-        all_bad.element_type = failure_type(element_type)
-        named: Any = collections.namedtuple  # the names are only known now
-        return named("Results", self._tags)(good, all_bad)
-
-    def _apply(
-        self, fn: beam.DoFn, pcoll: Any, result_type: Any, hints: Mapping[str, Any] | None = None
-    ) -> tuple[Any, list[Any]]:
-        """A stage's DoFn on a PCollection: its results, and its failures if asked for."""
-        step = beam.ParDo(fn).with_resource_hints(**(hints or {}))
-        if self._tags is None:
-            return pcoll | "Run" >> step.with_output_types(result_type), []
-        outputs = pcoll | "Run" >> step.with_outputs(FAILED, main="main")
-        good, bad = outputs["main"], outputs[FAILED]
-        good.element_type = result_type
-        return good, [bad]
-
-
-class Preprocess(_Handling):
-    """The first stage of a task: elements to Records of features. Holds no weights."""
-
-    def __init__(self, of: TaskTransform) -> None:
-        super().__init__()
-        self._of = of
-
-    def expand(self, pcoll: Any) -> Any:
-        """PCollection of elements to PCollection of Records."""
-        of = self._of
-        of._pin()
-        of._binding.check(pcoll.element_type)
-        function = of._custom["preprocess"]
-        fn = PreprocessFn(of.spec, self._tags is not None, of._binding, function)
-        good, bad = self._apply(fn, pcoll, Record)
-        return self._outputs(good, bad, pcoll.element_type)
-
-
-class Forward(_Handling):
-    """The stage with the model: Records of features to Records of outputs.
-
-    With `handler`, any of Beam's ModelHandlers sits in the engine in place of a task's model:
-    examples to its predictions, as RunInference would give them, but in batches that the engine
-    makes across bundles, and with a failure row for the one element that makes a batch fail.
-
-    ```python
-    found, failed = vectors | Forward(handler=handler).with_exception_handling()
-    ```
-
-    Args:
-      of: the task whose forward stage it is.
-      handler: a ModelHandler in its place. Of its batching options, max_batch_size,
-        max_batch_weight, element_size_fn and batch_length_fn say what a batch may hold. One model
-        per worker process, and one batch at a time.
-      inference_args: what the handler's run_inference takes beside examples.
-
-    Raises:
-      TypeError: there is no task and no handler, or both; or what is none of them.
-      ValueError: the handler makes batches itself, has several models, or refuses inference_args.
-
-    """
-
-    def __init__(
-        self,
-        of: TaskTransform | None = None,
-        *,
-        handler: Any = None,
-        inference_args: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__()
-        if (of is None) == (handler is None):
-            raise TypeError("Forward takes a task's transform, or handler=…, and not both")
-        if handler is None and inference_args is not None:
-            raise TypeError("inference_args are for a handler; a task's parameters are its own")
-        if handler is not None:
-            handlers.check(handler, inference_args)
-        self._of = of
-        self._handler = handler
-        self._arguments = dict(inference_args or {})
-        self._key = f"handler {uuid.uuid4().hex}"
-
-    def expand(self, pcoll: Any) -> Any:
-        """PCollection of Records to PCollection of Records; of examples to one of predictions."""
-        handles = self._tags is not None
-        if self._of is None:
-            fn: beam.DoFn = handlers.HandlerFn(self._handler, self._arguments, self._key, handles)
-            hints, result, element = self._handler.get_resource_hints(), typehints.Any, None
-        else:
-            self._of._pin()
-            fn = ForwardFn(self._of.spec, handles)
-            hints, result, element = {}, Record, self._of._element_type
-        good, bad = self._apply(fn, pcoll, result, hints)
-        return self._outputs(good, bad, pcoll.element_type if element is None else element)
-
-
-class Postprocess(_Handling):
-    """The last stage: Records of outputs to predictions. Holds no weights."""
-
-    def __init__(self, of: TaskTransform) -> None:
-        super().__init__()
-        self._of = of
-
-    def expand(self, pcoll: Any) -> Any:
-        """PCollection of Records to PCollection of predictions."""
-        of = self._of
-        of._pin()
-        fn = PostprocessFn(of.spec, self._tags is not None, of._binding, of._custom["postprocess"])
-        good, bad = self._apply(fn, pcoll, of._binding.result_type(of._element_type))
-        return self._outputs(good, bad, of._element_type)
-
-
-class TaskTransform(_Handling):
+class TaskTransform(Handling):
     """One task as a transform. `pipeline(task, …)` makes one; so does each task's own class.
 
     ```python
@@ -214,6 +73,11 @@ class TaskTransform(_Handling):
       input: the column of the rows that holds the input; for a task with several inputs a
         mapping from their names to columns.
       output: one column for the whole prediction, of this name.
+      model_metadata_pcoll: a PCollection of Beam's ModelMetadata that says which model answers from
+        then on, as in RunInference. Each is loaded beside the last and takes over between batches;
+        its tokenizer must be the first one's. Predictions, and rows in a column, have the model_id.
+      watch_model_pattern: a file pattern in place of it: the newest file that matches lies in the
+        directory of the model. Streaming only.
       preprocess: in place of the first stage: a function from an input to the model's features
         (one mapping, or a list of them), or a PTransform that gives Records.
       postprocess: in place of the last stage: a function from the model's outputs to the
@@ -255,6 +119,8 @@ class TaskTransform(_Handling):
         keyed: bool = False,
         input: str | Mapping[str, str] | None = None,
         output: str | None = None,
+        model_metadata_pcoll: Any = None,
+        watch_model_pattern: str | None = None,
         preprocess: Custom | None = None,
         postprocess: Custom | None = None,
         error_handling: Mapping[str, Any] | None = None,
@@ -295,8 +161,14 @@ class TaskTransform(_Handling):
         )
         if callable(postprocess) and not isinstance(postprocess, beam.PTransform):
             found = replace(found, **_custom_columns(postprocess))
+        self._updates = _updates(model_metadata_pcoll, watch_model_pattern)
         self._binding = Binding(
-            task=found, parameters=parameters, keyed=keyed, input=input, output=output
+            task=found,
+            parameters=parameters,
+            keyed=keyed,
+            input=input,
+            output=output,
+            versioned=self._updates is not None,
         )
         self._custom = {"preprocess": preprocess, "postprocess": postprocess}
         self._element_type: Any = typehints.Any
@@ -330,9 +202,6 @@ class TaskTransform(_Handling):
         self._pin()
         check.check(self.spec)
         of = copy.copy(self)
-        of.spec = replace(
-            self.spec, sharing=replace(self.spec.sharing, processes=_processes(pcoll.pipeline))
-        )
         of._element_type = pcoll.element_type
         bad: list[Any] = []
         for stage in (Preprocess, Forward, Postprocess):
@@ -345,7 +214,7 @@ class TaskTransform(_Handling):
             self.spec = replace(self.spec, model=revisions.pinned(self.spec.model))
             self._is_pinned = True
 
-    def _add(self, stage: type[_Handling], of: Self, pcoll: Any, bad: list[Any]) -> Any:
+    def _add(self, stage: type[Handling], of: Self, pcoll: Any, bad: list[Any]) -> Any:
         label = stage.__name__
         custom = self._custom.get(label.lower())
         if isinstance(custom, beam.PTransform):
@@ -356,19 +225,6 @@ class TaskTransform(_Handling):
         good, failed = pcoll | label >> transform.with_exception_handling()
         bad.append(failed)
         return good
-
-
-def _processes(pipeline: beam.Pipeline) -> int | None:
-    """How many worker processes the pipeline's runner has on a machine. None: it does not say."""
-    options = pipeline.options
-    if options.view_as(PortableOptions).environment_type == "LOOPBACK":
-        return 1
-    if not isinstance(pipeline.runner, _LOCAL_RUNNERS):
-        return None
-    direct = options.view_as(DirectOptions)
-    if direct.direct_running_mode != "multi_processing":
-        return 1
-    return direct.direct_num_workers or os.cpu_count()
 
 
 class CustomPipeline(TaskTransform):
@@ -415,6 +271,17 @@ class CustomPipeline(TaskTransform):
 
     def _resolved(self, spec: ModelSpec) -> ModelSpec:
         return resolved(spec, self._pipeline_class)
+
+
+def _updates(metadata: Any, pattern: str | None) -> Any:
+    """What says which model answers: a PCollection, a file pattern, or None."""
+    if metadata is not None and pattern is not None:
+        raise ValueError("model_metadata_pcoll and watch_model_pattern exclude each other")
+    if not isinstance(metadata, beam.PCollection | None):
+        raise TypeError(f"model_metadata_pcoll must be a PCollection, got {metadata!r:.200}")
+    if not isinstance(pattern, str | None) or pattern == "":
+        raise TypeError(f"watch_model_pattern must be a file pattern, got {pattern!r:.200}")
+    return metadata if pattern is None else pattern
 
 
 def _media_limits(given: Mapping[str, float], parameters: Mapping[str, Any]) -> MediaLimits:
