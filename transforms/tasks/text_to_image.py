@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import huggingface_hub
 import numpy as np
@@ -26,8 +26,6 @@ from ..spec import ModelSpec, is_uri
 
 if TYPE_CHECKING:
     from PIL import Image
-
-    from ..spec import ModelSpec
 
 #: Pipelines that make every prompt equally long, whatever its batch: the batch changes no image.
 #: Others run one prompt at a time, for some of them pad to the longest prompt of a batch.
@@ -61,7 +59,14 @@ _OTHER = frozenset(
 )
 _POSITIVE = ("height", "num_inference_steps", "width")
 #: Options of transformers' models that a diffusers pipeline does not have.
-_NO_OPTIONS = ("attn_implementation", "processor", "tokenizer")
+_NO_OPTIONS = (
+    "attn_implementation",
+    "device_map",
+    "processor",
+    "quantization_config",
+    "tokenizer",
+    "torch_compile",
+)
 #: Keywords of `from_pretrained` that run code of a repository.
 _REMOTE_CODE = ("custom_pipeline", "trust_remote_code")
 #: Those that say how to reach the hub.
@@ -254,7 +259,7 @@ def _index(spec: ModelSpec) -> dict[str, Any]:
 
 def _check_options(spec: ModelSpec) -> None:
     for name in _NO_OPTIONS:
-        if getattr(spec, name) is not None:
+        if getattr(spec, name) not in (None, False):
             raise ValueError(f"text-to-image has no {name}, got {getattr(spec, name)!r}")
     asked = [name for name in _REMOTE_CODE if name in spec.model_kwargs]
     if asked or spec.trust_remote_code:
