@@ -333,6 +333,8 @@ def test_bad_parameters_are_refused_when_the_pipeline_is_built(
     [
         ({"tokenizer": "a/tokenizer"}, "text-to-image has no tokenizer, got 'a/tokenizer'"),
         ({"attn_implementation": "eager"}, "has no attn_implementation"),
+        ({"device_map": "auto"}, "has no device_map"),
+        ({"torch_compile": True}, "has no torch_compile"),
         ({"trust_remote_code": True}, "runs no code of a model's repository"),
         ({"model_kwargs": {"custom_pipeline": "x"}}, r"leave out model_kwargs\['custom_pipe"),
     ],

@@ -59,7 +59,14 @@ _OTHER = frozenset(
 )
 _POSITIVE = ("height", "num_inference_steps", "width")
 #: Options of transformers' models that a diffusers pipeline does not have.
-_NO_OPTIONS = ("attn_implementation", "processor", "tokenizer")
+_NO_OPTIONS = (
+    "attn_implementation",
+    "device_map",
+    "processor",
+    "quantization_config",
+    "tokenizer",
+    "torch_compile",
+)
 #: Keywords of `from_pretrained` that run code of a repository.
 _REMOTE_CODE = ("custom_pipeline", "trust_remote_code")
 #: Those that say how to reach the hub.
@@ -252,7 +259,7 @@ def _index(spec: ModelSpec) -> dict[str, Any]:
 
 def _check_options(spec: ModelSpec) -> None:
     for name in _NO_OPTIONS:
-        if getattr(spec, name) is not None:
+        if getattr(spec, name) not in (None, False):
             raise ValueError(f"text-to-image has no {name}, got {getattr(spec, name)!r}")
     asked = [name for name in _REMOTE_CODE if name in spec.model_kwargs]
     if asked or spec.trust_remote_code:
