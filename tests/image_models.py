@@ -303,8 +303,15 @@ def _owl(kind: str, name: str, directory: Path) -> None:
     save(auto, config, processor, name, directory, {**KEEN, "class_head": 0.5}, tokenizer)
 
 
-def _sam(name: str, directory: Path) -> None:
-    config = transformers.SamConfig(
+def _sam(kind: str, name: str, directory: Path) -> None:
+    """HQ: the layers of its encoder are outputs, too."""
+    decoder = {
+        "hidden_size": 16,
+        "mlp_dim": 32,
+        "num_attention_heads": 2,
+        "iou_head_hidden_dim": 16,
+    }
+    config = getattr(transformers, f"{kind}Config")(
         vision_config={
             **TINY,
             "image_size": 64,
@@ -321,12 +328,7 @@ def _sam(name: str, directory: Path) -> None:
             "patch_size": 8,
             "image_embedding_size": 8,
         },
-        mask_decoder_config={
-            "hidden_size": 16,
-            "mlp_dim": 32,
-            "num_attention_heads": 2,
-            "iou_head_hidden_dim": 16,
-        },
+        mask_decoder_config={**decoder, "vit_dim": 32} if kind == "SamHQ" else decoder,
     )
     processor = transformers.SamImageProcessor(
         size={"longest_edge": 64}, pad_size={"height": 64, "width": 64}
@@ -448,7 +450,8 @@ MODELS: dict[str, Callable[[Path], None]] = {
     "siglip": functools.partial(_siglip, "siglip"),
     "owlvit": functools.partial(_owl, "owlvit", "owlvit"),
     "owlv2": functools.partial(_owl, "owlv2", "owlv2"),
-    "sam": functools.partial(_sam, "sam"),
+    "sam": functools.partial(_sam, "Sam", "sam"),
+    "sam-hq": functools.partial(_sam, "SamHQ", "sam-hq"),
     "superglue": functools.partial(_superglue, "superglue"),
     "lightglue": functools.partial(_lightglue, "lightglue"),
     "videomae": functools.partial(_videomae, "videomae"),

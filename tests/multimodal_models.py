@@ -213,6 +213,63 @@ def blip(directory: Path, name: str, auto: str) -> None:
     image_processor("BlipImageProcessor").save_pretrained(directory)
 
 
+def blip_prompt(directory: Path, name: str) -> None:
+    """An encoder of images and a decoder of texts that goes on with the text given."""
+    blip(directory, name, "AutoModelForImageTextToText")
+    transformers.BlipProcessor(
+        image_processor=image_processor("BlipImageProcessor"),
+        tokenizer=transformers.AutoTokenizer.from_pretrained(directory),
+    ).save_pretrained(directory)
+
+
+def qwen2_vl(directory: Path, name: str) -> None:
+    """Images of any shape, as patches: their number is another for each shape."""
+    tokenizer = models.llama_tokenizer(directory)
+    tokens = ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]
+    tokenizer.add_special_tokens({"additional_special_tokens": tokens})
+    image, video, start, stop = tokenizer.convert_tokens_to_ids(tokens)
+    ids = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    config = transformers.Qwen2VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            **LLAMA,
+            **ids,
+            "max_position_embeddings": 512,
+            "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2]},
+        },
+        vision_config={
+            "depth": 2,
+            "embed_dim": 32,
+            "hidden_size": 32,
+            "num_heads": 4,
+            "mlp_ratio": 2,
+            "patch_size": 8,
+        },
+        image_token_id=image,
+        video_token_id=video,
+        vision_start_token_id=start,
+        vision_end_token_id=stop,
+        tie_word_embeddings=False,
+    )
+    model = made("AutoModelForImageTextToText", config, name, {**SEES, "merger": 2.0})
+    end(model, tokenizer.eos_token_id, 1.5)
+    model.generation_config = transformers.GenerationConfig(
+        max_new_tokens=10, do_sample=False, **ids
+    )
+    model.save_pretrained(directory)
+    pixels = {"patch_size": 8, "size": {"shortest_edge": 256, "longest_edge": 4096}}
+    transformers.Qwen2VLProcessor(
+        image_processor=transformers.Qwen2VLImageProcessor(**pixels),
+        video_processor=transformers.Qwen2VLVideoProcessor(**pixels),
+        tokenizer=tokenizer,
+        chat_template=CHAT_TEMPLATE.replace("<image>", f"{tokens[2]}{tokens[0]}{tokens[3]}"),
+    ).save_pretrained(directory)
+
+
 def vit_gpt2(directory: Path, name: str) -> None:
     tokenizer = models.gpt2_tokenizer(directory)
     config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
@@ -277,6 +334,8 @@ MODELS: dict[str, Callable[[Path], None]] = {
     "blip-caption": functools.partial(
         blip, name="blip-caption", auto="AutoModelForImageTextToText"
     ),
+    "blip-prompt": functools.partial(blip_prompt, name="blip-prompt"),
+    "qwen2-vl": functools.partial(qwen2_vl, name="qwen2-vl"),
     "vit-gpt2": functools.partial(vit_gpt2, name="vit-gpt2"),
     "git": functools.partial(git, name="git"),
 }

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import cases
 import numpy as np
 import pytest
 import torch
 import transformers
 from audio_models import SOUNDS, copied
+from cases import BATCHES, COMPOSITIONS, arranged
 from packaging.version import Version
 from test_text import same
 
@@ -40,17 +41,10 @@ VOICE = {
 
 
 @dataclass(frozen=True)
-class Case:
-    """A task on a model with parameters, and what it is asked."""
+class Case(cases.Case):
+    """Asked about all sounds, where nothing else is said."""
 
-    task: str
-    model: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
     inputs: Sequence[Any] = tuple(SOUNDS)
-    tolerance: float = 1e-5
-
-    def __str__(self) -> str:
-        return "-".join([self.task, self.model, *self.parameters])
 
 
 CASES = [
@@ -94,7 +88,6 @@ CASES = [
 ]
 if Version(transformers.__version__) < Version("5.23"):  # its own pipeline raises a TypeError
     CASES = [case for case in CASES if canonical(case.task) != "text-to-audio"]
-BATCHES = {"one": 1, "four": 4, "all": 512}
 
 
 def stock(case: Case, model: Callable[[str], str]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -129,10 +122,7 @@ def oracle(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
     return answers
 
 
-@pytest.mark.parametrize(
-    ("batch", "order"),
-    [("one", "arrival"), ("four", "arrival"), ("four", "shuffled"), ("all", "shuffled")],
-)
+@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_answer_is_transformers_own(
     case: Case,
@@ -143,9 +133,6 @@ def test_the_answer_is_transformers_own(
     run: Run,
 ) -> None:
     expected = oracle(case)
-    elements = list(enumerate(case.inputs))
-    if order == "shuffled":
-        random.Random(7).shuffle(elements)
     parameters = dict(case.parameters)
     if "vocoder" in parameters:
         parameters["vocoder"] = model(parameters["vocoder"])
@@ -153,7 +140,7 @@ def test_the_answer_is_transformers_own(
         case.task, model(case.model), keyed=True, batch_size=BATCHES[batch], **parameters
     )
 
-    found = dict(run(elements, transform))
+    found = dict(run(arranged(case.inputs, order), transform))
 
     assert found.keys() == set(range(len(expected)))
     for i, answer in enumerate(expected):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import itertools
 import json
-import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import cases
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -21,6 +21,7 @@ import torch
 import transformers
 from apache_beam.ml.inference.base import PredictionResult
 from apache_beam.transforms.window import GlobalWindows
+from cases import BATCHES, COMPOSITIONS, arranged
 from image_models import PICTURES
 from packaging.version import Version
 from PIL import Image
@@ -50,17 +51,10 @@ Run = Callable[..., list[Any]]
 
 
 @dataclass(frozen=True)
-class Case:
-    """A task on a model with parameters, and what it is asked."""
+class Case(cases.Case):
+    """Asked about all pictures, where nothing else is said."""
 
-    task: str
-    model: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
     inputs: Sequence[Any] = tuple(PICTURES)
-    tolerance: float = 1e-5
-
-    def __str__(self) -> str:
-        return "-".join([self.task, self.model, *self.parameters])
 
 
 LABELS = ["cat", "a dog in the snow", "house"]
@@ -107,11 +101,11 @@ CASES = [
         {"candidate_labels": LABELS, "threshold": 0.001, "top_k": 5},
     ),
     Case("mask-generation", "sam", LOOSE, PICTURES[:4]),
+    Case("mask-generation", "sam-hq", LOOSE, PICTURES[:4]),
     *CROPS,
     Case("keypoint-matching", "superglue", inputs=PAIRS),
     Case("keypoint-matching", "lightglue", inputs=PAIRS),
 ]
-BATCHES = {"one": 1, "four": 4, "all": 512}
 
 
 def equal(left: Any, right: Any, tolerance: float = 1e-5) -> bool:
@@ -171,10 +165,7 @@ def test_the_cases_tell_answers_apart(case: Case, oracle: Callable[[Case], list[
     assert all(len(answer) for answer in answers), answers
 
 
-@pytest.mark.parametrize(
-    ("batch", "order"),
-    [("one", "arrival"), ("four", "arrival"), ("four", "shuffled"), ("all", "shuffled")],
-)
+@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_answer_is_transformers_own(
     case: Case,
@@ -185,14 +176,11 @@ def test_the_answer_is_transformers_own(
     run: Run,
 ) -> None:
     expected = oracle(case)
-    elements = list(enumerate(case.inputs))
-    if order == "shuffled":
-        random.Random(7).shuffle(elements)
     transform = pipeline(
         case.task, model(case.model), keyed=True, batch_size=BATCHES[batch], **case.parameters
     )
 
-    found = dict(run(elements, transform))
+    found = dict(run(arranged(case.inputs, order), transform))
 
     assert found.keys() == set(range(len(expected)))
     for i, answer in enumerate(expected):
@@ -200,13 +188,16 @@ def test_the_answer_is_transformers_own(
         assert equal(answer, found[i].inference, case.tolerance), (answer, found[i].inference)
 
 
-@pytest.mark.parametrize("batch", BATCHES)
-def test_image_to_image_is_that_of_4_57(batch: str, model: Callable[[str], str], run: Run) -> None:
+@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
+def test_image_to_image_is_that_of_4_57(
+    batch: str, order: str, model: Callable[[str], str], run: Run
+) -> None:
     transform = pipeline("image-to-image", model("swin2sr"), keyed=True, batch_size=BATCHES[batch])
 
-    found = dict(run(list(enumerate(PICTURES)), transform))
+    found = dict(run(arranged(PICTURES, order), transform))
 
     answers = record_images.recorded()
+    assert found.keys() == set(range(len(answers)))
     for i, answer in enumerate(answers):
         assert np.asarray(answer).std() > 5
         assert equal(answer.convert("RGB"), found[i].inference)

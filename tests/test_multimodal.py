@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import copy
 import io
-import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import transformers
+from cases import BATCHES, COMPOSITIONS, Case, arranged
 from image_models import PICTURES
 from models import CORPUS
 from test_text import same
@@ -50,6 +49,9 @@ TEXTS: list[Any] = [
     {"text": "<image> <image> what", "images": [PICTURES[5], PICTURES[6]]},
     "The capital of France",
 ]
+PROMPTED: list[Any] = [
+    {"text": CORPUS[i + 4], "images": PICTURES[i % 8]} for i in (0, 1, 2, 3, 4, 0, 1, 9)
+]
 WORDS = " ".join(CORPUS[20:]).split()
 
 
@@ -78,21 +80,6 @@ SCANS: list[Any] = [
 SHORT = {"max_new_tokens": 8}
 
 
-@dataclass(frozen=True)
-class Case:
-    """A task on a model with parameters, and what it is asked."""
-
-    task: str
-    model: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Sequence[Any] = ()
-    #: The parameters as transformers' own pipeline takes them, if it takes others.
-    stock: Mapping[str, Any] | None = None
-
-    def __str__(self) -> str:
-        return "-".join([self.task, self.model, *self.parameters])
-
-
 CASES = [
     Case("image-text-to-text", "llava", {}, CHATS),
     Case("image-text-to-text", "llava", {**SHORT, "return_full_text": False}, CHATS),
@@ -101,7 +88,7 @@ CASES = [
         "llava",
         {**SHORT, "num_beams": 2, "num_return_sequences": 2},
         CHATS[:6],
-        {"generate_kwargs": {**SHORT, "num_beams": 2, "num_return_sequences": 2}},
+        stock={"generate_kwargs": {**SHORT, "num_beams": 2, "num_return_sequences": 2}},
     ),
     Case(
         "image-text-to-text",
@@ -111,6 +98,8 @@ CASES = [
     ),
     Case("image-text-to-text", "llava", SHORT, TEXTS),
     Case("image-text-to-text", "llava", {**SHORT, "return_tensors": True}, TEXTS),
+    Case("image-text-to-text", "qwen2-vl", SHORT, CHATS),
+    Case("image-text-to-text", "blip-prompt", SHORT, PROMPTED),
     Case("document-question-answering", "layoutlm", {}, PAGES),
     Case(
         "document-question-answering",
@@ -120,7 +109,6 @@ CASES = [
     ),
     Case("document-question-answering", "donut", {}, SCANS),
 ]
-BATCHES = {"one": 1, "four": 4, "all": 512}
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +128,7 @@ def oracle(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
     return answers
 
 
-@pytest.mark.parametrize(
-    ("batch", "order"),
-    [("one", "arrival"), ("four", "arrival"), ("four", "shuffled"), ("all", "shuffled")],
-)
+@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_answer_is_transformers_own(
     case: Case,
@@ -154,14 +139,11 @@ def test_the_answer_is_transformers_own(
     run: Run,
 ) -> None:
     expected = oracle(case)
-    elements = list(enumerate(case.inputs))
-    if order == "shuffled":
-        random.Random(7).shuffle(elements)
     transform = pipeline(
         case.task, model(case.model), keyed=True, batch_size=BATCHES[batch], **case.parameters
     )
 
-    found = dict(run(elements, transform))
+    found = dict(run(arranged(case.inputs, order), transform))
 
     assert found.keys() == set(range(len(expected)))
     for i, answer in enumerate(expected):

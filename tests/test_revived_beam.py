@@ -11,6 +11,7 @@ import models
 import pytest
 import revived_cases
 import transformers
+from cases import BATCHES, COMPOSITIONS, arranged
 from packaging.version import Version
 from revived_cases import CASES, Case, difference, plain
 from test_revived import answers_to, name_of
@@ -40,10 +41,10 @@ HELD = [case for case in CASES if not case.constructor and _asked(case)]
 
 
 @pytest.mark.filterwarnings("ignore:generation stops at the first token")
-@pytest.mark.parametrize("batch", [1, 3, 512])
+@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
 @pytest.mark.parametrize("case", HELD, ids=name_of)
 def test_answers_are_those_of_4_57_in_any_batch(
-    case: Case, batch: int, tmp_path_factory: pytest.TempPathFactory, run: Run
+    case: Case, batch: str, order: str, tmp_path_factory: pytest.TempPathFactory, run: Run
 ) -> None:
     if case.model.startswith("git") and Version(transformers.__version__) < Version("5.23"):
         pytest.skip("GIT itself answers otherwise in these versions of transformers")
@@ -52,9 +53,12 @@ def test_answers_are_those_of_4_57_in_any_batch(
     directory: Path = revived_cases.directory(case, root, models.build)
     recorded = json.loads(revived_cases.EXPECTED.read_text(encoding="utf-8"))
     expected = answers_to(case, recorded)
-    transform = pipeline(case.task, str(directory), keyed=True, batch_size=batch, **case.parameters)
+    transform = pipeline(
+        case.task, str(directory), keyed=True, batch_size=BATCHES[batch], **case.parameters
+    )
+    asked = [(i, revived_cases.ready(case.inputs[i])) for i in _asked(case)]
 
-    found = run([(i, revived_cases.ready(case.inputs[i])) for i in _asked(case)], transform)
+    found = run([pair for _, pair in arranged(asked, order)], transform)
 
     assert sorted(i for i, _ in found) == _asked(case)
     for i, result in found:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 import transformers
+from cases import BATCHES, COMPOSITIONS, Case, arranged
 from image_models import film
 from test_image import equal
 
@@ -32,38 +33,47 @@ def frames(data: bytes) -> Any:
         return np.stack([each.to_ndarray(format="rgb24") for each in container.decode(video=0)])
 
 
-def answers(directory: str, parameters: Mapping[str, Any]) -> list[list[dict[str, Any]]]:
+CASES = [
+    Case("video-classification", "videomae", {}, FILMS),
+    Case("video-classification", "videomae", {"top_k": 2, "function_to_apply": "sigmoid"}, FILMS),
+    Case("video-classification", "timesformer", {}, FILMS),
+    Case("video-classification", "timesformer", {"num_frames": 4}, FILMS),
+]
+
+
+@pytest.fixture(scope="module")
+def oracle(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
     """transformers' own, of all frames: its decoder of files needs ffmpeg on the machine."""
-    pipe = transformers.pipeline("video-classification", directory, device="cpu")
-    return [pipe(frames(data), **parameters) for data in FILMS]
+    known: dict[str, list[Any]] = {}
+
+    def answers(case: Case) -> list[Any]:
+        if str(case) not in known:
+            pipe = transformers.pipeline(case.task, model(case.model), device="cpu")
+            known[str(case)] = [pipe(frames(data), **case.parameters) for data in case.inputs]
+        return known[str(case)]
+
+    return answers
 
 
-@pytest.mark.parametrize("batch", [1, 4, 512])
-@pytest.mark.parametrize(
-    ("name", "parameters"),
-    [
-        ("videomae", {}),
-        ("videomae", {"top_k": 2, "function_to_apply": "sigmoid"}),
-        ("timesformer", {}),
-        ("timesformer", {"num_frames": 4}),
-    ],
-)
+@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
+@pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_answer_is_transformers_own(
-    name: str,
-    parameters: dict[str, Any],
-    batch: int,
+    case: Case,
+    batch: str,
+    order: str,
     model: Callable[[str], str],
+    oracle: Callable[[Case], list[Any]],
     run: Run,
 ) -> None:
-    directory = model(name)
-    expected = answers(directory, parameters)
+    expected = oracle(case)
     assert not any(equal(expected[0], other, 1e-3) for other in expected[1:])
     transform = pipeline(
-        "video-classification", directory, keyed=True, batch_size=batch, **parameters
+        case.task, model(case.model), keyed=True, batch_size=BATCHES[batch], **case.parameters
     )
 
-    found = dict(run(list(enumerate(FILMS))[::-1], transform))
+    found = dict(run(arranged(case.inputs, order), transform))
 
+    assert found.keys() == set(range(len(expected)))
     for i, answer in enumerate(expected):
         assert equal(answer, found[i].inference), (answer, found[i].inference)
 
