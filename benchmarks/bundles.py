@@ -35,7 +35,8 @@ from apache_beam.utils.windowed_value import WindowedValue
 from text import TEXTS, classifier, stock
 
 from pipelines_beam import TextClassification
-from transforms.stages import ForwardFn, PostprocessFn, PreprocessFn
+from transforms.forward import ForwardFn
+from transforms.stages import PostprocessFn, PreprocessFn
 
 Bundle = Callable[[str], Any]
 

@@ -16,7 +16,7 @@ from apache_beam.transforms.window import GlobalWindows
 from pipelines_beam import ObjectDetection, Record
 from transforms import sharing
 from transforms.engine import Ticket
-from transforms.stages import ForwardFn
+from transforms.forward import ForwardFn
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 

@@ -32,9 +32,10 @@ from test_text import same
 
 from pipelines_beam import Forward, Postprocess, Preprocess, Record, TextClassification
 from transforms import replica, sharing
+from transforms.forward import ForwardFn
 from transforms.schema import arrow_field
 from transforms.spec import Limits, ModelSpec, Spec
-from transforms.stages import ForwardFn, PreprocessFn
+from transforms.stages import PreprocessFn
 from transforms.tasks import TASKS
 
 Model = Callable[[str], str]
@@ -329,6 +330,7 @@ def test_the_job_has_metrics(model: Model) -> None:
     assert counters["num_inferences"] == len(CORPUS)
     assert counters["failures_data"] == 1
     assert counters["compute_micro_secs"] > 0
+    assert counters["idle_micro_secs"] > 0
     assert spreads["inference_request_batch_size"].sum == len(CORPUS)
     assert spreads["load_model_latency_milli_secs"].count == 1
     assert spreads["model_byte_size"].max > 1000

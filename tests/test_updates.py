@@ -21,8 +21,9 @@ from test_text import same
 
 from pipelines_beam import Record, TextClassification
 from transforms import sharing
+from transforms.forward import ForwardFn
 from transforms.spec import ModelSpec, Sharing, Spec
-from transforms.stages import ForwardFn, PostprocessFn, PreprocessFn
+from transforms.stages import PostprocessFn, PreprocessFn
 from transforms.updates import model_of
 
 Model = Callable[[str], str]

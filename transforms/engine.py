@@ -204,6 +204,8 @@ class Engine:
         self._ceilings = Ceilings()
         self._reports: list[Report] = []
         self.batches = 0
+        #: When the last batch, or loading, ended.
+        self._rested = 0.0
         self._collected = -_FULL_ROUND
         self._company = Company(limits.max_wait_ms / 1e3)
         #: Chunks that came since the last batch: none waits for company twice.
@@ -252,6 +254,7 @@ class Engine:
             self._model = self._load()
             self._reports.append(LoadReport(time.perf_counter() - start, self._model.nbytes))
             self.ready = True
+            self._rested = time.perf_counter()
             self._clock = Clock(4096.0 if self._model.accelerated else 32.0)
             while self._accept():
                 self._fresh = 0
@@ -397,8 +400,10 @@ class Engine:
                 padded=size,
                 seconds=seconds,
                 waited=start - min(chunk.since for chunk in batch),
+                idle=start - self._rested,
             )
         )
+        self._rested = start + seconds
 
     def _free(self) -> None:
         """Return what the failed batch left behind, in cycles, too: they are young."""

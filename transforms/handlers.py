@@ -20,9 +20,9 @@ from .collate import Place
 from .computing import computing
 from .engine import Computes, EngineSpec
 from .flight import Flight
+from .forward import EngineFn
 from .record import nbytes
 from .spec import Limits, Sharing
-from .stages import EngineFn
 
 _UNBOUNDED = 2**62
 

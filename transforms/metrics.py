@@ -32,6 +32,8 @@ class BatchReport:
     seconds: float = 0.0
     #: From the arrival of the row that waited longest.
     waited: float = 0.0
+    #: From the end of the last batch to the start of this one.
+    idle: float = 0.0
     split: Literal["", "memory", "data"] = ""
 
 
@@ -52,7 +54,8 @@ class StageMetrics:
     Those that Beam's RunInference has, by its names: num_inferences, failed_batches_counter,
     inference_request_batch_size, inference_batch_latency_micro_secs, model_byte_size and
     load_model_latency_milli_secs. Beside them: padding_percent and batch_wait_micro_secs of each
-    batch; compute_micro_secs, splits_memory, splits_data, engine_restarts and replayed in total.
+    batch; compute_micro_secs, idle_micro_secs, splits_memory, splits_data, engine_restarts and
+    replayed in total.
     """
 
     def __init__(self) -> None:
@@ -66,6 +69,7 @@ class StageMetrics:
         self._padding = spread(NAMESPACE, "padding_percent")
         self._wait = spread(NAMESPACE, "batch_wait_micro_secs")
         self._compute = count(NAMESPACE, "compute_micro_secs")
+        self._idle = count(NAMESPACE, "idle_micro_secs")
         self._splits = {why: count(NAMESPACE, f"splits_{why}") for why in ("memory", "data")}
         self._restarts = count(NAMESPACE, "engine_restarts")
         self._replayed = count(NAMESPACE, "replayed")
@@ -92,6 +96,7 @@ class StageMetrics:
         self._batch_size.update(report.rows)
         self._latency.update(micros)
         self._compute.inc(micros)
+        self._idle.inc(round(report.idle * 1e6))
         self._wait.update(round(report.waited * 1e6))
         self._padding.update(round(100 * (1 - report.tokens / max(report.padded, 1))))
 

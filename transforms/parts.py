@@ -20,8 +20,9 @@ from apache_beam.typehints import typehints
 
 from . import handlers
 from .failures import failure_type
+from .forward import ForwardFn
 from .record import Record
-from .stages import FAILED, ForwardFn, PostprocessFn, PreprocessFn
+from .stages import FAILED, PostprocessFn, PreprocessFn
 
 if TYPE_CHECKING:
     from .transform import TaskTransform

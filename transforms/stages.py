@@ -12,16 +12,13 @@ from apache_beam.utils.windowed_value import WindowedValue
 from . import metrics
 from .calls import Call
 from .computing import computing
-from .engine import Computes, Ticket
 from .failures import ElementError, failure, is_fatal, kind_of
-from .flight import Flight
 from .media.ahead import Ahead
 from .media.decoding import decoded, stand_in
 from .pipelines import weightless
-from .record import Record, nbytes
+from .record import Record
 from .rows import Binding
 from .spec import Spec
-from .updates import Versions, model_of
 
 FAILED = "failed"
 
@@ -73,7 +70,7 @@ class _Windows(tuple[Any, ...]):
         return self
 
 
-def _kept(outputs: Iterable[Any], current: WindowedValue) -> Iterable[Any]:
+def kept(outputs: Iterable[Any], current: WindowedValue) -> Iterable[Any]:
     """Outputs of earlier elements, safe to yield while `current` is processed."""
     return outputs if len(current.windows) == 1 else map(_with_windows_kept, outputs)
 
@@ -135,7 +132,7 @@ class PreprocessFn(StageFn):
         if len(self._buffer) < self._room and time.monotonic() - self._since < _LONGEST_PREFETCH:
             return []
         self._room = min(self._room * 2, self._most)
-        return _kept(self._flush(), windowed)
+        return kept(self._flush(), windowed)
 
     def finish_bundle(self) -> Iterator[Any]:
         """Give the Records of what is left."""
@@ -181,163 +178,6 @@ class PreprocessFn(StageFn):
         return chunks, [len(chunks)]
 
 
-class EngineFn(StageFn):
-    """A stage that hands elements to an engine and gives what it answers.
-
-    Elements are accepted while earlier ones are computed: as many as the window holds. Answers
-    come in the order in which the engine finds them, each with its own timestamp and windows.
-    """
-
-    stage = "forward"
-
-    def _acquire(self) -> tuple[Computes, Callable[[], None]]:
-        """The engine, and what to call when it is no longer needed."""
-        raise NotImplementedError
-
-    def _flight_of(self, engine: Computes, answer_bytes: float | None) -> Flight:
-        """A bundle's access to the engine."""
-        raise NotImplementedError
-
-    def _chunks(self, element: Any) -> tuple[list[Any], int]:
-        """What the engine computes for an element, and the bytes that it keeps in memory.
-
-        What it raises is a failure of the element's in a stage "preprocess"; what `_answer` raises,
-        in "postprocess".
-        """
-        raise NotImplementedError
-
-    def _waiting(self, element: Any) -> Any:
-        """What of an element waits for its answer."""
-        return element
-
-    def _answer(self, element: Any, chunks: list[Any]) -> Any:
-        """What the stage gives for an element whose chunks are answered."""
-        raise NotImplementedError
-
-    def _original(self, element: Any) -> Any:
-        """What a failure row shows of an element."""
-        return element
-
-    def setup(self) -> None:
-        """Take a share in the engine; it loads its model meanwhile."""
-        self._flight: Flight | None = None
-        self._metrics = metrics.StageMetrics()
-        self._engine: Computes
-        self._engine, self._release = self._acquire()
-
-    def teardown(self) -> None:
-        """Give the share back: the last one closes the engine."""
-        self._cancel()
-        self._release()
-
-    def _cancel(self) -> None:
-        if self._flight is not None:
-            self._flight.cancel()
-
-    def start_bundle(self) -> None:
-        """Forget an earlier bundle that failed, and its engine if that did."""
-        self._cancel()
-        if self._engine.dead:
-            self._release()
-            self._engine, self._release = self._acquire()
-        known = None if self._flight is None else self._flight.answer_bytes
-        self._flight = self._flight_of(self._engine, known)
-
-    def process(
-        self, element: Any, windowed: WindowedValue = beam.DoFn.WindowedValueParam
-    ) -> Iterable[Any]:
-        """Hand the chunks to the engine; give what it has answered by now."""
-        assert self._flight is not None
-        found = []
-        try:
-            chunks, size = self._chunks(element)
-        except Exception as error:
-            found.append(self._failed(element, windowed, error, stage="preprocess"))
-        else:
-            # Features are the engine's from here: it may keep them elsewhere.
-            waiting = windowed.with_value(self._waiting(element))
-            self._flight.submit(waiting, chunks, size)
-        found += [self._collect(ticket) for ticket in self._flight.answered()]
-        return _kept(found, windowed)
-
-    def finish_bundle(self) -> Iterator[Any]:
-        """Give the rest."""
-        assert self._flight is not None
-        for ticket in self._flight.rest():
-            yield self._collect(ticket)
-
-    def _collect(self, ticket: Ticket) -> Any:
-        windowed = ticket.token
-        self._metrics.add(ticket.reports)
-        if ticket.error is not None:
-            element = self._original(windowed.value)
-            return self._failed(element, windowed, ticket.error, ticket.attempts)
-        try:
-            return windowed.with_value(self._answer(windowed.value, ticket.chunks))
-        except Exception as error:
-            return self._failed(windowed.value, windowed, error, stage="postprocess")
-
-
-class ForwardFn(EngineFn):
-    """Records with features to Records with outputs, through an engine.
-
-    A side input may name another version of the model: it is loaded while this one answers, and
-    takes over between two batches.
-    """
-
-    def setup(self) -> None:
-        """Take a share in the engine; it loads its model meanwhile."""
-        self._versions = Versions(self._spec)
-        super().setup()
-
-    def _acquire(self) -> tuple[Computes, Callable[[], None]]:
-        self._versions.revive()
-        return self._versions.engine, lambda: None
-
-    def teardown(self) -> None:
-        """Give the share back: the last one closes the engine."""
-        super().teardown()
-        self._versions.close()
-
-    def process(
-        self,
-        element: Any,
-        windowed: WindowedValue = beam.DoFn.WindowedValueParam,
-        update: Any = None,
-    ) -> Iterable[Any]:
-        """Hand the chunks to the engine; give what it has answered by now."""
-        self._versions.ask(model_of(update))
-        if not self._versions.due:
-            return super().process(element, windowed)
-        assert self._flight is not None
-        found = [self._collect(ticket) for ticket in self._flight.rest()]
-        self._versions.swap()
-        self.start_bundle()
-        return [*_kept(found, windowed), *super().process(element, windowed)]
-
-    def start_bundle(self) -> None:
-        """Forget an earlier bundle that failed, and its engine if that did."""
-        self._engine = self._versions.engine
-        super().start_bundle()
-
-    def _flight_of(self, engine: Computes, answer_bytes: float | None) -> Flight:
-        return Flight(engine.client(self._spec.parameters), self._spec.limits, answer_bytes)
-
-    def _chunks(self, element: Record) -> tuple[list[Any], int]:
-        return list(element.chunks), element.nbytes + nbytes(element.element)
-
-    def _waiting(self, element: Record) -> Record:
-        model = self._versions.spec.model.model
-        return Record(element.element, element.example, [], element.counts, model)
-
-    def _answer(self, element: Record, chunks: list[Any]) -> Record:
-        element.chunks = chunks
-        return element
-
-    def _original(self, element: Record) -> Any:
-        return element.element
-
-
 class PostprocessFn(StageFn):
     """Records with outputs to predictions."""
 
@@ -380,7 +220,7 @@ class PostprocessFn(StageFn):
             model_id = record.model_id or self._spec.model.model
             return [self._result(record.element, inference, model_id)]
         except Exception as error:
-            return _kept([self._failed(record.element, windowed, error)], windowed)
+            return kept([self._failed(record.element, windowed, error)], windowed)
 
     def _postprocess(self, record: Record) -> Any:
         if self._function is None:
