@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from .custom_pipeline import CustomPipeline
 from .failures import ElementError
 from .pipelines import ModelLoadError
 from .record import Record
 from .tasks import find
 from .tasks.custom import is_custom
-from .transform import CustomPipeline, Forward, Postprocess, Preprocess, TaskTransform
+from .transform import Forward, Postprocess, Preprocess, TaskTransform
 
 
 class AudioClassification(TaskTransform):

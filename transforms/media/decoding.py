@@ -146,6 +146,9 @@ def _message(message: Any, change: Callable[[Any], Any]) -> Any:
 
 def _block(block: Any, pipe: Any, limits: MediaLimits) -> Any:
     """A piece of a message's content."""
+    if isinstance(block, Mapping) and block.get("type") == "image_url":  # as OpenAI has it
+        url = block.get("image_url")
+        block = {"type": "image", "url": url.get("url") if isinstance(url, Mapping) else url}
     if not isinstance(block, Mapping) or block.get("type") not in _SOURCES:
         return block
     kind = block["type"]
