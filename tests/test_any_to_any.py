@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import io
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +15,7 @@ import soundfile
 import torch
 import transformers
 from audio_models import RATE, SOUNDS
+from cases import BATCHES, COMPOSITIONS, arranged
 from image_models import PICTURES
 from models import CORPUS
 from PIL import Image
@@ -77,11 +77,12 @@ ALL: list[Any] = [
     "The capital of France",
 ]
 #: What is said aloud: transformers fails to say anything of pictures.
-SAID: list[Any] = [*ALL[3:6], *ALL[10:]]
+SAID: list[Any] = [*ALL[3:6], *ALL[10:13], ALL[-1]]
 SHORT = {"thinker_max_new_tokens": 8}
 LOUD = {
     **SHORT,
-    "talker_max_new_tokens": 10,
+    "talker_min_new_tokens": 2,
+    "talker_max_new_tokens": 8,
     "talker_do_sample": False,
     "talker_eos_token_id": [24, 26],
     "thinker_min_new_tokens": 2,
@@ -166,23 +167,20 @@ def oracle(model: Model) -> Callable[[Case], list[Any]]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize(
-    ("batch", "order"), [(1, "arrival"), (4, "shuffled"), (512, "arrival"), (512, "shuffled")]
-)
+@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
 def test_the_answer_is_transformers_own(
     case: Case,
-    batch: int,
+    batch: str,
     order: str,
     model: Model,
     oracle: Callable[[Case], list[Any]],
     run: Run,
 ) -> None:
     expected = oracle(case)
-    elements = list(enumerate(case.inputs))
-    if order == "shuffled":
-        random.Random(7).shuffle(elements)
+    elements = arranged(case.inputs, order)
+    size = BATCHES[batch]
     transform = pipeline(
-        "any-to-any", model(case.model), keyed=True, batch_size=batch, **case.parameters
+        "any-to-any", model(case.model), keyed=True, batch_size=size, **case.parameters
     )
 
     found = dict(run(elements, transform))

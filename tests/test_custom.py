@@ -21,7 +21,7 @@ from models import CORPUS
 from test_text import same
 from transformers.pipelines import PIPELINE_REGISTRY, SUPPORTED_TASKS
 
-from pipelines_beam import CustomPipeline, ElementError, ModelLoadError, pipeline
+from pipelines_beam import CustomPipeline, ElementError, ModelLoadError, pipeline, provider
 from transforms.cautious import CautiousProgram
 from transforms.replica import Replica
 
@@ -176,6 +176,21 @@ def test_rows_of_a_class_that_takes_a_mapping(model: Model, run: Run) -> None:
     (row,) = run([{"question": "Why?", "body": "Hello there"}], transform)
     expected = pipe({"inputs": "Why?", "other": "Hello there"})
     assert same(expected, row["inference"])
+
+
+def test_beam_yaml_knows_it(model: Model, run: Run) -> None:
+    config = {
+        "task": "my-task",
+        "pipeline_class": "custom_pipelines.Probabilities",
+        "model": model("bert-classification"),
+        "input": "text",
+        "scale": 0.5,
+    }
+    made = provider.provider().create_transform("CustomPipeline", config, None)
+    directory = model("bert-classification")
+    pipe = transformers.pipeline("text-classification", directory, pipeline_class=Probabilities)
+    (row,) = run([beam.Row(text="a")], made)
+    assert same(pipe("a", scale=0.5), row.inference)
 
 
 def test_parameters_are_checked(model: Model) -> None:

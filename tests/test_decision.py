@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import copy
 import json
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 import torch
 import transformers
 from audio_models import fill
+from cases import BATCHES, COMPOSITIONS, arranged
 from image_models import PICTURES
 from models import CORPUS, LLAMA
 from test_multimodal import png
@@ -132,19 +132,14 @@ def oracle(model: Model) -> Callable[[str, list[Any]], list[Any]]:
     return answers
 
 
-@pytest.mark.parametrize(
-    ("batch", "order"),
-    [(1, "arrival"), (4, "arrival"), (4, "shuffled"), (512, "shuffled")],
-)
+@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
 @pytest.mark.parametrize(("name", "requests"), CASES, ids=[name for name, _ in CASES])
 def test_the_answer_is_transformers_own(
-    name: str, requests: list[Any], batch: int, order: str, model: Model, oracle: Any, run: Run
+    name: str, requests: list[Any], batch: str, order: str, model: Model, oracle: Any, run: Run
 ) -> None:
     expected = oracle(name, requests)
-    elements = list(enumerate(requests))
-    if order == "shuffled":
-        random.Random(7).shuffle(elements)
-    transform = pipeline("decision", model(name), keyed=True, batch_size=batch)
+    elements = arranged(requests, order)
+    transform = pipeline("decision", model(name), keyed=True, batch_size=BATCHES[batch])
 
     found = dict(run(elements, transform))
 

@@ -30,6 +30,8 @@ def chat(*content: Any) -> list[Any]:
 
 
 def block(content: Any) -> dict[str, Any]:
+    if isinstance(content, dict) and "type" in content:
+        return content
     kind = "text" if isinstance(content, str) else "image"
     return {"type": kind, kind: content}
 
@@ -176,6 +178,11 @@ def test_images_of_a_chat_come_in_any_form(
                 ],
             }
         ],
+    ]
+    url = (tmp_path / "0.png").as_uri()
+    asked += [
+        chat({"type": "image_url", "image_url": given}, "What is it?")
+        for given in ({"url": url}, url)
     ]
     transform = pipeline("image-text-to-text", model("llava"), max_new_tokens=8)
     found = run(asked, transform)

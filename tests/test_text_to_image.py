@@ -6,7 +6,6 @@ import hashlib
 import inspect
 import io
 import json
-import random
 import re
 import shutil
 import sys
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from cases import BATCHES, COMPOSITIONS, arranged
 from PIL import Image
 
 from pipelines_beam import (
@@ -71,7 +71,6 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "pixart-sigma": ("pixart-sigma", {**FEW, "use_resolution_binning": False}),
     "flux": ("flux", {**SMALL, "true_cfg_scale": 2.0}),
 }
-BATCHES = {"one": 1, "four": 4, "all": 512}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -133,10 +132,7 @@ def test_the_cases_tell_images_apart(
     assert apart(images[0], images[-1]) == 0
 
 
-@pytest.mark.parametrize(
-    ("batch", "order"),
-    [("one", "arrival"), ("four", "arrival"), ("four", "shuffled"), ("all", "shuffled")],
-)
+@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
 @pytest.mark.parametrize("case", CASES)
 def test_the_image_is_that_of_diffusers_alone(
     case: str,
@@ -147,9 +143,7 @@ def test_the_image_is_that_of_diffusers_alone(
     run: Run,
 ) -> None:
     name, parameters = CASES[case]
-    elements = list(enumerate(PROMPTS))
-    if order == "shuffled":
-        random.Random(7).shuffle(elements)
+    elements = arranged(PROMPTS, order)
     transform = pipeline(
         "text-to-image", made(name), keyed=True, batch_size=BATCHES[batch], **parameters
     )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from .custom_pipeline import CustomPipeline
 from .failures import ElementError
 from .parts import Forward, Postprocess, Preprocess
 from .pipelines import ModelLoadError
@@ -9,7 +10,7 @@ from .record import Record
 from .run_inference import TaskModelHandler
 from .tasks import find
 from .tasks.custom import is_custom
-from .transform import CustomPipeline, TaskTransform
+from .transform import TaskTransform
 
 
 class AudioClassification(TaskTransform):

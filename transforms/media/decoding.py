@@ -158,6 +158,9 @@ def _message(message: Any, change: Callable[[Any], Any]) -> Any:
 
 def _block(block: Any, change: Callable[[str, Any], Any]) -> Any:
     """A piece of a message's content."""
+    if isinstance(block, Mapping) and block.get("type") == "image_url":  # as OpenAI has it
+        url = block.get("image_url")
+        block = {"type": "image", "url": url.get("url") if isinstance(url, Mapping) else url}
     if not isinstance(block, Mapping) or block.get("type") not in _SOURCES:
         return block
     kind = block["type"]
