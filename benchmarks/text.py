@@ -29,7 +29,7 @@ import torch
 import transformers
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 
-from pipelines_beam import TextClassification
+from pipelines_beam import TaskModelHandler, TextClassification
 from pipelines_beam.cli import DEFAULT_RUNNER
 
 TEXTS = Path(__file__).parent.parent / "configs" / "data" / "texts.parquet"
@@ -91,7 +91,7 @@ def in_beam(texts: list[str], transform: beam.PTransform) -> None:
         p | beam.Create(texts, reshuffle=False) | transform | beam.combiners.Count.Globally()
 
 
-def _inference(texts: list[str], handler: PipelineHandler) -> None:
+def _inference(texts: list[str], handler: ModelHandler) -> None:
     in_beam(texts, RunInference(handler))
 
 
@@ -107,6 +107,16 @@ def ways(directory: str, texts: list[str], dtype: str) -> dict[str, Callable[[],
         found[f"(c) transformers.pipeline, {batch}"] = alone
         handler = PipelineHandler(directory, dtype, batch)
         found[f"(d) Beam RunInference, {batch}"] = partial(_inference, texts, handler)
+    for least in (1, 512):
+        task = TaskModelHandler(
+            "text-classification",
+            directory,
+            truncation=True,
+            dtype=dtype,
+            device="cpu",
+            min_batch_size=least,
+        )
+        found[f"(e) TaskModelHandler in RunInference, {least}"] = partial(_inference, texts, task)
     return found
 
 
@@ -136,7 +146,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1500)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--only", default="abcd", help="the letters of the ways to run, a first")
+    parser.add_argument("--only", default="abcde", help="the letters of the ways to run, a first")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--model", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
