@@ -17,14 +17,17 @@ from typing import Any
 import apache_beam as beam
 import pyarrow.parquet as pq
 import pytest
+import sink
 import troubled
+from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from conftest import RUNNER
 from models import CORPUS
+from test_text import same
 from troubled import Troubled
 
 from pipelines_beam import TextClassification
-from transforms import sharing
+from transforms import metrics, sharing
 from transforms.engine import Client, EngineSpec, Ticket
 from transforms.failures import (
     BatchTimeoutError,
@@ -351,3 +354,48 @@ def test_worker_processes_share_one_model(model: Callable[[str], str], tmp_path:
     for a, b in zip(one, many, strict=True):
         assert a[:2] == b[:2]
         assert a[2] == pytest.approx(b[2], abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_job_answers_everything_once_though_its_engine_is_killed_ten_times(
+    model: Callable[[str], str],
+) -> None:
+    directory = model("bert-classification")
+    count = 10_000
+    pairs = [(i, f"{CORPUS[i % len(CORPUS)][:60]} {i}") for i in range(count)]
+    chance = random.Random(1)
+    killed: list[int] = []
+
+    def answers(**options: Any) -> tuple[list[Any], Any]:
+        sink.collected.clear()
+        with beam.Pipeline(RUNNER) as p:
+            task = TextClassification(directory, keyed=True, device="cpu", **options)
+            p | beam.Create(pairs, reshuffle=False) | task | beam.Map(sink.collect)
+        return sorted(sink.collected, key=lambda pair: pair[0]), p.result
+
+    def kill(watch: Watch) -> None:
+        counts = metrics.counts()
+        while len(killed) < 10:
+            target = counts.answered + chance.randrange(20, 500)
+            while counts.answered < target:
+                time.sleep(0.002)
+            (pid,) = watch.now()
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+            gone(pid)
+
+    expected, _ = answers(share="process")
+    metrics.reset()
+    with Watch() as watch:
+        killer = threading.Thread(target=kill, args=(watch,), daemon=True)
+        killer.start()
+        found, result = answers(share="machine")
+        killer.join(60)
+    assert len(set(killed)) == 10
+    assert [key for key, _ in found] == list(range(count))
+    for (_, one), (_, other) in zip(expected, found, strict=True):
+        assert one.example == other.example
+        assert same(one.inference, other.inference)
+    named = MetricsFilter().with_name("engine_restarts")
+    (restarts,) = result.metrics().query(named)["counters"]
+    assert restarts.committed == 10

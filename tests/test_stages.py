@@ -319,11 +319,12 @@ def test_a_stream_is_answered_in_its_windows(model: Model) -> None:
     assert sorted(sink.collected) == sorted(expected)
 
 
-def test_the_job_has_metrics(model: Model) -> None:
+@pytest.mark.parametrize("share", ["process", "machine"])
+def test_the_job_has_metrics(model: Model, share: str) -> None:
     texts = [*CORPUS, "long " * 600]
     with beam.Pipeline(RUNNER) as p:
-        transform = TextClassification(model("bert-classification")).with_exception_handling()
-        p | beam.Create(texts, reshuffle=False) | transform
+        transform = TextClassification(model("bert-classification"), share=share)
+        p | beam.Create(texts, reshuffle=False) | transform.with_exception_handling()
     found = p.result.metrics().query(MetricsFilter().with_namespace("pipelines_beam"))
     counters = {each.key.metric.name: each.committed for each in found["counters"]}
     spreads = {each.key.metric.name: each.committed for each in found["distributions"]}
