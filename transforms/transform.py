@@ -136,7 +136,8 @@ class TaskTransform(_Handling):
       batch_tokens: most tokens in a batch, padding included; of images and sounds, 768 numbers
         count as one. None: chosen by the engine.
       media_limits: how large images, audio and video may be, where the defaults do not do:
-        {"image_pixels": 200_000_000}. See MediaLimits for the names.
+        {"image_pixels": 200_000_000}; and how many URIs are fetched at once. See MediaLimits for
+        the names.
       keyed: elements are (key, value) pairs, and so are the results.
       input: the column of the rows that holds the input; for a task with several inputs a
         mapping from their names to columns.
