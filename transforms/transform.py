@@ -67,7 +67,8 @@ class TaskTransform(Handling):
       max_wait_ms: how long a batch may wait for company from other bundles, which it does only for
         bundles that were answered a moment ago. 0: never.
       media_limits: how large images, audio and video may be, where the defaults do not do:
-        {"image_pixels": 200_000_000}. See MediaLimits for the names.
+        {"image_pixels": 200_000_000}; and how many URIs are fetched at once. See MediaLimits for
+        the names.
       keyed: elements are (key, value) pairs, and so are the results.
       input: the column of the rows that holds the input; for a task with several inputs a
         mapping from their names to columns.
