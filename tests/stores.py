@@ -10,7 +10,15 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 
-class SlowFileSystem(LocalFileSystem):  # type: ignore[misc]
+class _Local(LocalFileSystem):  # type: ignore[misc]
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> str:
+        # Older versions of fsspec strip no protocol of a subclass.
+        found: str = super()._strip_protocol(str(path).removeprefix(f"{cls.protocol}://"))
+        return found
+
+
+class SlowFileSystem(_Local):
     """slow:///folder: each file takes `SLOW_STORE` seconds, half of it before its second half."""
 
     protocol = "slow"
@@ -28,7 +36,7 @@ class SlowFileSystem(LocalFileSystem):  # type: ignore[misc]
             out.write(data[len(data) // 2 :])
 
 
-class TruncatingFileSystem(LocalFileSystem):  # type: ignore[misc]
+class TruncatingFileSystem(_Local):
     """short:///folder: the last byte of each file never comes."""
 
     protocol = "short"
@@ -38,7 +46,7 @@ class TruncatingFileSystem(LocalFileSystem):  # type: ignore[misc]
             out.write(file.read()[:-1])
 
 
-class ForbiddenFileSystem(LocalFileSystem):  # type: ignore[misc]
+class ForbiddenFileSystem(_Local):
     """forbidden:///folder: this machine may not look."""
 
     protocol = "forbidden"
