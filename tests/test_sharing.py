@@ -198,6 +198,8 @@ def test_a_cancelled_bundle_leaves_no_trace(engine: Callable[..., RemoteEngine])
     while found.load and time.monotonic() < end:
         time.sleep(0.05)
     assert found.load == 0
+    assert not found.dead
+    assert right(ask(found, [8]))
 
 
 @pytest.mark.slow
@@ -236,6 +238,7 @@ def test_a_killed_worker_leaves_no_process_behind() -> None:
 
 def test_the_folder_must_be_private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(sharing, "_LONGEST", 1000)
     folder = sharing.folder()
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o755)
@@ -399,3 +402,29 @@ def test_a_job_answers_everything_once_though_its_engine_is_killed_ten_times(
     named = MetricsFilter().with_name("engine_restarts")
     (restarts,) = result.metrics().query(named)["counters"]
     assert restarts.committed == 10
+
+
+def test_features_of_a_class_that_is_not_known_there_fail_alone(
+    engine: Callable[..., RemoteEngine],
+) -> None:
+    class Local(int):
+        """Pickled by its name in this function: nobody finds it there."""
+
+    found = engine(spec())
+    client = found.client({})
+    client.submit("odd", [Local(3)])
+    client.submit(1, [1])
+    tickets = {ticket.token: ticket for ticket in collect(client, 2)}
+    assert right([tickets[1]])
+    assert "Local" in str(tickets["odd"].error)
+
+
+def test_what_keeps_a_worker_from_its_engine_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, engine: Callable[..., RemoteEngine]
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(sharing, "_LONGEST", 1000)
+    sharing.folder().chmod(0o755)
+    (ticket,) = ask(engine(spec()), [1])
+    assert isinstance(ticket.error, EngineError)
+    assert "0700" in str(ticket.error)

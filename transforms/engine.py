@@ -35,7 +35,11 @@ _FULL_ROUND = 1.0  # seconds between full rounds of the garbage collector: one t
 _FEW_GENERATING = 64  # a generating model keeps a cache of every row in memory
 
 
-_CANCELLED = EngineError("nobody waits for it any more")
+class CancelledError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+_CANCELLED = CancelledError()
 
 
 class Program(Protocol):
@@ -132,6 +136,8 @@ class Client:
     #: Tickets that are answered, in the order in which they were.
     answered: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
     cancelled: bool = False
+    #: The parameters as they cross to an engine's process.
+    pickled: bytes = b""
     #: Tickets that the engine has accepted and not answered.
     in_flight: int = 0
 
@@ -204,6 +210,8 @@ class Engine:
         self._ceilings = Ceilings()
         self._reports: list[Report] = []
         self.batches = 0
+        #: When the batch that is computed began, on time.monotonic; None between batches.
+        self.running_since: float | None = None
         #: When the last batch, or loading, ended.
         self._rested = 0.0
         self._collected = -_FULL_ROUND
@@ -344,12 +352,14 @@ class Engine:
         self._before([chunk.ticket for chunk in batch])
         program = self._program(batch[0].ticket.client)
         start = time.perf_counter()
+        self.running_since = time.monotonic()
         try:
             outputs = program.run([chunk.features for chunk in batch])
         except Exception as error:
             failed: Exception | None = error
         else:
             failed = None
+        self.running_since = None
         if failed is not None:  # no longer in `except`, which would keep the tensors of its frames
             self._recover(batch, failed)
             return

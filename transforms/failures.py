@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import traceback
 from dataclasses import dataclass
@@ -64,11 +65,12 @@ class Crossing:
         )
 
     def error(self) -> BaseException:
-        """The error as it was; of an exception of the same name if it could not be pickled."""
-        found: BaseException
+        """The error as it was; of a class of the same name if its own is not known here."""
+        found: BaseException | None = None
         if self.pickled is not None:
-            found = pickle.loads(self.pickled)  # noqa: S301 - from a process of the same job
-        else:
+            with contextlib.suppress(Exception):  # its class may not be known here
+                found = pickle.loads(self.pickled)  # noqa: S301 - from a process of the same job
+        if found is None:
             found = type(self.name, (Exception,), {})(self.message)
         cause = RemoteTracebackError(self.traceback) if self.cause is None else self.cause.error()
         found.__cause__ = cause

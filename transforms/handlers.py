@@ -7,7 +7,6 @@ handler loads its model and answers them.
 from __future__ import annotations
 
 import functools
-import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -84,6 +83,9 @@ class HandlerFn(EngineFn):
         self._key = key
         self._handles_failures = handles_failures
         self._limits = limits_of(handler.batch_elements_kwargs())
+        shared = handler.share_model_across_processes()
+        # Made where the pipeline is built: its key is the same for all workers.
+        self._sharing = Sharing(share="machine" if shared else "process")
         self._before = list(handler.get_preprocess_fns())
         self._after = list(handler.get_postprocess_fns())
 
@@ -92,13 +94,12 @@ class HandlerFn(EngineFn):
         return type(self._handler).__name__
 
     def _acquire(self) -> tuple[Computes, Callable[[], None]]:
-        shared = self._handler.share_model_across_processes()
         spec = EngineSpec(
             identity=self._key,
             name=self._name,
             load=functools.partial(HandlerModel, self._handler),
             limits=self._limits,
-            sharing=Sharing(share="machine" if shared else "process"),
+            sharing=self._sharing,
         )
         return sharing.acquire(spec)
 
@@ -160,6 +161,10 @@ def _through(functions: Sequence[Callable[[Any], Any]], value: Any) -> Any:
 
 
 def _resident() -> int:
-    """The most bytes of memory that the process has had."""
+    """The most bytes of memory that the process has had; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return 0
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024

@@ -17,8 +17,10 @@ from multiprocessing import reduction
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any
 
+from apache_beam.internal.cloudpickle import cloudpickle
+
 from . import wire
-from .engine import Client, Ticket, parameters_key
+from .engine import Client, Computes, Ticket, parameters_key
 from .failures import BatchTimeoutError, EngineCrashError, EngineError
 from .metrics import RestartReport
 
@@ -104,7 +106,7 @@ class RemoteEngine:
 
     def client(self, parameters: Mapping[str, Any]) -> Client:
         """Access for one bundle."""
-        return Client(self, parameters, parameters_key(parameters))
+        return _client(self, parameters)
 
     def submit(self, ticket: Ticket) -> None:
         """Accept a ticket. Raises EngineError after `close`."""
@@ -156,7 +158,7 @@ class RemoteEngine:
             known = self._clients[client] = next(self._numbers)
         if known not in self._told:
             self._told.add(known)
-            self._post(("client", known, client.parameters))
+            self._post(("client", known, client.pickled))
         self._post(("ticket", number, known, sent.ticket.alone, sent.spans, sent.data))
 
     def _post(self, message: tuple[Any, ...]) -> None:
@@ -169,9 +171,12 @@ class RemoteEngine:
     def _work(self) -> None:
         try:
             while self._wanted():
-                with contextlib.suppress(EOFError, OSError):
+                try:
                     self._join()
                     self._listen()
+                except (EOFError, OSError) as error:
+                    if self._connection is None:  # not a death: there was nothing to die
+                        self._reason = f"{type(error).__name__}: {error}"
                 self._left()
         except BaseException as error:
             with self._change:
@@ -199,6 +204,7 @@ class RemoteEngine:
         reduction.send_handle(connection, self._arena.fd, self._pid)
         with self._change:
             self._joined = True
+            self._drop_cancelled()
             for number, sent in self._live.items():
                 self._send(number, sent)
 
@@ -234,25 +240,31 @@ class RemoteEngine:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
 
-    def _answered(
-        self, number: int, crossing: Any, outputs: Any, reports: Sequence[Any], waiting: int
+    def _answered(  # noqa: PLR0917 - as the server sends it
+        self,
+        number: int,
+        crossing: Any,
+        outputs: Any,
+        reports: Sequence[Any],
+        waiting: int,
+        dead: bool,
     ) -> None:
+        error = None if crossing is None else crossing.error()
         with self._change:
             sent = self._live.pop(number)
             self._arena.free(sent.spans)
             self._running.discard(number)
-            self._deaths, self._waiting = 0, waiting
+            self._deaths, self._waiting = 0, waiting if self._live else 0
+            if dead:
+                self._reason, self.dead = str(error), True
             if not sent.ticket.client.cancelled:
                 reports = (*self._restarts, *reports)
                 self._restarts = []
         ticket = sent.ticket
         ticket.reports = reports
-        if crossing is None:
+        if error is None:
             ticket.chunks = outputs
-        else:
-            ticket.error = crossing.error()
-            if isinstance(ticket.error, EngineError):
-                self._reason, self.dead = str(ticket.error), True
+        ticket.error = error
         ticket.client.answered.put(ticket)
 
     def _left(self) -> None:
@@ -267,8 +279,7 @@ class RemoteEngine:
                 return
             self._deaths += 1
             logger.warning("an engine's process died: another takes over")
-            for number in [n for n, sent in self._live.items() if sent.ticket.client.cancelled]:
-                self._arena.free(self._live.pop(number).spans)
+            self._drop_cancelled()
             for number in self._running & self._live.keys():
                 self._suspect(number)
             self._restarts.append(RestartReport(len(self._live)))
@@ -277,6 +288,10 @@ class RemoteEngine:
             self._running = set()
             self._began = self._overdue = False
             self._reason = ""
+
+    def _drop_cancelled(self) -> None:
+        for number in [n for n, sent in self._live.items() if sent.ticket.client.cancelled]:
+            self._arena.free(self._live.pop(number).spans)
 
     @property
     def _why(self) -> str:
@@ -305,6 +320,12 @@ class RemoteEngine:
         for sent in self._live.values():
             _fail(sent.ticket, EngineError(reason))
         self._live.clear()
+
+
+def _client(engine: Computes, parameters: Mapping[str, Any]) -> Client:
+    """Access for one bundle. Its parameters may be functions: Beam's pickle takes them along."""
+    pickled = cloudpickle.dumps(dict(parameters))
+    return Client(engine, parameters, parameters_key(parameters), pickled=pickled)
 
 
 def _fail(ticket: Ticket, error: BaseException) -> None:
@@ -336,7 +357,7 @@ class Fleet:
 
     def client(self, parameters: Mapping[str, Any]) -> Client:
         """Access for one bundle."""
-        return Client(self, parameters, parameters_key(parameters))
+        return _client(self, parameters)
 
     def submit(self, ticket: Ticket) -> None:
         """Accept a ticket."""

@@ -4,14 +4,13 @@ Started by `sharing`, with its settings on standard input; gone when nobody has 
 A connection carries tuples. From a worker: ("client", its number, parameters), ("ticket", its
 number, its client's, whether alone, spans, features) and ("cancel", client's number). Back to it:
 ("loaded",) when the model is there; ("begin", tickets' numbers) before each batch that has some of
-its tickets; ("answer", ticket's number, error, outputs, reports, how many wait); ("broken", why)
-before the end.
+its tickets; ("answer", ticket's number, error, outputs, reports, how many wait, whether nothing
+will be answered any more); ("broken", why) before the end.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import pickle
@@ -37,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 _LINGER = 5.0  # seconds without users: a worker that was killed may be back by then
 _FIRST = 60.0  # seconds until the first user
+_GRACE = 5.0  # seconds beyond its time: until then, workers end an overdue batch
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,20 @@ class _Connection:
     def _accept(self, kind: str, number: int, *rest: Any) -> None:
         engine = self._server.engine
         if kind == "client":
-            (parameters,) = rest
+            parameters = pickle.loads(rest[0])  # noqa: S301 - it has the key
             client = Client(engine, parameters, parameters_key(parameters), self.outgoing)
             self._clients[number] = client
         elif kind == "ticket":
             owner, alone, spans, data = rest
-            chunks = wire.loads(data, spans, self._arena)
-            engine.submit(Ticket(self._clients[owner], number, chunks, alone=alone))
-        else:
+            ticket = Ticket(self._clients[owner], number, [], alone=alone)
+            try:
+                ticket.chunks = wire.loads(data, spans, self._arena)
+            except Exception as error:  # of a class that is not known here
+                ticket.error = error
+                self.outgoing.put(ticket)
+            else:
+                engine.submit(ticket)
+        elif number in self._clients:
             self._clients.pop(number).cancel()
 
     def _send(self) -> None:
@@ -111,12 +117,12 @@ class _Connection:
             self._link.send_bytes(wire.dumps(("begin", numbers))[0])
 
     def _answer(self, ticket: Ticket) -> bytes:
-        waiting = self._server.engine.waiting
+        engine = self._server.engine
 
         def message(error: BaseException | None, outputs: Any) -> bytes:
             crossing = None if error is None else Crossing.of(error)
-            answer = ("answer", ticket.token, crossing, outputs, ticket.reports, waiting)
-            return wire.dumps(answer)[0]
+            rest = (crossing, outputs, ticket.reports, engine.waiting, engine.dead)
+            return wire.dumps(("answer", ticket.token, *rest))[0]
 
         if ticket.error is not None:
             return message(ticket.error, None)
@@ -136,6 +142,8 @@ class Server:
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
         self._loaded = False
+        #: Whose tickets are in the batch that is computed.
+        self._told: set[int] = set()
         self.engine = Engine(self._load, spec.limits, spec.name, self._begin, self._broken)
 
     def _load(self) -> Model:
@@ -149,16 +157,18 @@ class Server:
     def run(self) -> None:
         """Serve whoever connects; return when nobody has been there for a while."""
         listener = socket.socket(fileno=self._settings.listener)
-        patience, used = _FIRST, time.monotonic()
-        withdrawn = False
+        joined = dead = withdrawn = False
+        used = time.monotonic()
         while not withdrawn:
-            if select.select([listener], [], [], 1.0)[0]:
+            if select.select([listener], [], [], 1.0)[0] and not dead:
                 self._join(listener.accept()[0])
-                patience = _LINGER
-            if self._connections and not self.engine.dead:
+                joined = True
+            self._check_time()
+            dead = joined and self.engine.dead  # and somebody is told why
+            if self._connections and not dead:
                 used = time.monotonic()
-            elif self.engine.dead or time.monotonic() - used > patience:
-                withdrawn = self._withdraw(listener)
+            elif dead or time.monotonic() - used > (_LINGER if joined else _FIRST):
+                withdrawn = self._withdraw(listener, dead)
         listener.close()
         while self._connections:  # of a dead engine: each ticket is told why
             time.sleep(0.1)
@@ -176,40 +186,54 @@ class Server:
         with self._lock:
             self._connections.discard(connection)
 
-    def _withdraw(self, listener: socket.socket) -> bool:
-        """Take the socket away, unless somebody is about to join."""
+    def _withdraw(self, listener: socket.socket, dead: bool) -> bool:
+        """Take the socket away, unless somebody is about to join who can be served."""
+        import fcntl
+
         with open(f"{self._settings.path}.lock", "ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
-            if select.select([listener], [], [], 0)[0]:
+            if not dead and select.select([listener], [], [], 0)[0]:
                 return False
             os.unlink(f"{self._settings.path}.socket")
             return True
 
     def _begin(self, tickets: Sequence[Ticket]) -> None:
-        """Tell each worker which of its tickets are about to run: if this process dies, which."""
+        """Tell each worker which of its tickets are about to run, and none if they are others'."""
         with self._lock:
             connections = {id(each.outgoing): each for each in self._connections}
         told: dict[int, list[int]] = {}
         for ticket in tickets:
             told.setdefault(id(ticket.client.answered), []).append(ticket.token)
-        for owner, numbers in told.items():
-            if owner in connections:
-                connections[owner].begin(numbers)
+        for owner, connection in connections.items():
+            if owner in told or owner in self._told:
+                connection.begin(told.get(owner, []))
+        self._told = set(told)
+
+    def _check_time(self) -> None:
+        """End with a batch that takes too long, should nobody be left to end it."""
+        timeout, since = self._settings.spec.sharing.timeout, self.engine.running_since
+        if timeout is None or since is None:
+            return
+        if time.monotonic() - since > timeout + _GRACE:
+            os._exit(1)
 
     def _broken(self, error: BaseException) -> None:
         """End: whoever waits hands its tickets to another process."""
         logger.error("the engine's process ends: %s", error)
-        with self._lock:
-            connections = list(self._connections)
-        for connection in connections:
-            connection.outgoing.put(("broken", f"{type(error).__name__}: {error}"))
-            connection.outgoing.put(None)
-        for connection in connections:
-            connection.sender.join(5)
-        os._exit(1)
+        try:
+            with self._lock:
+                connections = list(self._connections)
+            for connection in connections:
+                connection.outgoing.put(("broken", f"{type(error).__name__}: {error}"))
+                connection.outgoing.put(None)
+            for connection in connections:
+                if connection.sender.is_alive():
+                    connection.sender.join(5)
+        finally:
+            os._exit(1)
 
 
 def main() -> None:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
 import functools
 import gc
 import hashlib
 import os
-import pickle
 import socket
 import stat
 import subprocess
@@ -27,13 +25,16 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
+from apache_beam.internal.cloudpickle import cloudpickle
 
 from . import replica
 from .engine import Computes, Engine, EngineSpec, Model, frozen
+from .failures import EngineError
 from .remote import Fleet, RemoteEngine
 from .server import Settings
 from .spec import Spec
 
+_LONGEST = 50  # characters of a path: a socket's has 104 at most on some systems
 _lock = threading.Lock()
 _shared: dict[str, _Share] = {}
 
@@ -135,10 +136,12 @@ def on_machine(spec: EngineSpec) -> bool:
     process, and whose feeding should not wait for this process's Python.
     """
     sharing = spec.sharing
+    if os.name != "posix":
+        if sharing.share == "machine" or sharing.timeout is not None:
+            raise EngineError("an engine in a process of its own needs Linux or macOS")
+        return False
     if sharing.share != "auto":
         return sharing.share == "machine"
-    if os.name != "posix":
-        return False
     accelerated = spec.accelerated and torch.accelerator.is_available()
     return sharing.processes != 1 or sharing.timeout is not None or accelerated
 
@@ -158,12 +161,26 @@ def _replicas(spec: EngineSpec) -> list[EngineSpec]:
     ]
 
 
+def _forget() -> None:
+    """In a forked child: the threads of the engines are not there, and links are the parent's."""
+    global _lock  # noqa: PLW0603 - somebody may have held it
+    _lock = threading.Lock()
+    _shared.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
 # Finding the process, or starting it.
 
 
 def folder() -> Path:
     """Where sockets and locks are: private to the user. Raises PermissionError if it is not."""
-    path = Path(tempfile.gettempdir(), f"pipelines-beam-{os.getuid()}")
+    parent = tempfile.gettempdir()
+    if len(parent) > _LONGEST:
+        parent = "/tmp"  # noqa: S108 - what is in it is checked below
+    path = Path(parent, f"pipelines-beam-{os.getuid()}")
     path.mkdir(mode=0o700, exist_ok=True)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
@@ -188,6 +205,8 @@ def _connect(spec: EngineSpec) -> Connection:
 
 @contextlib.contextmanager
 def _locked(path: str) -> Iterator[None]:
+    import fcntl
+
     with open(path, "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -200,7 +219,7 @@ def _start(spec: EngineSpec, path: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{path}.socket")
         listener.listen(128)
-        settings = Settings(spec, listener.fileno(), path)
+        settings = cloudpickle.dumps(Settings(spec, listener.fileno(), path))
         process = subprocess.Popen(  # noqa: S603 - our own program
             # -P: nothing is imported from the folder that this happens to run in.
             [sys.executable, "-P", "-c", _PROGRAM],
@@ -211,6 +230,6 @@ def _start(spec: EngineSpec, path: str) -> None:
         )
     assert process.stdin is not None
     with process.stdin as pipe:
-        pickle.dump(settings, pipe)
+        pipe.write(settings)
     process.returncode = 0  # it may outlive this process: not Popen's business any more
     threading.Thread(target=os.waitpid, args=(process.pid, 0), daemon=True).start()

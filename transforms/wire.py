@@ -145,7 +145,12 @@ def dumps(value: Any, arena: Arena | None = None) -> tuple[bytes, list[Span]]:
         return False
 
     file = io.BytesIO()
-    _Pickler(file, protocol=5, buffer_callback=in_message).dump(value)
+    try:
+        _Pickler(file, protocol=5, buffer_callback=in_message).dump(value)
+    except BaseException:
+        if arena is not None:
+            arena.free(spans)
+        raise
     return file.getvalue(), spans
 
 
