@@ -386,6 +386,7 @@ CELLS = {"output_weights": -10.0, "word_emb": 4.0, "query": 4.0}
 # What is generated depends on the source more than on the token before.
 SOURCE = {"encoder_attn.out_proj": 3.0, "self_attn.out_proj": 0.25, "lm_head": 0.5}
 
+# For floats: a BART whose attention jumps makes 3e-4 of the noise that padding is.
 CALM = {"q_proj": 0.5, "k_proj": 0.5}
 
 SEQUENCES = "SequenceClassification"
@@ -408,7 +409,7 @@ RECIPES: dict[str, Recipe] = {
     ),
     "gpt2-classification": Recipe(SEQUENCES, "gpt2", padded, GPT2, TOPICS),
     "bert-nli": Recipe(SEQUENCES, "bert", bert_tokenizer, LONG_BERT, NLI),
-    "bart-nli": Recipe(SEQUENCES, "bart", roberta_tokenizer, BART, NLI[::-1]),
+    "bart-nli": Recipe(SEQUENCES, "bart", roberta_tokenizer, BART, NLI[::-1], gains=CALM),
     "bert-ner": Recipe("TokenClassification", "bert", cased, BERT, NER),
     "bert-slow-ner": Recipe("TokenClassification", "bert", slow, BERT, NER),
     "roberta-ner": Recipe("TokenClassification", "roberta", prefixed, ROBERTA, NER),
@@ -421,7 +422,6 @@ RECIPES: dict[str, Recipe] = {
     "bert-encoder": Recipe("", "bert", bert_tokenizer, BERT),
     "distilbert-encoder": Recipe("", "distilbert", distilbert, DISTILBERT),
     "gpt2-encoder": Recipe("", "gpt2", gpt2_tokenizer, GPT2),
-    # Calmer than the others: two layers of attention that jumps make 3e-4 of padding's noise.
     "bart-encoder": Recipe("", "bart", roberta_tokenizer, BART, gains=CALM),
     "tapas-qa": Recipe(
         "TableQuestionAnswering", "tapas", tapas, {**TAPAS, **AGGREGATION}, gains=CELLS

@@ -37,17 +37,16 @@ class _Waiting:
 class Ahead:
     """Elements in, the same elements out, in order, with futures in place of remote media.
 
-    Only media at a remote address are fetched here, each in a thread of its own; nothing is
-    decoded here. How many elements wait is bounded, and so is what they take: by the size that
-    files had so far. An element that waits for nothing, behind none that does, goes straight
-    through.
+    Only media at a remote address are fetched here, by a few threads; nothing is decoded here.
+    How many elements wait is bounded, and so is what they take, as far as the sizes of earlier
+    files tell. An element that waits for nothing, behind none that does, goes straight through.
     """
 
     def __init__(self, task: Task, limits: MediaLimits) -> None:
         self._task = task
         self._limits = limits
         self._waiting: collections.deque[_Waiting] = collections.deque()
-        self._file_bytes: float = _UNSEEN
+        self._file_bytes: float | None = None
         self._threads: ThreadPoolExecutor | None = None
 
     def through(
@@ -103,7 +102,8 @@ class Ahead:
             return True
         files = sum(len(waiting.files) for waiting in self._waiting)
         own = sum(waiting.nbytes for waiting in self._waiting)
-        return len(self._waiting) > 1 and files * self._file_bytes + own > _MOST_BYTES
+        expected = files * (_UNSEEN if self._file_bytes is None else self._file_bytes)
+        return len(self._waiting) > 1 and expected + own > _MOST_BYTES
 
     def _first(self) -> tuple[Any, Any]:
         first = self._waiting.popleft()
@@ -114,5 +114,5 @@ class Ahead:
 
     def _learn(self, size: int) -> None:
         """Expect files as large as the larger ones were."""
-        known = 0.0 if self._file_bytes == _UNSEEN else self._file_bytes
+        known = self._file_bytes or 0.0
         self._file_bytes = max(size, 0.9 * known + 0.1 * size)
