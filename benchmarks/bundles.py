@@ -4,10 +4,11 @@
 
 Each thread runs bundles of one short text through the three stages, one bundle after the other,
 as a streaming runner's worker does. Printed for each way, in turns, medians of the rounds: texts
-per second over those of "each bundle alone" in the same round, the mean batch, and the median and
-99th percentile of a bundle's milliseconds.
+per second over those of "each bundle alone" in the same round; the same for a second of the
+processor, which others on the machine disturb less; the mean batch; and the median and 99th
+percentile of a bundle's milliseconds.
 
-Models: "deep" is BERT with 24 layers of width 64, in which starting a batch costs more than
+Models: "deep" is BERT with 24 layers of width 32, in which starting a batch costs more than
 computing it, as on an accelerator; "encoder" is MiniLM-L6, in which a CPU's time goes into tokens.
 """
 
@@ -25,7 +26,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow.parquet as pq
 import torch
@@ -48,14 +49,24 @@ WAYS: dict[str, dict[str, Any]] = {
 STOCK = "transformers.pipeline, one for each thread"
 
 
+class Figures(NamedTuple):
+    """Of one way: rates are texts per second."""
+
+    rate: float
+    processor_rate: float
+    mean_batch: float
+    median_ms: float
+    last_ms: float
+
+
 def deep(directory: Path) -> str:
     """The tokenizer of the encoder, and a thin model of many layers."""
     source = classifier(directory)
     torch.manual_seed(0)
     config = transformers.AutoConfig.from_pretrained(
         source,
-        hidden_size=64,
-        intermediate_size=128,
+        hidden_size=32,
+        intermediate_size=64,
         num_attention_heads=4,
         num_hidden_layers=24,
     )
@@ -97,8 +108,8 @@ def stages(transform: TextClassification) -> Iterator[tuple[Bundle, Callable[[],
 
 def measure(
     bundles: list[Bundle], texts: list[str], seconds: float, batches: Callable[[], int]
-) -> tuple[float, float, float, float]:
-    """Texts per second, mean batch, and the bundles' median and 99th percentile in milliseconds."""
+) -> Figures:
+    """What came of running bundles for a while, each way on a thread of its own."""
     took: list[list[float]] = [[] for _ in bundles]
     barrier = threading.Barrier(len(bundles) + 1)
     stop = threading.Event()
@@ -117,20 +128,17 @@ def measure(
     for thread in threads:
         thread.start()
     barrier.wait()
-    before, start = batches(), time.perf_counter()
+    before, start, busy = batches(), time.perf_counter(), time.process_time()
     time.sleep(seconds)
-    wall, after = time.perf_counter() - start, batches()
+    wall, worked = time.perf_counter() - start, time.process_time() - busy
+    after, found = batches(), sorted(itertools.chain.from_iterable(took))
     stop.set()
-    found = sorted(itertools.chain.from_iterable(took))
     for thread in threads:
         thread.join()
-    mean = len(found) / max(after - before, 1)
-    return (
-        len(found) / wall,
-        mean,
-        found[len(found) // 2] * 1e3,
-        found[len(found) * 99 // 100] * 1e3,
-    )
+    count = len(found)
+    mean = count / (after - before) if after > before else 1.0
+    last = found[count * 99 // 100]
+    return Figures(count / wall, count / worked, mean, found[count // 2] * 1e3, last * 1e3)
 
 
 def one(way: str, model: str, options: argparse.Namespace) -> None:
@@ -153,7 +161,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--length", type=int, default=40, help="most characters of a text")
+    parser.add_argument("--length", type=int, default=24, help="most characters of a text")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--directory", default="", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -163,22 +171,24 @@ def main() -> None:
     if options.way:
         one(options.way, options.directory, options)
         return
-    ratios: dict[str, list[list[float]]] = {}
+    ratios: dict[str, list[Figures]] = {}
     with tempfile.TemporaryDirectory() as directory:
         {"deep": deep, "encoder": classifier}[options.model](Path(directory))
         for _ in range(options.rounds):
-            base = 0.0
+            base: Figures | None = None
             for way in (*WAYS, STOCK):
                 command = [sys.executable, "-W", "ignore", __file__, *sys.argv[1:]]
                 command += ["--way", way, "--directory", directory]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-                rate, *rest = map(float, done.stdout.split()[-4:])
-                base = base or rate
-                print(f"{rate:8.0f} texts/s  {way}", file=sys.stderr)
-                ratios.setdefault(way, []).append([rate / base, *rest])
+                found = Figures(*map(float, done.stdout.split()[-5:]))
+                base = base or found
+                print(f"{found.rate:8.0f} texts/s  {way}", file=sys.stderr)
+                ratio, worked = found.rate / base.rate, found.processor_rate / base.processor_rate
+                ratios.setdefault(way, []).append(Figures(ratio, worked, *found[2:]))
     for way, rounds in ratios.items():
-        ratio, mean, median, last = map(statistics.median, zip(*rounds, strict=True))
-        print(f"{ratio:6.2f}  batch {mean:5.1f}  {median:6.1f} ms, 99 %: {last:6.1f} ms  {way}")
+        ratio, worked, mean, median, last = map(statistics.median, zip(*rounds, strict=True))
+        took = f"{median:6.1f} ms, 99 %: {last:6.1f} ms"
+        print(f"{ratio:6.2f}  processor {worked:6.2f}  batch {mean:5.1f}  {took}  {way}")
 
 
 if __name__ == "__main__":
