@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# A worker for each core, so that each computes on one.
+PYTEST := -m pytest -n logical --dist worksteal
+
 .PHONY: run test test-all lowest oracle lint types sdist clean
 
 # The quickstart: embeds a few thousand real texts and shows which are alike.
@@ -10,17 +13,17 @@ run: $(VENV)/ready
 	$(BIN)/pipelines-beam run configs/quickstart.yaml
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST)
 
 # With the tests that take minutes.
 test-all: $(VENV)/ready
-	$(BIN)/python -m pytest -m ""
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m ""
 
 # The tests on the oldest versions that pyproject.toml allows.
 lowest: $(VENV)/ready
 	rm -rf build/lowest && $(PYTHON) -m venv build/lowest
 	build/lowest/bin/python -m pip install -q -c tests/lowest.txt -e ".[dev]"
-	build/lowest/bin/python -m pytest $(LOWEST_TESTS)
+	OMP_NUM_THREADS=1 build/lowest/bin/python $(PYTEST) $(LOWEST_TESTS)
 
 # The recorded answers of transformers 4.57, asked again of transformers 4.57.
 oracle: $(VENV)/ready
@@ -44,7 +47,7 @@ sdist: $(VENV)/ready
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
 		"$$(build/sdist/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/deps.pth"
 	cp -r tests configs pyproject.toml README.md build/sdist/
-	cd build/sdist && venv/bin/python -m pytest $(SDIST_TESTS)
+	cd build/sdist && OMP_NUM_THREADS=1 venv/bin/python $(PYTEST) $(SDIST_TESTS)
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

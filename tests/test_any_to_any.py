@@ -15,7 +15,7 @@ import soundfile
 import torch
 import transformers
 from audio_models import RATE, SOUNDS
-from cases import BATCHES, COMPOSITIONS, arranged
+from cases import BATCHES, COMPOSED, arranged
 from image_models import PICTURES
 from models import CORPUS
 from PIL import Image
@@ -167,7 +167,7 @@ def oracle(model: Model) -> Callable[[Case], list[Any]]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
+@pytest.mark.parametrize(("batch", "order"), COMPOSED)
 def test_the_answer_is_transformers_own(
     case: Case,
     batch: str,

@@ -12,7 +12,7 @@ import pytest
 import torch
 import transformers
 from audio_models import SOUNDS, copied
-from cases import BATCHES, COMPOSITIONS, arranged
+from cases import BATCHES, COMPOSED, arranged
 from packaging.version import Version
 from test_text import same
 
@@ -122,7 +122,7 @@ def oracle(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
     return answers
 
 
-@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
+@pytest.mark.parametrize(("batch", "order"), COMPOSED)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_answer_is_transformers_own(
     case: Case,

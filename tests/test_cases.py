@@ -20,7 +20,7 @@ import test_text
 import test_text_to_image
 import test_video
 import transformers
-from cases import BATCHES, COMPOSITIONS, Case
+from cases import BATCHES, COMPOSED, COMPOSITIONS, Case
 from image_models import PICTURES
 from packaging.version import Version
 
@@ -75,6 +75,7 @@ def test_floats_may_differ_by_noise_alone() -> None:
 def test_compositions_are_all_batches_in_both_orders() -> None:
     assert set(BATCHES.values()) == {1, 4, 512}
     assert set(COMPOSITIONS) == {(b, o) for b in BATCHES for o in ("arrival", "shuffled")}
+    assert [each.values for each in COMPOSED] == COMPOSITIONS
 
 
 @pytest.mark.parametrize(
@@ -88,4 +89,4 @@ def test_compositions_are_all_batches_in_both_orders() -> None:
 )
 def test_every_case_is_asked_in_every_composition(test: Any) -> None:
     asked = [mark.args[1] for mark in test.pytestmark if mark.name == "parametrize"]
-    assert COMPOSITIONS in asked
+    assert COMPOSED in asked

@@ -14,7 +14,7 @@ import pytest
 import torch
 import transformers
 from audio_models import fill
-from cases import BATCHES, COMPOSITIONS, arranged
+from cases import BATCHES, COMPOSED, arranged
 from image_models import PICTURES
 from models import CORPUS, LLAMA
 from test_multimodal import png
@@ -132,7 +132,7 @@ def oracle(model: Model) -> Callable[[str, list[Any]], list[Any]]:
     return answers
 
 
-@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
+@pytest.mark.parametrize(("batch", "order"), COMPOSED)
 @pytest.mark.parametrize(("name", "requests"), CASES, ids=[name for name, _ in CASES])
 def test_the_answer_is_transformers_own(
     name: str, requests: list[Any], batch: str, order: str, model: Model, oracle: Any, run: Run

@@ -21,7 +21,7 @@ import torch
 import transformers
 from apache_beam.ml.inference.base import PredictionResult
 from apache_beam.transforms.window import GlobalWindows
-from cases import BATCHES, COMPOSITIONS, arranged
+from cases import BATCHES, COMPOSED, arranged
 from image_models import PICTURES
 from packaging.version import Version
 from PIL import Image
@@ -165,7 +165,7 @@ def test_the_cases_tell_answers_apart(case: Case, oracle: Callable[[Case], list[
     assert all(len(answer) for answer in answers), answers
 
 
-@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
+@pytest.mark.parametrize(("batch", "order"), COMPOSED)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_answer_is_transformers_own(
     case: Case,
@@ -188,7 +188,7 @@ def test_the_answer_is_transformers_own(
         assert equal(answer, found[i].inference, case.tolerance), (answer, found[i].inference)
 
 
-@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
+@pytest.mark.parametrize(("batch", "order"), COMPOSED)
 def test_image_to_image_is_that_of_4_57(
     batch: str, order: str, model: Callable[[str], str], run: Run
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import transformers
-from cases import BATCHES, COMPOSITIONS, Case, arranged
+from cases import BATCHES, COMPOSED, Case, arranged
 from image_models import PICTURES
 from models import CORPUS
 from test_text import same
@@ -130,7 +130,7 @@ def oracle(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
     return answers
 
 
-@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
+@pytest.mark.parametrize(("batch", "order"), COMPOSED)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_answer_is_transformers_own(
     case: Case,

@@ -11,7 +11,7 @@ import models
 import pytest
 import revived_cases
 import transformers
-from cases import BATCHES, COMPOSITIONS, arranged
+from cases import BATCHES, COMPOSED, arranged
 from packaging.version import Version
 from revived_cases import CASES, Case, difference, plain
 from test_revived import answers_to, name_of
@@ -41,7 +41,7 @@ HELD = [case for case in CASES if not case.constructor and _asked(case)]
 
 
 @pytest.mark.filterwarnings("ignore:generation stops at the first token")
-@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
+@pytest.mark.parametrize(("batch", "order"), COMPOSED)
 @pytest.mark.parametrize("case", HELD, ids=name_of)
 def test_answers_are_those_of_4_57_in_any_batch(
     case: Case, batch: str, order: str, tmp_path_factory: pytest.TempPathFactory, run: Run

@@ -14,7 +14,7 @@ import pytest
 import torch
 import transformers
 from apache_beam.ml.inference.base import PredictionResult
-from cases import BATCHES, COMPOSITIONS, arranged
+from cases import BATCHES, COMPOSED, arranged
 from models import CORPUS
 
 from pipelines_beam import TaskTransform, pipeline
@@ -175,7 +175,7 @@ def oracle(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
 
 # transformers says so of byte-level tokenizers, to us as to the oracle.
 @pytest.mark.filterwarnings("ignore:Tokenizer does not support real words")
-@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
+@pytest.mark.parametrize(("batch", "order"), COMPOSED)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_answer_is_transformers_own(
     case: Case,

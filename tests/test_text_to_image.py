@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from cases import BATCHES, COMPOSITIONS, arranged
+from cases import BATCHES, COMPOSED, arranged
 from PIL import Image
 
 from pipelines_beam import (
@@ -132,7 +132,7 @@ def test_the_cases_tell_images_apart(
     assert apart(images[0], images[-1]) == 0
 
 
-@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
+@pytest.mark.parametrize(("batch", "order"), COMPOSED)
 @pytest.mark.parametrize("case", CASES)
 def test_the_image_is_that_of_diffusers_alone(
     case: str,

@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 import transformers
-from cases import BATCHES, COMPOSITIONS, Case, arranged
+from cases import BATCHES, COMPOSED, Case, arranged
 from image_models import film
 from test_image import equal
 
@@ -55,7 +55,7 @@ def oracle(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
     return answers
 
 
-@pytest.mark.parametrize(("batch", "order"), COMPOSITIONS)
+@pytest.mark.parametrize(("batch", "order"), COMPOSED)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_the_answer_is_transformers_own(
     case: Case,
