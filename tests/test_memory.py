@@ -49,6 +49,8 @@ def test_three_hundred_images_with_features_of_17_mb_take_what_the_window_does()
 class Slow:
     """An engine, and a client of it: it answers when it must, the oldest first."""
 
+    dead = False
+
     def __init__(self) -> None:
         self.waiting: collections.deque[Ticket] = collections.deque()
         self.most = 0

@@ -214,6 +214,7 @@ def test_replicas_share_the_work(engine: Callable[..., RemoteEngine]) -> None:
     assert min(counts) >= 50
 
 
+@pytest.mark.slow
 def test_a_killed_worker_leaves_no_process_behind() -> None:
     script = (
         "import os, sys, time; sys.path.insert(0, 'tests')\n"

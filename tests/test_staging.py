@@ -165,6 +165,7 @@ def tell(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
+@pytest.mark.slow
 def test_two_processes_copy_a_model_once(model: Model, tmp_path: Path) -> None:
     uri = f"slow://{model('bert-classification')}"
     processes = [child(uri, 0.5) for _ in range(2)]
@@ -176,6 +177,7 @@ def test_two_processes_copy_a_model_once(model: Model, tmp_path: Path) -> None:
     assert sorted(reads) == sorted(names(found[0]))
 
 
+@pytest.mark.slow
 def test_a_copy_that_was_killed_is_not_taken_for_whole(
     model: Model, cache: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,35 @@
+"""A model directory that is watched while a job runs."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import sink
+from apache_beam.ml.inference.utils import WatchFilePattern
+from apache_beam.utils.timestamp import Timestamp
+from conftest import RUNNER
+from models import CORPUS
+
+from pipelines_beam import TextClassification
+
+
+def test_the_newest_model_that_matches_answers(model: Callable[[str], str], tmp_path: Path) -> None:
+    first = model("bert-classification")
+    newer = shutil.copytree(first, tmp_path / "2")
+    os.utime(newer / "config.json", (time.time() + 3600,) * 2)
+    sink.collected.clear()
+    with beam.Pipeline(RUNNER) as p:
+        found = p | "Watch" >> WatchFilePattern(
+            f"{tmp_path}/*/config.json", interval=60, stop_timestamp=Timestamp.now() + 1
+        )
+        task: Any = TextClassification(first, input="text", model_metadata_pcoll=found)
+        rows = [beam.Row(text=text) for text in CORPUS * 40]
+        p | beam.Create(rows, reshuffle=False) | task | beam.Map(sink.collect)
+    assert len(sink.collected) == len(CORPUS) * 40
+    assert {row.model_id for row in sink.collected} == {first, str(newer)}
