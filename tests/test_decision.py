@@ -115,7 +115,8 @@ def seeing(directory: Path) -> None:
     template.write_text("{{ bos_token }}" + template.read_text())
 
 
-models.MODELS.update({"jev": jev, "head-beside": head_beside, "llava-bos": seeing})
+if "decision" not in ABSENT:
+    models.MODELS.update({"jev": jev, "head-beside": head_beside, "llava-bos": seeing})
 CASES = [("llama-lm", REQUESTS), ("jev", REQUESTS), ("head-beside", REQUESTS), ("llava-bos", SEEN)]
 
 

@@ -26,7 +26,7 @@ def test_the_newest_model_that_matches_answers(model: Callable[[str], str], tmp_
     sink.collected.clear()
     with beam.Pipeline(RUNNER) as p:
         found = p | "Watch" >> WatchFilePattern(
-            f"{tmp_path}/*/config.json", interval=60, stop_timestamp=Timestamp.now() + 1
+            f"{tmp_path}/*/config.json", interval=10**7, stop_timestamp=Timestamp.now() + 1
         )
         task: Any = TextClassification(first, input="text", model_metadata_pcoll=found)
         rows = [beam.Row(text=text) for text in CORPUS * 40]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 import logging
 import re
+import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -148,12 +150,34 @@ def _check_quantization(given: object) -> None:
             raise ValueError(f"quantization_config: {unknown('option', name, names)}")
 
 
+@functools.cache
+def _keep_device_guard() -> None:
+    """Have what torch.compile makes once for its process made on a thread that stays.
+
+    torch 2.11 makes it on the first thread that compiles, where there is no CUDA device, and
+    crashes when another compiles after that one has ended: with its engine.
+    """
+    make = getattr(torch._C, "_ensureCUDADeviceGuardSet", None)
+    if make is None or torch.cuda.is_available():
+        return
+    made = threading.Event()
+
+    def stay() -> None:
+        make()
+        made.set()
+        threading.Event().wait()
+
+    threading.Thread(target=stay, name="device guard", daemon=True).start()
+    made.wait()
+
+
 class Compiled:
     """A model whose calls go through torch.compile."""
 
     def __init__(self, model: Any, given: bool | Mapping[str, Any]) -> None:
         self._model, self._given = model, given
         self._eager = model.forward
+        _keep_device_guard()
         self._compiled = torch.compile(model.forward, **compile_keywords(given))
         model.forward = self._compiled
         #: Whether it ever worked.
