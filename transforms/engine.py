@@ -179,10 +179,9 @@ def frozen(load: Callable[[], Model]) -> Model:
     With a million objects of libraries to look at, each full round takes 0.3 s from all threads:
     about a tenth of what an element costs beside the model.
     """
-    model = load()
-    gc.collect()
-    gc.freeze()
-    return model
+    if not gc.get_freeze_count():
+        gc.freeze()
+    return load()
 
 
 class Engine:

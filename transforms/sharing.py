@@ -97,10 +97,9 @@ def _release(key: str, share: _Share) -> None:
             del _shared[key]
     share.engine.close()
     with _lock:
-        gc.unfreeze()
         gc.collect()  # the model's own cycles
-        if _shared:
-            gc.freeze()
+        if not _shared:
+            gc.unfreeze()
 
 
 def _engine(spec: EngineSpec) -> Engine | RemoteEngine | Fleet:
