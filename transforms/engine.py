@@ -283,7 +283,7 @@ class Engine:
         """Take in what has arrived, waiting if there is nothing to do. False: closed."""
         until: float | None = None  # the end of a wait for company
         while True:
-            seconds = self._patience() if len(self._pool) else None
+            seconds = (self._patience() if self._company else 0.0) if len(self._pool) else None
             if seconds:
                 now = time.perf_counter()
                 until = now + seconds if until is None else until

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from .engine import Client, Ticket
@@ -22,26 +21,20 @@ class Flight:
         self.answer_bytes = answer_bytes
         self._client = client
         self._limits = limits
-        self._count = 0
+        #: Elements that are out.
+        self.count = 0
         self._bytes = 0
 
     def submit(self, token: Any, chunks: list[Any], size: int) -> None:
         """Hand over an element's chunks; `size` is the bytes that it keeps in memory."""
         self._client.submit((token, size), chunks)
-        self._count += 1
+        self.count += 1
         self._bytes += size
 
-    def answered(self) -> Iterator[Ticket]:
-        """The tickets answered by now; waits for some while the window is more than full."""
-        while self._count and not self._client.answered.empty():
-            yield self._take()
-        while self._full():
-            yield self._take()
-
-    def rest(self) -> Iterator[Ticket]:
-        """All that are still out."""
-        while self._count:
-            yield self._take()
+    @property
+    def ready(self) -> bool:
+        """Whether a ticket is answered by now, or has to be waited for: the window is full."""
+        return (self.count > 0 and not self._client.answered.empty()) or self._full()
 
     def cancel(self) -> None:
         """Drop what is still waiting: nobody will collect it."""
@@ -51,16 +44,17 @@ class Flight:
         if self.answer_bytes is None:
             expected, most = 0.0, min(self._limits.window, _UNSEEN_ANSWERS)
         else:
-            expected, most = self._count * self.answer_bytes, self._limits.window
+            expected, most = self.count * self.answer_bytes, self._limits.window
         over = self._bytes + expected > self._limits.window_bytes
-        return self._count > most or (over and self._count > 1)
+        return self.count > most or (over and self.count > 1)
 
-    def _take(self) -> Ticket:
+    def take(self) -> Ticket:
+        """A ticket, answered; waits for one."""
         ticket: Ticket = self._client.answered.get()
         ticket.token, size = ticket.token
-        self._count -= 1
+        self.count -= 1
         self._bytes -= size
-        if ticket.error is None and (self.answer_bytes is None or self._count % 16 == 0):
+        if ticket.error is None and (self.answer_bytes is None or self.count % 16 == 0):
             self._learn(nbytes(ticket.chunks))
         return ticket
 

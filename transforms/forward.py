@@ -81,23 +81,23 @@ class EngineFn(StageFn):
     ) -> Iterable[Any]:
         """Hand the chunks to the engine; give what it has answered by now."""
         assert self._flight is not None
-        found = []
+        flight, found = self._flight, []
         try:
             chunks, size = self._chunks(element)
         except Exception as error:
             found.append(self._failed(element, windowed, error, stage="preprocess"))
         else:
             # Features are the engine's from here: it may keep them elsewhere.
-            waiting = windowed.with_value(self._waiting(element))
-            self._flight.submit(waiting, chunks, size)
-        found += [self._collect(ticket) for ticket in self._flight.answered()]
-        return kept(found, windowed)
+            flight.submit(windowed.with_value(self._waiting(element)), chunks, size)
+        while flight.ready:
+            found.append(self._collect(flight.take()))
+        return kept(found, windowed) if found else ()
 
     def finish_bundle(self) -> Iterator[Any]:
         """Give the rest."""
         assert self._flight is not None
-        for ticket in self._flight.rest():
-            yield self._collect(ticket)
+        while self._flight.count:
+            yield self._collect(self._flight.take())
 
     def _collect(self, ticket: Ticket) -> Any:
         windowed = ticket.token
@@ -106,7 +106,8 @@ class EngineFn(StageFn):
             element = self._original(windowed.value)
             return self._failed(element, windowed, ticket.error, ticket.attempts)
         try:
-            return windowed.with_value(self._answer(windowed.value, ticket.chunks))
+            answer = self._answer(windowed.value, ticket.chunks)
+            return windowed if answer is windowed.value else windowed.with_value(answer)
         except Exception as error:
             return self._failed(windowed.value, windowed, error, stage="postprocess")
 
@@ -143,7 +144,9 @@ class ForwardFn(EngineFn):
         if not self._versions.due:
             return super().process(element, windowed)
         assert self._flight is not None
-        found = [self._collect(ticket) for ticket in self._flight.rest()]
+        found = []
+        while self._flight.count:
+            found.append(self._collect(self._flight.take()))
         self._versions.swap()
         self.start_bundle()
         return [*kept(found, windowed), *super().process(element, windowed)]

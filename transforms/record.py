@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,6 +57,8 @@ def nbytes(value: Any) -> int:
         return value.nbytes
     if isinstance(value, str | bytes | bytearray):
         return len(value)
+    if isinstance(value, UserDict):  # several times faster through the dict that is in it
+        value = value.data
     if isinstance(value, Mapping):
         return sum(map(nbytes, value.values()))
     if isinstance(value, beam.Row):

@@ -235,8 +235,10 @@ class _Work:
                 found[i] = self._failed("preprocess", example, error)
             else:
                 self._flight.submit((i, record), list(record.chunks), record.nbytes)
-            found.update(map(self._collect, self._flight.answered()))
-        found.update(map(self._collect, self._flight.rest()))
+            while self._flight.ready:
+                found.update([self._collect(self._flight.take())])
+        while self._flight.count:
+            found.update([self._collect(self._flight.take())])
         return [found[i] for i in range(len(examples))]
 
     def _preprocess(self, example: Any) -> Record:

@@ -189,6 +189,9 @@ class Company:
         #: When those left that have not come back, the first first.
         self._away: deque[float] = deque()
 
+    def __bool__(self) -> bool:
+        return bool(self._away)
+
     def left(self, now: float) -> None:
         """A caller has everything answered."""
         if self._longest:

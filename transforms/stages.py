@@ -152,9 +152,13 @@ class PreprocessFn(StageFn):
         if self._ahead is not None:
             yield from map(self._record, self._ahead.through(examples, last))
             return
-        if self._call is not None:
+        if self._call is None:
+            yield from map(self._record, examples)
+            return
+        with computing:
             self._call.prefetch([example for _, example in examples if type(example) is str])
-        yield from map(self._record, examples)
+            found = list(map(self._record, examples))
+        yield from found
 
     def _record(self, ready: tuple[tuple[WindowedValue, Any], Any]) -> Any:
         """The Record of an element, or its failure."""
@@ -163,10 +167,12 @@ class PreprocessFn(StageFn):
             chunks, counts = self._preprocess(example)
         except Exception as error:
             return self._failed(windowed.value, windowed, error)
-        shown = stand_in(given, self._binding.task)
+        shown = given if self._ahead is None else stand_in(given, self._binding.task)
         return windowed.with_value(Record(windowed.value, shown, chunks, counts))
 
     def _preprocess(self, example: Any) -> tuple[list[Any], list[int]]:
+        if self._call is not None and self._ahead is None:
+            return self._call.preprocess(example)
         if self._call is not None:
             limits = self._spec.media_limits
             ready = decoded(example, self._binding.task, self._call.pipe, limits)
