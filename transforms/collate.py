@@ -192,6 +192,7 @@ def place(features: Any, padding: Padding, alone: Hashable) -> Place:
     """The chunk's place in the pool. `alone` is a key that no other chunk has."""
     if not isinstance(features, Mapping):
         return Place(alone, 1)
+    features = _plain(features)
     sequence = _sequence(features)
     length = 1 if sequence is None else sequence.shape[1]
     pads = padding.side is not None and length > 1 and "attention_mask" in features
@@ -201,6 +202,11 @@ def place(features: Any, padding: Padding, alone: Hashable) -> Place:
     tokens = length if "input_ids" in features else 1
     size = max(tokens, shapes.numbers // _NUMBERS, padding.least)
     return Place(tuple(shapes.key) if batches else alone, size)
+
+
+def _plain(features: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The dict in a tokenizer's encoding: several times faster to look into than the encoding."""
+    return features.data if isinstance(features, UserDict) else features
 
 
 class _Shapes:
@@ -262,21 +268,22 @@ def collate(chunks: Sequence[Any], padding: Padding) -> Any:
     """One mapping of features for all chunks. Tensors (rows, …), anything else as a list."""
     if len(chunks) == 1:
         return chunks[0]
-    first = chunks[0]
+    kind = type(chunks[0])
+    chunks = [_plain(chunk) for chunk in chunks]
     lengths = [_length(chunk) for chunk in chunks]
-    ragged = len(set(lengths)) > 1
+    own = _own_positions(lengths, padding.side) if len(set(lengths)) > 1 else None
     joined: dict[str, Any] = {}
-    for name, value in first.items():
+    for name, value in chunks[0].items():
         values = [chunk[name] for chunk in chunks]
         if isinstance(value, Mapping) and _has_tensors(value):
             joined[name] = collate(values, padding)
         elif not isinstance(value, torch.Tensor):
             joined[name] = values
-        elif ragged and value.ndim >= 2 and value.shape[1] == lengths[0]:
-            joined[name] = _pad(values, lengths, _fill(name, padding), padding.side)
+        elif own is not None and value.ndim >= 2 and value.shape[1] == lengths[0]:
+            joined[name] = _pad(values, own, _fill(name, padding))
         else:
             joined[name] = torch.cat(values)
-    return type(first)(joined)
+    return kind(joined)
 
 
 def _has_tensors(features: Mapping[str, Any]) -> bool:
@@ -289,18 +296,20 @@ def _fill(name: str, padding: Padding) -> int:
     return 1 if name in ("special_tokens_mask", "p_mask") else 0
 
 
-def _pad(
-    values: list[torch.Tensor], lengths: list[int], fill: int, side: Side | None
-) -> torch.Tensor:
+def _own_positions(lengths: list[int], side: Side | None) -> np.ndarray[Any, Any]:
+    """Which positions of a padded batch are a chunk's own: (rows, longest), bool."""
+    longest = max(lengths)
+    columns, own = np.arange(longest), np.asarray(lengths)[:, None]
+    return columns < own if side == "right" else columns >= longest - own
+
+
+def _pad(values: list[torch.Tensor], own: np.ndarray[Any, Any], fill: int) -> torch.Tensor:
     """(1, tokens, …) tensors of different lengths as one (rows, longest, …)."""
-    longest, rest = max(lengths), values[0].shape[2:]
-    out = torch.full((len(values), longest, *rest), fill, dtype=values[0].dtype)
-    columns = np.arange(longest)
-    own = np.asarray(lengths)[:, None]
-    mask = columns < own if side == "right" else columns >= longest - own
+    rows = [value.numpy()[0] for value in values]
+    out = np.full((*own.shape, *rows[0].shape[1:]), fill, dtype=rows[0].dtype)
     # One assignment for all rows: many times faster than a tensor operation for each.
-    out.numpy()[mask] = np.concatenate([value.numpy()[0] for value in values])
-    return out
+    out[own] = np.concatenate(rows)
+    return torch.from_numpy(out)
 
 
 #: What the pipelines that generate call their sequences: prompt included, and without it.
@@ -330,6 +339,7 @@ class Rows:
 
 def rows_of(chunks: Sequence[Any], padding: Padding, token_outputs: frozenset[str]) -> Rows:
     """What `uncollate` needs to know of these chunks."""
+    chunks = [_plain(chunk) for chunk in chunks]
     first = chunks[0]
     listed = frozenset(k for k, v in first.items() if not isinstance(v, torch.Tensor))
     lengths = [_length(chunk) for chunk in chunks]

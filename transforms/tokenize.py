@@ -73,5 +73,5 @@ def _safe(keywords: dict[str, Any]) -> bool:
 
 def _row(encoded: BatchEncoding, i: int) -> BatchEncoding:
     """The encoding of text i alone, tensors of shape (1, tokens, …)."""
-    data = {name: torch.from_numpy(np.array([rows[i]])) for name, rows in encoded.items()}
+    data = {name: torch.from_numpy(np.array([rows[i]])) for name, rows in encoded.data.items()}
     return BatchEncoding(data, encoding=[encoded.encodings[i]])
