@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import soundfile
+from audio_models import RATE, sound
 from models import CORPUS
+from pictures import picture
 from test_cli import CONFIGS, command
+
+Cells = list[str | bytes | None]
+
+
+def _texts(folder: Path) -> Cells:
+    return list(CORPUS)
+
+
+def _few_texts(folder: Path) -> Cells:
+    return list(CORPUS[:4])
+
+
+def _pictures(folder: Path) -> Cells:
+    """Paths."""
+    sizes = {"wide": (90, 40), "high": (30, 70), "small": (20, 20), "square": (64, 64)}
+    for name, (width, height) in sizes.items():
+        picture(name, width, height).save(folder / f"{name}.png")
+    return [str(folder / f"{name}.png") for name in sizes]
+
+
+def _recordings(folder: Path) -> Cells:
+    """Paths."""
+    lengths = {"short": 0.3, "long": 2.0, "middle": 1.1, "other": 0.7}
+    for name, seconds in lengths.items():
+        soundfile.write(folder / f"{name}.wav", sound(name, seconds), RATE)
+    return [str(folder / f"{name}.wav") for name in lengths]
 
 
 @dataclass(frozen=True)
@@ -20,16 +49,38 @@ class Job:
     added: list[str]
     #: The fixture and name of the tiny model that stands in for its own.
     model: tuple[str, str] | None = None
-    #: The task's name of its input.
-    input: str = "text"
+    #: What is in the column that it reads, made in a folder.
+    cells: Callable[[Path], Cells] = _texts
+    column: str = "text"
+    #: What is said of a cell without content.
+    reason: str = "text must be a string, got NoneType None"
     settings: Mapping[str, str] = field(default_factory=dict)
-    rows: int = len(CORPUS)
 
 
 JOBS = {
     "quickstart.yaml": Job(["embedding"]),
     "sentiment.yaml": Job(["label", "score"], ("model", "bert-classification")),
-    "text_to_image.yaml": Job(["image"], ("made", "sd-ddim"), "prompt", {"steps": "2"}, rows=5),
+    "images.yaml": Job(
+        ["predictions"],
+        ("made", "resnet-classification"),
+        _pictures,
+        "image",
+        "image must be an image, got NoneType None",
+    ),
+    "speech.yaml": Job(
+        ["text"],
+        ("made", "whisper"),
+        _recordings,
+        "audio",
+        "audio must be audio, got NoneType None",
+    ),
+    "text_to_image.yaml": Job(
+        ["image"],
+        ("made", "sd-ddim"),
+        _few_texts,
+        reason="prompt must be a string, got NoneType None",
+        settings={"steps": "2"},
+    ),
 }
 
 
@@ -40,8 +91,9 @@ def test_every_file_has_a_test() -> None:
 @pytest.mark.parametrize("name", JOBS)
 def test_it_runs(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     job = JOBS[name]
-    texts: list[str | None] = [*CORPUS[:3], None, *CORPUS[3 : job.rows]]
-    rows = [{"name": f"n{i}", "text": text} for i, text in enumerate(texts)]
+    cells = job.cells(tmp_path)
+    cells.insert(3, None)
+    rows = [{"name": f"n{i}", job.column: cell} for i, cell in enumerate(cells)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
     settings = {"input": tmp_path / "in.parquet", "output": tmp_path / "out"}
     if job.model is not None:
@@ -52,9 +104,8 @@ def test_it_runs(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     assert f"{len(rows)} rows in" in done.stdout
     assert "1 of them failed" in done.stdout
-    reason = f"column 'text': {job.input} must be a string, got NoneType None"
-    assert f"1 x TypeError: {reason}" in done.stdout
+    assert f"1 x TypeError: column {job.column!r}: {job.reason}" in done.stdout
     (written,) = (tmp_path / "out").glob("*.parquet*")
     table = pq.read_table(written)
-    assert table.column_names == ["name", "text", *job.added]
+    assert table.column_names == ["name", job.column, *job.added]
     assert sorted(table["name"].to_pylist()) == sorted(f"n{i}" for i in range(len(rows)) if i != 3)
