@@ -62,17 +62,17 @@ JOBS = {
     "sentiment.yaml": Job(["label", "score"], ("model", "bert-classification")),
     "images.yaml": Job(
         ["predictions"],
-        ("made", "resnet-classification"),
+        ("model", "resnet-classification"),
         _pictures,
         "image",
-        "image must be an image, got NoneType None",
+        "image must be bytes or a string or PathLike",
     ),
     "speech.yaml": Job(
         ["text"],
-        ("made", "whisper"),
+        ("model", "whisper"),
         _recordings,
         "audio",
-        "audio must be audio, got NoneType None",
+        "audio must be a string or bytes or PathLike",
     ),
     "text_to_image.yaml": Job(
         ["image"],
