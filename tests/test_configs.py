@@ -15,7 +15,7 @@ from models import CORPUS
 from pictures import picture
 from test_cli import CONFIGS, command
 
-Cells = list[str | bytes | None]
+Cells = list[str | None]
 
 
 def _texts(folder: Path) -> Cells:
@@ -23,7 +23,7 @@ def _texts(folder: Path) -> Cells:
 
 
 def _few_texts(folder: Path) -> Cells:
-    return list(CORPUS[:4])
+    return list(CORPUS[:5])
 
 
 def _pictures(folder: Path) -> Cells:

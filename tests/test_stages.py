@@ -169,7 +169,7 @@ def test_bundles_of_one_element_share_batches(
     preprocess, _ = _stage_fns(directory)
     preprocess.setup()
     # Of one length, so that nothing but company decides which go together.
-    texts = [f"This is review {chr(ord('a') + i)}." for i in range(16)]
+    texts = [f"This is review {letter}." for letter in "abcdefghijklmnop"]
     records = [_bundle(preprocess, [text]) for text in texts]
     spec = Spec(
         model=ModelSpec(task="text-classification", model=directory),
