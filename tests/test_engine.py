@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from transforms import engine as engines
+from transforms import malloc
 from transforms.ceilings import Ceilings
 from transforms.collate import Place
 from transforms.engine import Engine, Ticket
@@ -80,6 +82,28 @@ def test_memory_that_runs_out_is_learned(limit: int) -> None:
     )
     settled = model.sizes[len(model.sizes) // 2 : -20]
     assert sum(settled) / len(settled) > 0.75 * limit  # and grown back
+
+
+def test_freed_memory_is_given_back_between_batches_but_not_all_the_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trims: list[float] = []
+    monkeypatch.setattr(malloc, "trim", lambda: trims.append(time.perf_counter()))
+    answers(Doubles(), range(10_000))
+    assert len(trims) == 1  # the first batch: what loading has left
+    monkeypatch.setattr(engines, "_TRIMMED", 0.05)
+    answers(Paced(), range(10_000))
+    gaps = [b - a for a, b in itertools.pairwise(trims[1:])]
+    assert len(gaps) >= 2
+    assert min(gaps) > 0.04
+
+
+class Paced(Doubles):
+    """It takes 10 ms a batch."""
+
+    def run(self, numbers: Sequence[int]) -> list[int]:
+        time.sleep(0.01)
+        return super().run(numbers)
 
 
 class Timed(Doubles):

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 import torch
 
+from . import malloc
 from .ceilings import Ceilings
 from .collate import Place
 from .failures import EngineError, breaks_engine, is_fatal, is_out_of_memory
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 _FEW = 512  # rows at most where the limits do not say: more gain nothing on any model measured
 _CPU_TOKENS = 2048  # more make buffers so large that malloc asks the kernel for each of them
 _FULL_ROUND = 1.0  # seconds between full rounds of the garbage collector: one takes up to 0.3
+_TRIMMED = 10.0  # seconds between trims of freed memory
 _FEW_GENERATING = 64  # a generating model keeps a cache of every row in memory
 
 
@@ -214,6 +216,7 @@ class Engine:
         #: When the last batch, or loading, ended.
         self._rested = 0.0
         self._collected = -_FULL_ROUND
+        self._trimmed = -_TRIMMED
         self._company = Company(limits.max_wait_ms / 1e3)
         #: Chunks that came since the last batch: none waits for company twice.
         self._fresh = 0
@@ -266,6 +269,7 @@ class Engine:
             while self._accept():
                 self._fresh = 0
                 self._compute(self._pool.take(self._budget))
+                self._trim()
         except BaseException as error:
             self._refuse(error)
             if not isinstance(error, Exception):
@@ -413,6 +417,11 @@ class Engine:
             )
         )
         self._rested = start + seconds
+
+    def _trim(self) -> None:
+        if self._rested - self._trimmed > _TRIMMED:
+            malloc.trim()
+            self._trimmed = self._rested
 
     def _free(self) -> None:
         """Return what the failed batch left behind, in cycles, too: they are young."""
