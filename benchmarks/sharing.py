@@ -25,9 +25,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # the engine's process imports t
 import sharing as this_module
 
 from transforms.collate import Place
-from transforms.engine import Computes, EngineSpec
+from transforms.engine import EngineSpec
 from transforms.sharing import acquire
 from transforms.spec import Limits, Sharing
+from transforms.tickets import Computes
 
 IN_FLIGHT = 256  # elements
 

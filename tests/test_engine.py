@@ -16,9 +16,10 @@ from transforms import engine as engines
 from transforms import malloc
 from transforms.ceilings import Ceilings
 from transforms.collate import Place
-from transforms.engine import Engine, Ticket
+from transforms.engine import Engine
 from transforms.metrics import BatchReport, LoadReport, Report
 from transforms.spec import Limits
+from transforms.tickets import Ticket
 
 
 class Doubles:

@@ -15,8 +15,8 @@ from apache_beam.transforms.window import GlobalWindows
 
 from pipelines_beam import ObjectDetection, Record
 from transforms import sharing
-from transforms.engine import Ticket
 from transforms.forward import ForwardFn
+from transforms.tickets import Ticket
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 

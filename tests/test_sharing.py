@@ -28,7 +28,7 @@ from troubled import Troubled
 
 from pipelines_beam import TextClassification
 from transforms import metrics, sharing
-from transforms.engine import Client, EngineSpec, Ticket
+from transforms.engine import EngineSpec
 from transforms.failures import (
     BatchTimeoutError,
     EngineCrashError,
@@ -38,6 +38,7 @@ from transforms.failures import (
 from transforms.metrics import RestartReport
 from transforms.remote import Fleet, RemoteEngine
 from transforms.spec import Limits, Sharing
+from transforms.tickets import Client, Ticket
 
 
 def spec(load: Callable[[], Any] = Troubled, **sharing_options: Any) -> EngineSpec:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .engine import Client, Ticket
 from .record import nbytes
 from .spec import Limits
+from .tickets import Client, Ticket
 
 _UNSEEN_ANSWERS = 256  # elements in flight while nobody knows yet how large an answer is
 

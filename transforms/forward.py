@@ -7,10 +7,10 @@ import apache_beam as beam
 from apache_beam.utils.windowed_value import WindowedValue
 
 from . import metrics
-from .engine import Computes, Ticket
 from .flight import Flight
 from .record import Record, nbytes
 from .stages import StageFn, kept
+from .tickets import Computes, Ticket
 from .updates import Versions, model_of
 
 

@@ -17,11 +17,12 @@ from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler
 from . import metrics, sharing
 from .collate import Place
 from .computing import computing
-from .engine import Computes, EngineSpec
+from .engine import EngineSpec
 from .flight import Flight
 from .forward import EngineFn
 from .record import nbytes
 from .spec import Limits, Sharing
+from .tickets import Computes
 
 _UNBOUNDED = 2**62
 

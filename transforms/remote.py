@@ -20,9 +20,9 @@ from typing import Any
 from apache_beam.internal.cloudpickle import cloudpickle
 
 from . import wire
-from .engine import Client, Computes, Ticket, parameters_key
 from .failures import BatchTimeoutError, EngineCrashError, EngineError
 from .metrics import RestartReport
+from .tickets import Client, Computes, Ticket, parameters_key
 
 logger = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from transformers.utils import ModelOutput
 from . import collate, malloc, pipelines, speed
 from .calls import Features, Outputs, fresh, sanitized
 from .computing import computing
+from .padding import Padding, padding_of
 from .spec import ModelSpec
 from .tasks import task_of
 
@@ -38,7 +39,7 @@ class Program:
         self._token_outputs = task_of(spec).token_outputs
         _, forward, _ = sanitized(pipe, parameters)
         self._forward = {**pipe._forward_params, **forward}
-        self._padding = collate.padding_of(pipe, self._forward)
+        self._padding = padding_of(pipe, self._forward)
 
     def place(self, features: Features) -> collate.Place:
         """With which chunks this one may share a batch, and its length in tokens."""
@@ -61,7 +62,7 @@ class Program:
             return self._together(chunks)
         except collate.UnbatchError as error:
             logger.info("%s runs one at a time: %s", self._pipe.task, error)
-            self._padding = collate.Padding(None, batches=False)
+            self._padding = Padding(None, batches=False)
             return [self._run([chunk])[0] for chunk in chunks]
 
     def _together(self, chunks: Sequence[Features]) -> list[Outputs]:

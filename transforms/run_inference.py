@@ -14,7 +14,7 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 from . import check, metrics, revisions
 from .calls import Call
 from .computing import computing
-from .engine import Engine, Ticket, parameters_key
+from .engine import Engine
 from .failures import ElementError, failure, is_fatal
 from .flight import Flight
 from .media.decoding import decoded, stand_in
@@ -23,6 +23,7 @@ from .record import Record, nbytes
 from .replica import Replica
 from .rows import Binding
 from .spec import Spec
+from .tickets import Ticket, parameters_key
 from .transform import TaskTransform
 
 _PREFETCHED = 64  # a tokenizer gains nothing from more

@@ -29,8 +29,9 @@ from typing import Any
 import transformers
 
 from . import wire
-from .engine import Client, Engine, EngineSpec, Model, Ticket, frozen, parameters_key
+from .engine import Engine, EngineSpec, Model, frozen
 from .failures import Crossing
+from .tickets import Client, Ticket, parameters_key
 
 logger = logging.getLogger(__name__)
 

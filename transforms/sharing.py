@@ -28,11 +28,12 @@ import torch
 from apache_beam.internal.cloudpickle import cloudpickle
 
 from . import replica
-from .engine import Computes, Engine, EngineSpec, Model, frozen
+from .engine import Engine, EngineSpec, Model, frozen
 from .failures import EngineError
 from .remote import Fleet, RemoteEngine
 from .server import Settings
 from .spec import Spec
+from .tickets import Computes
 
 _LONGEST = 50  # characters of a path: a socket's has 104 at most on some systems
 _lock = threading.Lock()

@@ -9,8 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 from . import sharing
-from .engine import Computes
 from .spec import Spec
+from .tickets import Computes
 
 logger = logging.getLogger(__name__)
 
