@@ -84,6 +84,7 @@ WAV2VEC2 = {
 }
 GROUP = {"feat_extract_norm": "group", "do_stable_layer_norm": False, "conv_bias": False}
 LAYER = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+ADAPTER = {**LAYER, "add_adapter": True, "num_adapter_layers": 1, "output_hidden_size": 32}
 
 
 def wav2vec2(
@@ -147,6 +148,9 @@ MODELS: dict[str, Callable[[Path], None]] = {
     ),
     "wav2vec2-layer-ctc": functools.partial(
         wav2vec2, name="wav2vec2-layer-ctc", head="ForCTC", norm=LAYER
+    ),
+    "wav2vec2-adapter-ctc": functools.partial(
+        wav2vec2, name="wav2vec2-adapter-ctc", head="ForCTC", norm=ADAPTER
     ),
     "hubert-layer-ctc": functools.partial(
         wav2vec2, name="hubert-layer-ctc", head="ForCTC", norm=LAYER, kind="hubert"

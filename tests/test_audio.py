@@ -17,7 +17,9 @@ from packaging.version import Version
 from test_text import same
 
 from pipelines_beam import pipeline
+from transforms import pipelines, replica
 from transforms.calls import fresh
+from transforms.spec import ModelSpec
 from transforms.tasks import TASKS, canonical
 
 Run = Callable[..., list[Any]]
@@ -56,6 +58,7 @@ CASES = [
     Case("automatic-speech-recognition", "wav2vec2-group-ctc"),
     Case("automatic-speech-recognition", "wav2vec2-layer-ctc"),
     Case("automatic-speech-recognition", "wav2vec2-layer-ctc", {"return_timestamps": "word"}),
+    Case("automatic-speech-recognition", "wav2vec2-adapter-ctc"),
     Case("automatic-speech-recognition", "hubert-layer-ctc", {"return_timestamps": "char"}),
     Case("automatic-speech-recognition", "wav2vec2-group-ctc", {"chunk_length_s": 1}),
     Case("automatic-speech-recognition", "whisper"),
@@ -154,6 +157,30 @@ def test_different_inputs_have_different_answers(
     """Else the tests above would prove little."""
     answers = [repr(answer) for answer in oracle(case)]
     assert len(set(answers)) > 0.7 * len(answers)
+
+
+class BestPath:
+    """In place of a language model's decoder, which is an extra of its own: each frame's best."""
+
+    def decode_beams(self, logits: Any) -> list[Any]:
+        return [(" ".join(map(str, logits.argmax(-1))), None, [])]
+
+
+def test_a_language_model_hears_nothing_behind_a_sound(model: Callable[[str], str]) -> None:
+    spec = ModelSpec(task="automatic-speech-recognition", model=model("wav2vec2-layer-ctc"))
+    pipe = pipelines.load(spec)
+    pipe.type, pipe.decoder = "ctc_with_lm", BestPath()
+    program = replica.Program(pipe, spec, {})
+    chunks = [next(iter(pipe.preprocess(copied(sound)))) for sound in SOUNDS[:4]]
+    assert len({program.place(chunk).key for chunk in chunks}) == 1
+    assert len({program.place(chunk).length for chunk in chunks}) > 1
+
+    together = program.run([dict(chunk) for chunk in chunks])
+
+    alone = [program.run([dict(chunk)])[0] for chunk in chunks]
+    texts = [pipe.postprocess([outputs])["text"] for outputs in alone]
+    assert [pipe.postprocess([outputs])["text"] for outputs in together] == texts
+    assert len(set(texts)) > 1
 
 
 def test_every_audio_task_has_a_case() -> None:

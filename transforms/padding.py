@@ -98,7 +98,9 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
 
 def _pads_samples(config: Any) -> bool:
     layer = getattr(config, "feat_extract_norm", None) == "layer"
-    return layer and config.model_type in PADS_SAMPLES_EXACTLY
+    # The convolutions of an adapter see what follows a row's own frames.
+    adapts = getattr(config, "add_adapter", False)
+    return layer and not adapts and config.model_type in PADS_SAMPLES_EXACTLY
 
 
 def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> Padding:

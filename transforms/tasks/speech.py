@@ -26,7 +26,7 @@ class AutomaticSpeechRecognitionPipeline(_AutomaticSpeechRecognitionPipeline):  
     def _forward(self, model_inputs: Any, **keywords: Any) -> Any:
         mask = model_inputs.get("attention_mask")
         outputs = super()._forward(model_inputs, **keywords)
-        if self.type == "ctc" and mask is not None and len(mask) > 1:
+        if self.type in ("ctc", "ctc_with_lm") and mask is not None and len(mask) > 1:
             outputs["lengths"] = self.model._get_feat_extract_output_lengths(mask.sum(-1))
         if isinstance(times := outputs.get("token_timestamps"), list):
             # One tensor for each row; what follows a row's own is not looked at.
@@ -38,7 +38,8 @@ class AutomaticSpeechRecognitionPipeline(_AutomaticSpeechRecognitionPipeline):  
         for outputs in model_outputs:
             length = outputs.pop("lengths", None)
             if length is not None:
-                outputs["tokens"] = outputs["tokens"][:, : int(length)]
+                frames = "logits" if self.type == "ctc_with_lm" else "tokens"
+                outputs[frames] = outputs[frames][:, : int(length)]
         return super().postprocess(model_outputs, **keywords)
 
 
