@@ -39,6 +39,7 @@ TABLES = [
         (["a", "b", "c", "d"], ["1", "2", "3", "4"], "How many?"),
     )
 ]
+SCORED = {"return_dict_in_generate": True, "output_scores": True}
 GREEDY = {"do_sample": False, "max_new_tokens": 8}
 
 
@@ -106,6 +107,12 @@ CASES = [
         tuple(CORPUS[:6]),
     ),
     Case("text-generation", "llama-lm", {**GREEDY, "stop_sequence": "e"}, tuple(CORPUS[:8])),
+    Case(
+        "text-generation",
+        "llama-lm",
+        {**GREEDY, **SCORED, "stop_sequence": "e"},
+        tuple(CORPUS[:8]),
+    ),
     Case("text-generation", "llama-lm", GREEDY, tuple(CHATS)),
     Case("feature-extraction", "bert-encoder"),
     Case("feature-extraction", "distilbert-encoder", {"truncation": True}),

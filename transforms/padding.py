@@ -113,6 +113,8 @@ def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> P
         return Padding(None, batches=False)
     if forward.get("return_language"):  # transformers takes the first row's for all
         return Padding(None, batches=False)
+    if asked.get("return_dict_in_generate"):  # one tensor of scores for every step of the longest
+        return Padding(None, batches=False)
     if asked.get("assistant_model") is not None or asked.get("prompt_lookup_num_tokens"):
         return Padding(None, batches=False)
     pad, end = asked.get("pad_token_id"), asked.get("eos_token_id")
