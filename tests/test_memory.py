@@ -9,13 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import apache_beam as beam
 import pytest
 import torch
 from apache_beam.transforms.window import GlobalWindows
+from PIL import Image
 
 from pipelines_beam import ObjectDetection, Record
 from transforms import sharing
 from transforms.forward import ForwardFn
+from transforms.record import nbytes
 from transforms.tickets import Ticket
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
@@ -44,6 +47,21 @@ def test_three_hundred_images_with_features_of_17_mb_take_what_the_window_does()
     assert more <= 128, said
     assert many <= 2_300, said
     assert few - quarter >= 100, said  # it is the window that decides
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        (Image.new("RGB", (400, 300)), 360_000),
+        ({"image": Image.new("L", (400, 300)), "text": "what is it?"}, 120_011),
+        ([0.5] * 768, 24_576),
+        (beam.Row(name="x", embedding=[0.5] * 768, count=3), 24_577),
+        ((), 0),
+        (None, 0),
+    ],
+)
+def test_what_an_element_takes(value: Any, size: int) -> None:
+    assert nbytes(value) == size
 
 
 class Slow:

@@ -12,6 +12,8 @@ import torch
 
 from . import wire
 
+_NUMBER = 32  # bytes that a list takes for each number in it
+
 
 class Record:
     """An element on its way: `chunks` are features after Preprocess, outputs after Forward.
@@ -52,18 +54,23 @@ class Record:
 
 
 def nbytes(value: Any) -> int:
-    """Bytes of the tensors, arrays, texts and files in nested mappings, sequences and rows."""
+    """Bytes of tensors, arrays, texts, files and images in nested mappings, sequences and rows."""
     if isinstance(value, torch.Tensor | np.ndarray):
         return value.nbytes
     if isinstance(value, str | bytes | bytearray):
         return len(value)
+    if isinstance(value, list | tuple):
+        numbers = len(value) > 0 and type(value[0]) in (int, float)  # an embedding, say
+        return _NUMBER * len(value) if numbers else sum(map(nbytes, value))
     if isinstance(value, UserDict):  # several times faster through the dict that is in it
         value = value.data
+    elif isinstance(value, beam.Row):
+        value = value.as_dict()
     if isinstance(value, Mapping):
         return sum(map(nbytes, value.values()))
-    if isinstance(value, beam.Row):
-        return nbytes(value.as_dict())
-    return sum(map(nbytes, value)) if isinstance(value, list | tuple) else 0
+    if hasattr(value, "getbands"):  # an image of Pillow's, which is not always installed
+        return int(value.width * value.height * len(value.getbands()))
+    return 0
 
 
 def _record(dumped: bytes) -> Record:
