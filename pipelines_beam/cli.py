@@ -104,10 +104,11 @@ def _run(options: argparse.Namespace, beam_options: list[str]) -> int:
     start = time.monotonic()
     try:
         with progress.shown():
-            pipeline.run().wait_until_finish()
+            result = pipeline.run()
+            result.wait_until_finish()
     except Exception as error:
         return _failed(options, error, 1)
-    report.show(SafeLineLoader.strip_metadata(spec), time.monotonic() - start)
+    report.show(SafeLineLoader.strip_metadata(spec), time.monotonic() - start, result)
     return 0
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from apache_beam.metrics import MetricsFilter
+from apache_beam.runners.runner import PipelineResult
 
 from transforms import metrics
 
@@ -19,13 +21,12 @@ _SHOWN = 3
 _WIDTH = 100
 
 
-def show(spec: Mapping[str, Any], seconds: float) -> None:
+def show(spec: Mapping[str, Any], seconds: float, result: PipelineResult) -> None:
     """Print the report of a finished Beam YAML job: its counts and what it wrote."""
-    counts = metrics.counts()
-    done = counts.answered + counts.failed
+    done, failed, unit = _counts(result)
     if done:
-        print(f"{done:,} rows in {seconds:.1f} s: {done / seconds:.0f} rows/s", end="")
-        print(f", {counts.failed:,} of them failed" if counts.failed else ", none failed")
+        print(f"{done:,} {unit} in {seconds:.1f} s: {done / seconds:.0f} {unit}/s", end="")
+        print(f", {failed:,} of them failed" if failed else ", none failed")
     for path in _outputs(spec.get("pipeline")):
         files = sorted(glob.glob(f"{glob.escape(path)}*"))
         if not files:
@@ -35,8 +36,22 @@ def show(spec: Mapping[str, Any], seconds: float) -> None:
         print(f" ({size / 1e6:,.1f} MB)")
         if ".parquet" in os.path.basename(path):
             _show_table(pq.read_table(files))
-        elif counts.failed:
+        elif failed:
             _show_failures(files)
+
+
+def _counts(result: PipelineResult) -> tuple[int, int, str]:
+    """How many were answered, or failed; how many of them failed; and what they are."""
+    counts = metrics.counts()
+    if counts.answered or counts.failed:
+        return counts.answered + counts.failed, counts.failed, "rows"
+    # The job ran in other processes: what the runner has gathered from them.
+    found = result.metrics().query(MetricsFilter().with_namespace(metrics.NAMESPACE))["counters"]
+    total = {each.key.metric.name: 0 for each in found}
+    for each in found:
+        total[each.key.metric.name] += each.result
+    failed = sum(count for name, count in total.items() if name.startswith("failures_"))
+    return total.get("num_inferences", 0) + failed, failed, "inferences"
 
 
 def _outputs(node: Any) -> Iterator[str]:

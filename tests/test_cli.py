@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from models import CORPUS
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -81,3 +82,14 @@ def test_a_small_job_runs(model: Callable[[str], str], tmp_path: Path) -> None:
     done = command("run", _yaml(tmp_path, model("bert-classification")))
     assert done.returncode == 0, done.stderr
     assert "2 rows in" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_job_in_other_processes_is_counted_too(
+    model: Callable[[str], str], tmp_path: Path
+) -> None:
+    workers = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    done = command("run", _yaml(tmp_path, model("bert-classification")), *workers)
+    assert done.returncode == 0, done.stderr
+    assert "2 inferences in" in done.stdout
+    assert "none failed" in done.stdout
