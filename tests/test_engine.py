@@ -163,6 +163,33 @@ def test_what_never_fits_fails_alone() -> None:
     assert failed == {number for number in range(70) if 10 + number % 7 > 15}
 
 
+class Sometimes(Doubles):
+    """One number in a hundred is larger than the memory."""
+
+    def place(self, number: int) -> Place:
+        return Place("all", self._size(number))
+
+    def _size(self, number: int) -> int:
+        return 250 if number % 100 == 0 else 10 + number % 7
+
+    def run(self, numbers: Sequence[int]) -> list[int]:
+        size = len(numbers) * max(map(self._size, numbers))
+        if size > self.limit:
+            self.failed.append(len(numbers))
+            raise torch.OutOfMemoryError("out of memory")
+        self.sizes.append(size)
+        return [2 * number for number in numbers]
+
+
+def test_what_never_fits_leaves_the_others_what_was_learned() -> None:
+    model = Sometimes(200)
+    found, _ = answers(model, range(10_000))
+    failed = {ticket.token for ticket in found if ticket.error is not None}
+    assert failed == set(range(0, 10_000, 100))
+    assert sum(rows > 1 for rows in model.failed) <= 5
+    assert sum(rows == 1 for rows in model.failed) == 100
+
+
 def test_everything_is_reported_once() -> None:
     found, reports = answers(Doubles(), range(1000))
     batches = [report for report in reports if isinstance(report, BatchReport)]
@@ -177,9 +204,37 @@ def test_a_ceiling_rises_again_but_not_to_what_failed() -> None:
     ceilings.failed("key", 1000)
     assert ceilings.of("key") == 500
     assert ceilings.of("other") > 10**9
-    for _ in range(1000):
+    for _ in range(100):
         ceilings.succeeded("key", ceilings.of("key"))
     assert 900 < ceilings.of("key") < 1000
+
+
+def test_a_ceiling_rises_beyond_what_failed_when_that_was_long_ago() -> None:
+    ceilings = Ceilings()
+    ceilings.failed("key", 1000)
+    steps = 0
+    while ceilings.of("key") < 1000:
+        ceilings.succeeded("key", ceilings.of("key"))
+        steps += 1
+    assert 2000 < steps < 2100
+    for _ in range(100):
+        ceilings.succeeded("key", ceilings.of("key"))
+    assert ceilings.of("key") > 10_000  # there is memory again
+    ceilings.failed("key", ceilings.of("key"))
+    refused = ceilings.of("key") * 1.2
+    for _ in range(3500):
+        ceilings.succeeded("key", ceilings.of("key"))
+    assert ceilings.of("key") < refused  # the second time, twice as long
+
+
+def test_a_row_that_fails_at_a_size_that_fits_forgets_what_it_caused() -> None:
+    ceilings = Ceilings()
+    ceilings.failed("key", 1000)
+    ceilings.succeeded("key", 500)
+    ceilings.failed_alone("key", 600)
+    assert ceilings.of("key") == 500
+    ceilings.failed_alone("key", 400)
+    assert ceilings.of("key") > 10**9
 
 
 def test_a_ceiling_falls_faster_while_nothing_fits() -> None:

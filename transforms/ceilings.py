@@ -12,6 +12,8 @@ from dataclasses import dataclass
 _GROW_AFTER = 4  # batches near the ceiling that fitted
 _GROWTH = 1.2
 _ENOUGH = 1.05  # a smaller step up is not worth a failure
+_PATIENCE = 2000  # batches just below what failed, after which it is tried again: memory comes back
+_UNKNOWN = 2**62
 
 
 @dataclass
@@ -25,6 +27,8 @@ class _Ceiling:
     close: int = 0
     #: Failures since a batch fitted.
     leaps: int = 0
+    #: Batches close to the ceiling after which what failed is no longer believed.
+    patience: int = _PATIENCE
 
 
 class Ceilings:
@@ -36,7 +40,7 @@ class Ceilings:
     def of(self, key: Hashable) -> int:
         """The most padded tokens for a batch of this key."""
         known = self._known.get(key)
-        return 2**62 if known is None else max(1, int(known.size))
+        return _UNKNOWN if known is None else max(1, int(known.size))
 
     def failed(self, key: Hashable, size: int) -> None:
         """A batch of this padded size ran out of memory: back to what fitted.
@@ -51,9 +55,11 @@ class Ceilings:
         known.size = max(known.fitted, size / 2**known.leaps)
         known.close = 0
 
-    def forget(self, key: Hashable) -> None:
-        """A single row failed: that says nothing of the others."""
-        self._known.pop(key, None)
+    def failed_alone(self, key: Hashable, size: int) -> None:
+        """A single row ran out of memory. If its size has fitted, it was the row, not the size."""
+        known = self._known.get(key)
+        if known is not None and size <= known.fitted:
+            del self._known[key]
 
     def succeeded(self, key: Hashable, size: int) -> bool:
         """A batch fitted: after a number of them close to the ceiling, it rises a little: True."""
@@ -63,6 +69,8 @@ class Ceilings:
         known.fitted = max(known.fitted, size)
         known.leaps = 0
         known.close += size * _GROWTH**2 >= known.size
+        if known.close >= known.patience:
+            known.failed, known.patience = _UNKNOWN, 2 * known.patience
         halfway = math.sqrt(known.size * known.failed)
         risen = min(known.size * _GROWTH, halfway)
         if known.close < _GROW_AFTER or risen < known.size * _ENOUGH:

@@ -313,7 +313,7 @@ class Engine:
             self._fail(batch[0].ticket, error)
             if memory:
                 self._free()
-                self._ceilings.forget(batch[0].key)
+                self._ceilings.failed_alone(batch[0].key, _padded(batch))
                 self._pool.replan()
             return
         self._reports.append(BatchReport(rows=len(batch), split="memory" if memory else "data"))
