@@ -285,3 +285,6 @@ def test_metrics_are_beside_those_of_the_transforms(model: Model) -> None:
     found = p.result.metrics().query(MetricsFilter().with_namespace("pipelines_beam"))
     counters = {each.key.metric.name: each.committed for each in found["counters"]}
     assert counters["num_inferences"] == len(CORPUS)
+    assert counters["compute_micro_secs"] > 0
+    spreads = {each.key.metric.name: each.committed for each in found["distributions"]}
+    assert spreads["padding_percent"].count >= 1

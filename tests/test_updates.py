@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import apache_beam as beam
 import pyarrow as pa
@@ -24,7 +25,7 @@ from transforms import sharing
 from transforms.forward import ForwardFn
 from transforms.spec import ModelSpec, Sharing, Spec
 from transforms.stages import PostprocessFn, PreprocessFn
-from transforms.updates import model_of
+from transforms.updates import Versions, model_of
 
 Model = Callable[[str], str]
 
@@ -133,6 +134,18 @@ def test_a_version_that_cannot_be_loaded_is_left_out(
     ]
     forward.teardown()
     assert sharing.running() == 0
+
+
+def test_the_first_version_again_is_the_commit_that_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sharing, "acquire", lambda spec: (SimpleNamespace(dead=False), list))
+    first = ModelSpec(task="text-classification", model="org/one", revision="a1b2c3")
+    versions = Versions(Spec(model=first))
+    for model, revision in [("org/two", None), ("org/one", "a1b2c3"), ("org/three", None)]:
+        versions.ask(model)
+        versions.swap()
+        assert (versions.spec.model.model, versions.spec.model.revision) == (model, revision)
 
 
 def test_updates_are_a_pcollection_or_a_pattern() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +24,7 @@ from .rows import Binding
 from .spec import Spec
 from .tickets import Ticket, parameters_key
 from .transform import TaskTransform
+from .updates import model_of, version
 
 _PREFETCHED = 64  # a tokenizer gains nothing from more
 
@@ -108,6 +108,7 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
                 raise TypeError(f"TaskModelHandler has no option {name!r}: {_ELSEWHERE[name]}")
         transform = TaskTransform(model, task=task, **options)
         self._spec = transform.spec
+        self._first = self._spec.model
         self._binding = transform._binding
         self._return_failures = return_failures
 
@@ -116,7 +117,8 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
 
         From here on the model is the commit that its revision is now.
         """
-        self._spec = replace(self._spec, model=revisions.pinned(self._spec.model))
+        self._first = revisions.pinned(self._spec.model)
+        self._spec = replace(self._spec, model=self._first)
         parameters = {**self._spec.parameters, **(inference_args or {})}
         self._binding.task.check_parameters(parameters)
         check.check(replace(self._spec, parameters=parameters))
@@ -133,7 +135,9 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
     ) -> Iterator[PredictionResult]:
         """The predictions of the examples, in their order. May be called from several threads."""
         examples = list(batch)
-        model_id, found = model.infer(examples, dict(inference_args or {}), self._return_failures)
+        arguments = dict(inference_args or {})
+        model_id, found, reports = model.infer(examples, arguments, self._return_failures)
+        metrics.EngineMetrics().add(reports)
         for inference in found:
             if isinstance(inference, beam.Row):
                 metrics.count_failure(inference.kind)
@@ -145,11 +149,9 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
         Its id, its directory or URI, or those of a .json or .safetensors file in it, as
         RunInference's `watch_model_pattern` finds them.
         """
-        if model_path:
-            if model_path.endswith((".json", ".safetensors")):
-                model_path = os.path.dirname(model_path)
-            changed = replace(self._spec.model, model=model_path, revision=None)
-            self._spec = replace(self._spec, model=changed)
+        model = model_of(model_path)
+        if model is not None:
+            self._spec = replace(self._spec, model=version(self._first, model))
 
     def get_num_bytes(self, batch: Sequence[Any]) -> int:
         """Bytes of the texts, files and arrays in a batch."""
@@ -179,8 +181,8 @@ class TaskModel:
 
     def infer(
         self, examples: list[Any], arguments: Mapping[str, Any], return_failures: bool
-    ) -> tuple[str, list[Any]]:
-        """The model's id, and for each example its inference or the row of its failure.
+    ) -> tuple[str, list[Any], list[metrics.Report]]:
+        """The model's id, for each example its inference or the row of its failure, and reports.
 
         Raises ElementError for the first that fails, unless rows are asked for.
         """
@@ -191,7 +193,7 @@ class TaskModel:
         flight = Flight(client, self._spec.limits, self._answer_bytes)
         try:
             work = _Work(call, self._spec, self._binding, flight, return_failures)
-            return self._spec.model.model, work.answers(examples)
+            return self._spec.model.model, work.answers(examples), work.reports
         finally:
             flight.cancel()
             self._answer_bytes = flight.answer_bytes
@@ -222,6 +224,8 @@ class _Work:
         self._binding = binding
         self._flight = flight
         self._return_failures = return_failures
+        #: What the engine has done meanwhile.
+        self.reports: list[metrics.Report] = []
 
     def answers(self, examples: list[Any]) -> list[Any]:
         """What each example gives, in their order."""
@@ -252,6 +256,7 @@ class _Work:
 
     def _collect(self, ticket: Ticket) -> tuple[int, Any]:
         i, record = ticket.token
+        self.reports += ticket.reports
         if ticket.error is not None:
             return i, self._failed("forward", record.element, ticket.error, ticket.attempts)
         try:

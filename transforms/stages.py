@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -19,6 +18,7 @@ from .pipelines import weightless
 from .record import Record
 from .rows import Binding
 from .spec import Spec
+from .updates import version
 
 FAILED = "failed"
 
@@ -210,10 +210,8 @@ class PostprocessFn(StageFn):
     def _call(self, model_id: str) -> Call:
         """The pipeline of a version of the model."""
         if model_id not in self._calls:
-            spec = self._spec.model
-            if model_id != spec.model:
-                spec = replace(spec, model=model_id, revision=None)
-            self._calls[model_id] = Call(weightless(spec), self._spec.parameters)
+            pipe = weightless(version(self._spec.model, model_id))
+            self._calls[model_id] = Call(pipe, self._spec.parameters)
         return self._calls[model_id]
 
     def process(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import sharing
-from .spec import Spec
+from .spec import ModelSpec, Spec
 from .tickets import Computes
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,11 @@ def model_of(update: Any) -> str | None:
     return os.path.dirname(name) if name.endswith((".json", ".safetensors")) else name
 
 
+def version(first: ModelSpec, model: str) -> ModelSpec:
+    """A version of a job's first model: that one itself, with its revision, if it is asked for."""
+    return first if model == first.model else replace(first, model=model, revision=None)
+
+
 class Versions:
     """The engine of a job's model, and of the version that is to follow it.
 
@@ -38,6 +43,7 @@ class Versions:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
+        self._first = spec.model
         self.engine: Computes
         self.engine, self._release = _acquired(spec)
         self._asked = spec.model.model
@@ -50,7 +56,7 @@ class Versions:
         self._asked = model
         self._drop()
         try:
-            spec = replace(self.spec, model=replace(self.spec.model, model=model, revision=None))
+            spec = replace(self.spec, model=version(self._first, model))
             self._next = (spec, *_acquired(spec))
         except Exception:
             logger.exception("the model stays %s: %s is none", self.spec.model.model, model)
