@@ -15,8 +15,11 @@ import apache_beam as beam
 import custom_pipelines
 import pyarrow as pa
 import pytest
+import sink
 import transformers
-from custom_pipelines import Pair, Probabilities, Windows
+from apache_beam.metrics import MetricsFilter
+from conftest import RUNNER
+from custom_pipelines import Doomed, Pair, Probabilities, Windows
 from models import CORPUS
 from test_text import same
 from transformers.pipelines import PIPELINE_REGISTRY, SUPPORTED_TASKS
@@ -339,3 +342,33 @@ def test_a_known_task_without_a_class_of_its_own(model: Model) -> None:
         CustomPipeline(model("bert-classification"), task="sentiment-analysis")
     with pytest.raises(ValueError, match="unknown task 'my-task'"):
         CustomPipeline(model("bert-classification"), task="my-task")
+
+
+@pytest.mark.slow
+def test_each_end_is_a_failure_row_of_its_kind(model: Callable[[str], str]) -> None:
+    transform: Any = pipeline(
+        "my-doom",
+        model("bert-classification"),
+        pipeline_class=Doomed,
+        share="machine",
+        batch_timeout=8,
+    )
+    sink.collected.clear()
+    with beam.Pipeline(RUNNER) as p:
+        texts = [*CORPUS, *Doomed.ends[1:]]
+        good, bad = p | beam.Create(texts, reshuffle=False) | transform.with_exception_handling()
+        good | beam.Map(lambda result: ("", result.example)) | "Good" >> beam.Map(sink.collect)
+        bad | beam.Map(lambda row: (row.kind, row.element)) | "Bad" >> beam.Map(sink.collect)
+    assert sorted(sink.collected) == sorted(
+        [
+            *(("", t) for t in CORPUS),
+            ("memory", "no memory"),
+            ("timeout", "hangs"),
+            ("crash", "dies"),
+        ]
+    )
+    found = p.result.metrics().query(MetricsFilter().with_namespace("pipelines_beam"))
+    counters = {each.key.metric.name: each.committed for each in found["counters"]}
+    assert {counters[f"failures_{kind}"] for kind in ("memory", "timeout", "crash")} == {1}
+    assert counters["engine_restarts"] >= 4
+    assert counters["replayed"] >= 4

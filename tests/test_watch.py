@@ -33,3 +33,23 @@ def test_the_newest_model_that_matches_answers(model: Callable[[str], str], tmp_
         p | beam.Create(rows, reshuffle=False) | task | beam.Map(sink.collect)
     assert len(sink.collected) == len(CORPUS) * 40
     assert {row.model_id for row in sink.collected} == {first, str(newer)}
+
+
+def test_a_pattern_is_watched_with_beams_own_transform(model: Callable[[str], str]) -> None:
+    p = beam.Pipeline(RUNNER)
+    task: Any = TextClassification(
+        model("bert-classification"), watch_model_pattern="models/*/config.json"
+    )
+    p | beam.Create(CORPUS, reshuffle=False) | task
+    graph = p.to_runner_api().components
+    (watch,) = [t for t in graph.transforms.values() if t.unique_name.endswith("/WatchModel")]
+    (run,) = [t for t in graph.transforms.values() if t.unique_name.endswith("Forward/Run")]
+    assert len(run.inputs) == 2
+    # What comes in from the side goes through the watch, directly or by way of a view.
+    made = {
+        pcoll
+        for t in graph.transforms.values()
+        for pcoll in t.outputs.values()
+        if t.unique_name.startswith(watch.unique_name)
+    }
+    assert made & set(run.inputs.values())
