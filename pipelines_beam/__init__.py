@@ -20,6 +20,11 @@ def __getattr__(name: str) -> Any:
     """The names of `transforms`, imported when first asked for: the command line starts at once."""
     import transforms
 
+    if not hasattr(transforms, "TaskTransform"):
+        raise ImportError(
+            f"{transforms.__file__} hides the package `transforms` that pipelines-beam installs: "
+            "rename yours, or run from another directory"
+        )
     if name != "__all__" and name not in transforms.__all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(transforms, name)

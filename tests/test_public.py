@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -84,3 +88,18 @@ def test_parameters_are_those_of_the_pipeline_class(task: str) -> None:
         if name != "self" and item.kind is not inspect.Parameter.VAR_KEYWORD
     }
     assert named - set(LEFT_OUT) <= set(TASKS[task].parameters)
+
+
+def test_another_package_of_the_same_name_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "transforms").mkdir()
+    (tmp_path / "transforms" / "__init__.py").touch()
+    code = "from pipelines_beam import TextClassification"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"{tmp_path}/transforms/__init__.py hides the package" in done.stderr
