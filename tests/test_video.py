@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,38 @@ def test_a_bad_video_is_an_error_that_says_why(name: str) -> None:
     source, reason = BAD[name]
     with pytest.raises(MediaError, match=reason):
         every_frame(source)
+
+
+#: A stream that a server is to send to this machine.
+SDP = b"""v=0
+o=- 0 0 IN IP4 127.0.0.1
+s=x
+c=IN IP4 127.0.0.1
+t=0 0
+m=video 0 RTP/AVP 96
+a=rtpmap:96 H264/90000
+"""
+#: Lists and descriptions of videos: what they name would be opened.
+NAMING = {
+    "concat": b"ffconcat version 1.0\nfile private/film.mp4\n",
+    "hls": b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nprivate/film.mp4\n#EXT-X-ENDLIST\n",
+    "sdp": SDP,
+}
+
+
+@pytest.mark.parametrize("name", NAMING)
+def test_a_file_that_names_others_opens_none(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "film.mp4").write_bytes(FILMS[0])
+    (tmp_path / "list.mp4").write_bytes(NAMING[name])
+    started = time.monotonic()
+    for source in (NAMING[name], "list.mp4"):
+        with pytest.raises(MediaError, match="of no format that is read"):
+            every_frame(source)
+    assert time.monotonic() - started < 5
 
 
 def test_limits() -> None:

@@ -18,6 +18,15 @@ from .limits import MediaLimits
 
 Frames = NDArray[np.uint8]
 
+#: What ffmpeg may take a file for, by its names. It knows many more: some are lists of other files
+#: and servers, which it would open.
+FORMATS = (
+    *("mov", "mp4", "m4a", "3gp", "3g2", "mj2"),
+    *("matroska", "webm", "avi", "mpegts", "mpeg", "flv", "ogg", "gif", "asf"),
+)
+#: A file that names another one after all finds no protocol to open it with.
+_OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
+
 
 class Video:
     """A video that is there and can be read: `len` frames, of which few need be in memory."""
@@ -38,9 +47,7 @@ class Video:
     def rate(self) -> float:
         """Frames per second of a file. Raises MediaError."""
         assert isinstance(self._source, bytes)
-        import av
-
-        with av.open(io.BytesIO(self._source)) as container:
+        with _opened(self._source) as container:
             found = container.streams.video[0].average_rate
         if not found:
             raise MediaError("the video does not say how many frames it has in a second")
@@ -106,19 +113,26 @@ def _of_array(frames: NDArray[Any]) -> Video:
     return Video(frames, len(frames))
 
 
+def _opened(data: bytes) -> Any:
+    """The container in the bytes: nothing beside them is read, whatever they say."""
+    import av
+
+    return av.open(io.BytesIO(data), options=dict(_OPTIONS))
+
+
 def _count(data: bytes) -> int:
     """How many frames are there; a header that says so may be missing, or wrong."""
     import av
 
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with _opened(data) as container:
             if not container.streams.video:
                 raise MediaError("there is no video in the file, only sound or text")
             return sum(1 for packet in container.demux(video=0) if packet.size)
     except av.error.FFmpegError as error:
         raise MediaError(
-            f"not a video, or of no format that ffmpeg reads, or cut off: {len(data):,} bytes "
-            f"that begin with {data[:12]!r} ({error.strerror})"
+            f"not a video, or of no format that is read ({', '.join(FORMATS)}), or cut off: "
+            f"{len(data):,} bytes that begin with {data[:12]!r} ({error.strerror})"
         ) from error
 
 
@@ -126,7 +140,7 @@ def _decoded(data: bytes) -> Iterator[Any]:
     import av
 
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with _opened(data) as container:
             yield from container.decode(video=0)
     except av.error.FFmpegError as error:
         raise MediaError(f"the video is cut off or damaged: {error.strerror}") from error
