@@ -18,7 +18,8 @@ class MediaLimits:
     image_pixels: int = 80_000_000
     #: An hour of CD quality, uncompressed, is 635 MB.
     audio_bytes: int = 768 * 1024 * 1024
-    #: An hour at 16 kHz is 230 MB of float32.
+    #: An hour at 16 kHz is 230 MB of float32. At higher rates than 48 kHz there may be as
+    #: many samples as an hour has at 48 kHz: 690 MB.
     audio_seconds: int = 3600
     #: A worker holds the compressed file in memory while it decodes.
     video_bytes: int = 1024 * 1024 * 1024
