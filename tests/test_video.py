@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -158,6 +159,42 @@ def test_a_file_that_names_others_opens_none(
         with pytest.raises(MediaError, match="of no format that is read"):
             every_frame(source)
     assert time.monotonic() - started < 5
+
+
+def test_pixels_are_counted_before_anything_is_decoded() -> None:
+    few = MediaLimits(video_pixels=64 * 48)
+    assert len(video.decode(FILMS[0], few).frames([0])) == 1
+    gif = film("claims", 3, 64, 48, "gif", "gif")
+    claims = gif[:6] + struct.pack("<HH", 16_000, 16_000) + gif[10:]
+    with pytest.raises(MediaError, match=r"80 by 64 pixels, more than .* 3,072 \(video_pixels\)"):
+        video.decode(FILMS[3], few)
+    with pytest.raises(MediaError, match=r"80 by 64 pixels, more than .* 3,072 \(video_pixels\)"):
+        video.decode(frames(FILMS[3]), few)
+    with pytest.raises(MediaError, match="16,000 by 16,000 pixels, more than the limit of 35,"):
+        video.decode(claims, LIMITS)
+
+
+def test_frames_may_become_larger_within_the_limit_but_are_not_mixed() -> None:
+    """As in recordings of several broadcasts."""
+    sizes = [(64, 48), (80, 64)]
+    parts = b"".join(film("part", 12, *size, "mpegts") for size in sizes)
+    found = video.decode(parts, LIMITS)
+    assert found.frames([2]).shape == (1, 48, 64, 3)
+    assert found.frames([len(found) - 2]).shape == (1, 64, 80, 3)
+    with pytest.raises(MediaError, match="64 by 48 and of 80 by 64 pixels"):
+        found.frames([2, len(found) - 2])
+    few = video.decode(parts, MediaLimits(video_pixels=64 * 48))
+    with pytest.raises(MediaError, match=r"80 by 64 pixels, more than .* 3,072 \(video_pixels\)"):
+        few.frames([len(few) - 2])
+
+
+def test_the_frames_wanted_have_a_limit_together() -> None:
+    limits = MediaLimits(video_decoded_bytes=4 * 64 * 48 * 3)
+    for source in (FILMS[0], frames(FILMS[0])):
+        found = video.decode(source, limits)
+        assert len(found.frames(range(0, 12, 3))) == 4
+    with pytest.raises(MediaError, match=r"5 frames of 64 by 48 pixels .*\(video_decoded_bytes\)"):
+        video.decode(FILMS[0], limits).frames(range(5))
 
 
 def test_limits() -> None:

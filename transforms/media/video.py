@@ -31,9 +31,10 @@ _OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
 class Video:
     """A video that is there and can be read: `len` frames, of which few need be in memory."""
 
-    def __init__(self, source: bytes | Frames, count: int) -> None:
+    def __init__(self, source: bytes | Frames, count: int, limits: MediaLimits) -> None:
         self._source = source
         self._count = count
+        self._limits = limits
 
     def __len__(self) -> int:
         return self._count
@@ -66,13 +67,25 @@ class Video:
         picked, found = set(wanted), []
         for i, frame in enumerate(_decoded(self._source)):
             if i in picked:
-                found.append(frame.to_ndarray(format="rgb24"))
+                found.append(self._array(frame, len(wanted)))
             if i == wanted[-1]:
-                return np.stack(found)
+                return _together(found)
         raise MediaError(
             f"the video is cut off or damaged: its frame {wanted[-1]:,} of {self._count:,} "
             "cannot be read"
         )
+
+    def _array(self, frame: Any, count: int) -> Frames:
+        """A frame, one of `count` of which all will be in memory."""
+        _check_size(frame.width, frame.height, self._limits)
+        limit = self._limits.video_decoded_bytes
+        if count * frame.width * frame.height * 3 > limit:
+            raise MediaError(
+                f"the {count:,} frames of {frame.width:,} by {frame.height:,} pixels that are "
+                f"wanted have more bytes than the limit of {limit:,} (video_decoded_bytes)"
+            )
+        found: Frames = frame.to_ndarray(format="rgb24")
+        return found
 
 
 def decode(source: Any, limits: MediaLimits) -> Video:
@@ -81,14 +94,14 @@ def decode(source: Any, limits: MediaLimits) -> Video:
     Args:
       source: the bytes of a file; a path or URI; {"bytes", "path"} as datasets has it; or frames,
         an array of uint8, (frames, height, width, 3).
-      limits: how many bytes and frames are too many.
+      limits: how many bytes, pixels and frames are too many.
 
     """
     if isinstance(source, np.ndarray):
-        video = _of_array(source)
+        video = _of_array(source, limits)
     elif isinstance(source, bytes | str | os.PathLike | Mapping):
         data = read(source, limits.video_bytes, "video", limits.timeout)
-        video = Video(data, _count(data))
+        video = Video(data, _count(data, limits), limits)
     else:
         raise MediaError(
             "a video must be bytes, a path, a URI, an array of frames or a mapping with bytes or "
@@ -104,13 +117,14 @@ def decode(source: Any, limits: MediaLimits) -> Video:
     return video
 
 
-def _of_array(frames: NDArray[Any]) -> Video:
+def _of_array(frames: NDArray[Any], limits: MediaLimits) -> Video:
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
         raise MediaError(
             "an array must be a video of uint8, (frames, height, width, 3), got "
             f"{frames.dtype} {frames.shape}"
         )
-    return Video(frames, len(frames))
+    _check_size(frames.shape[2], frames.shape[1], limits)
+    return Video(frames, len(frames), limits)
 
 
 def _opened(data: bytes) -> Any:
@@ -120,7 +134,7 @@ def _opened(data: bytes) -> Any:
     return av.open(io.BytesIO(data), options=dict(_OPTIONS))
 
 
-def _count(data: bytes) -> int:
+def _count(data: bytes, limits: MediaLimits) -> int:
     """How many frames are there; a header that says so may be missing, or wrong."""
     import av
 
@@ -128,6 +142,8 @@ def _count(data: bytes) -> int:
         with _opened(data) as container:
             if not container.streams.video:
                 raise MediaError("there is no video in the file, only sound or text")
+            known = container.streams.video[0].codec_context
+            _check_size(known.width, known.height, limits)
             return sum(1 for packet in container.demux(video=0) if packet.size)
     except av.error.FFmpegError as error:
         raise MediaError(
@@ -144,3 +160,19 @@ def _decoded(data: bytes) -> Iterator[Any]:
             yield from container.decode(video=0)
     except av.error.FFmpegError as error:
         raise MediaError(f"the video is cut off or damaged: {error.strerror}") from error
+
+
+def _together(frames: list[Frames]) -> Frames:
+    sizes = sorted({frame.shape[1::-1] for frame in frames})
+    if len(sizes) > 1:
+        several = " and of ".join(f"{width:,} by {height:,}" for width, height in sizes)
+        raise MediaError(f"the video has frames of {several} pixels: all must have one size")
+    return np.stack(frames)
+
+
+def _check_size(width: int, height: int, limits: MediaLimits) -> None:
+    if width * height > limits.video_pixels:
+        raise MediaError(
+            f"the video has {width:,} by {height:,} pixels, more than the limit of "
+            f"{limits.video_pixels:,} (video_pixels)"
+        )
