@@ -161,6 +161,83 @@ def test_a_file_that_names_others_opens_none(
     assert time.monotonic() - started < 5
 
 
+#: Container -> how a film in it is made, and the codec of a sound in it.
+CONTAINERS: dict[str, tuple[dict[str, str], str]] = {
+    "mp4": ({"container": "mp4"}, "aac"),
+    "mp4, header first": ({"container": "mp4", "moov_size": "20000"}, "aac"),
+    "mp4 in fragments": ({"container": "mp4", "movflags": "frag_keyframe+empty_moov"}, "aac"),
+    "mov": ({"container": "mov"}, "pcm_s16le"),
+    "mkv": ({"container": "matroska"}, "aac"),
+    "webm": ({"container": "webm", "codec": "libvpx-vp9"}, "libopus"),
+    "avi": ({"container": "avi"}, "pcm_s16le"),
+    "flv": ({"container": "flv", "codec": "flv"}, "aac"),
+    "mpegts": ({"container": "mpegts"}, "aac"),
+    "gif": ({"container": "gif", "codec": "gif"}, ""),
+}
+#: These do not say how long they are: cut off, they are whole films, only shorter.
+SILENT = {"mpegts", "gif"}
+
+
+def with_sound(data: bytes, seconds: int, codec: str, container: str, **options: str) -> bytes:
+    """The film with a sound that is longer or shorter."""
+    file = io.BytesIO()
+    with (
+        av.open(io.BytesIO(data)) as source,
+        av.open(file, "w", format=container, options=options) as target,
+    ):
+        film = target.add_stream_from_template(source.streams.video[0])
+        sound = target.add_stream(codec, rate=48_000, layout="mono")
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = film
+                target.mux(packet)
+        for i in range(seconds):
+            noise = np.random.RandomState(i).uniform(-1, 1, (1, 48_000)).astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(noise, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 48_000, i * 48_000
+            target.mux(sound.encode(frame))
+        target.mux(sound.encode())
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_a_film_is_read_whole_or_not_at_all(name: str) -> None:
+    options, codec = CONTAINERS[name]
+    whole = film("a film", 60, 64, 48, **options)
+    sounding = [with_sound(whole, s, codec, **without_codec(options)) for s in (2, 9) if codec]
+    for data in (whole, *sounding, film("one frame", 1, 64, 48, **options)):
+        assert len(every_frame(data)) == len(video.decode(data, LIMITS)) == len(frames(data))
+    for data in (whole, *sounding[:1]):
+        for share in (0.3, 0.5, 0.75):
+            cut = data[: int(len(data) * share)]
+            if name in SILENT:
+                assert 0 < len(video.decode(cut, LIMITS)) < 60
+            else:
+                with pytest.raises(MediaError, match="cut off"):
+                    video.decode(cut, LIMITS)
+
+
+def without_codec(options: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in options.items() if name != "codec"}
+
+
+@pytest.mark.parametrize("container", ["matroska", "mp4"])
+def test_how_much_of_a_film_is_there(container: str) -> None:
+    """Where it is cut between two frames, only the header tells."""
+    data = film("a film", 60, 64, 48, container, moov_size="20000")
+    with av.open(io.BytesIO(data)) as opened:
+        place = [packet.pos for packet in opened.demux(video=0) if packet.size][36]
+    start = place - 7 if container == "matroska" else place  # a block's header
+    with pytest.raises(MediaError, match=r"was cut off: 3\.[56] of about 6\.0 seconds are there"):
+        video.decode(data[:start], LIMITS)
+
+
+def test_a_live_recording_does_not_say_how_long_it_is() -> None:
+    live = film("live", 60, 64, 48, "matroska", live="1")
+    assert len(video.decode(live, LIMITS)) == 60
+    assert 0 < len(video.decode(live[: len(live) // 2], LIMITS)) < 60
+
+
 def test_pixels_are_counted_before_anything_is_decoded() -> None:
     few = MediaLimits(video_pixels=64 * 48)
     assert len(video.decode(FILMS[0], few).frames([0])) == 1

@@ -27,6 +27,14 @@ FORMATS = (
 #: A file that names another one after all finds no protocol to open it with.
 _OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
 
+#: ffmpeg's first names of the containers whose headers say how long they are.
+_DECLARING = {"mov", "matroska", "flv"}
+#: In these, a piece may be missing anywhere, and what follows can be read.
+_BROADCAST = {"mpegts", "mpeg"}
+#: A whole film may end before its header says: a last frame that is shown for long, sounds that
+#: were rounded up.
+_SLACK_SECONDS, _SLACK = 1.0, 0.05
+
 
 class Video:
     """A video that is there and can be read: `len` frames, of which few need be in memory."""
@@ -135,21 +143,67 @@ def _opened(data: bytes) -> Any:
 
 
 def _count(data: bytes, limits: MediaLimits) -> int:
-    """How many frames are there; a header that says so may be missing, or wrong."""
+    """How many frames there are, in a file that is one of few pixels, and whole."""
     import av
 
     try:
         with _opened(data) as container:
             if not container.streams.video:
-                raise MediaError("there is no video in the file, only sound or text")
+                raise MediaError(
+                    "there is no video in the file, only sound or text, or it was cut off in its "
+                    "header"
+                )
             known = container.streams.video[0].codec_context
             _check_size(known.width, known.height, limits)
-            return sum(1 for packet in container.demux(video=0) if packet.size)
+            return _counted(container)
     except av.error.FFmpegError as error:
         raise MediaError(
             f"not a video, or of no format that is read ({', '.join(FORMATS)}), or cut off: "
             f"{len(data):,} bytes that begin with {data[:12]!r} ({error.strerror})"
         ) from error
+
+
+def _counted(container: Any) -> int:
+    """How many frames are there; a header that says so may be missing, or wrong."""
+    count, complete = 0, True
+    ends: dict[int, float] = {}
+    film = container.streams.video[0]
+    for packet in container.demux():
+        if packet.size:
+            stream = packet.stream.index
+            count += stream == film.index
+            ends[stream] = max(ends.get(stream, 0.0), _end(packet))
+            complete = not packet.is_corrupt
+    _check_whole(container, ends, complete)
+    return count
+
+
+def _end(packet: Any) -> float:
+    """The second at which what is in a packet is over."""
+    start = packet.dts if packet.pts is None else packet.pts
+    return 0.0 if start is None else (start + (packet.duration or 0)) * float(packet.time_base)
+
+
+def _check_whole(container: Any, ends: Mapping[int, float], complete: bool) -> None:
+    """Refuse a file that ends before it says, or within a frame.
+
+    It may say so for the film, or for all that is in it. An mpegts, mpeg, gif or asf file does
+    not, nor does a live recording: ffmpeg estimates from what is there. What is left of one that
+    was cut off is a shorter film that nobody can tell from a whole one.
+    """
+    kind = container.format.name.split(",")[0]
+    film = container.streams.video[0]
+    there, said = max(ends.values(), default=0.0), 0.0
+    if kind in _DECLARING and film.duration:
+        there, said = ends.get(film.index, 0.0), float(film.duration * film.time_base)
+    elif kind in _DECLARING and container.duration:
+        said = container.duration / 1_000_000
+    if there < said - max(_SLACK_SECONDS, _SLACK * said):
+        raise MediaError(
+            f"the video was cut off: {there:,.1f} of about {said:,.1f} seconds are there"
+        )
+    if not complete and kind not in _BROADCAST:
+        raise MediaError("the video was cut off: its last frame or sound is not all there")
 
 
 def _decoded(data: bytes) -> Iterator[Any]:
