@@ -32,7 +32,7 @@ _DECLARING = {"mov", "matroska", "flv"}
 #: In these, a piece may be missing anywhere, and what follows can be read.
 _BROADCAST = {"mpegts", "mpeg"}
 #: A whole film may end before its header says: a last frame that is shown for long, sounds that
-#: were rounded up.
+#: were rounded up. So an mkv or webm may lack its last second.
 _SLACK_SECONDS, _SLACK = 1.0, 0.05
 
 
@@ -139,7 +139,8 @@ def _opened(data: bytes) -> Any:
     """The container in the bytes: nothing beside them is read, whatever they say."""
     import av
 
-    return av.open(io.BytesIO(data), options=dict(_OPTIONS))
+    # As `options` they would go to the decoders, too: PyAV before 17.1 then crashes on some files.
+    return av.open(io.BytesIO(data), container_options=dict(_OPTIONS))
 
 
 def _count(data: bytes, limits: MediaLimits) -> int:
