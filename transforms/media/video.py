@@ -84,7 +84,7 @@ class Video:
         )
 
     def _array(self, frame: Any, count: int) -> Frames:
-        """A frame, one of `count` of which all will be in memory."""
+        """A frame as players show it, one of `count` of which all will be in memory."""
         _check_size(frame.width, frame.height, self._limits)
         limit = self._limits.video_decoded_bytes
         if count * frame.width * frame.height * 3 > limit:
@@ -93,7 +93,8 @@ class Video:
                 f"wanted have more bytes than the limit of {limit:,} (video_decoded_bytes)"
             )
         found: Frames = frame.to_ndarray(format="rgb24")
-        return found
+        turns = round(frame.rotation / 90)  # phones film as they are held
+        return np.ascontiguousarray(np.rot90(found, turns))
 
 
 def decode(source: Any, limits: MediaLimits) -> Video:
