@@ -389,18 +389,27 @@ def _swin2sr(name: str, directory: Path) -> None:
     save("AutoModelForImageToImage", config, processor, name, directory, {})
 
 
-def film(name: str, frames: int, width: int, height: int) -> bytes:
+def film(
+    name: str,
+    frames: int,
+    width: int,
+    height: int,
+    container: str = "mp4",
+    codec: str = "mpeg4",
+    **options: str,
+) -> bytes:
     """A video in which one picture turns into another."""
     first, last = (np.asarray(picture(f"{name} {i}", width, height), float) for i in range(2))
     file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+    with av.open(file, "w", format=container, options=options) as target:
+        stream = target.add_stream(codec, rate=10)
+        stream.width, stream.height = width, height
+        stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
         for i in range(frames):
             mixed = first + (last - first) * i / frames
             frame = av.VideoFrame.from_ndarray(mixed.astype(np.uint8), format="rgb24")
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode())
     return file.getvalue()
 
 

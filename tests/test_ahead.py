@@ -20,7 +20,7 @@ from image_models import PICTURES
 from PIL import Image
 from test_media import saved
 
-from pipelines_beam import ImageClassification
+from pipelines_beam import ImageClassification, ImageTextToText
 from transforms.media import ahead
 from transforms.media.ahead import Ahead
 from transforms.media.decoding import Messages, decoded
@@ -208,6 +208,78 @@ def test_each_element_has_its_own_error(server: Server) -> None:
     assert "the server answered 404" in said[0][1]
     assert "more bytes than the limit" in said[1][1]
     assert said[2][1] == "is empty: it has 0 bytes"
+
+
+MALFORMED: dict[str, tuple[str, Any, str]] = {
+    "type in a list": (
+        "image-text-to-text",
+        [{"role": "user", "content": [{"type": ["image"], "url": "a.png"}]}],
+        "the type of a block of a chat must be a string, such as 'image' or 'text', got ['image']",
+    ),
+    "type in a mapping": (
+        "any-to-any",
+        [{"role": "user", "content": [{"type": {"image": 1}, "image": "a.png"}]}],
+        "the type of a block of a chat must be a string, such as 'image' or 'text', got {'image'",
+    ),
+    "assets in a string": (
+        "decision",
+        {"state": "a", "questions": {}, "assets": "[]"},
+        "assets must be a mapping from names to images, got '[]'",
+    ),
+    "assets in pairs": (
+        "decision",
+        {"state": "a", "questions": {}, "assets": [("pic", PNGS[0])]},
+        "assets must be a mapping from names to images, got [('pic',",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_input_fails_where_it_is_decoded(server: Server, name: str) -> None:
+    """Its neighbours come through, in order; nobody waits for what it asked for."""
+    task, malformed, reason = MALFORMED[name]
+    if task not in TASKS:
+        pytest.skip("the installed transformers does not have the task")
+    good: Any = {"text": "a", "images": [f"{server.url}/0.png"]}
+    if task == "decision":
+        good = {"state": "a", "questions": {}, "assets": {"pic": f"{server.url}/0.png"}}
+    through = Ahead(TASKS[task], MediaLimits())
+    found = list(through.through(enumerate([good, malformed, good]), last=True))
+    through.close()
+    assert [token for token, _ in found] == [0, 1, 2]
+    for token, example in found:
+        if token != 1:
+            ready = decoded(example, TASKS[task], None, MediaLimits())
+            assert [each.size for each in _images(ready)] == [PICTURES[0].size]
+    with pytest.raises(TypeError) as error:
+        decoded(found[1][1], TASKS[task], None, MediaLimits())
+    assert reason in str(error.value)
+    assert len(str(error.value)) < 250
+
+
+def test_a_malformed_chat_is_a_row_among_good_ones(model: Callable[[str], str]) -> None:
+    block = {"type": "image", "image": PICTURES[0]}
+    texts = {"type": "text", "text": "What is it?"}
+    odd = {"type": ["image"], "image": PICTURES[0]}
+    chats = [[{"role": "user", "content": [first, texts]}] for first in (block, odd, block)]
+    sink.collected.clear()
+    with beam.Pipeline(RUNNER) as p:
+        good, bad = (
+            p
+            | beam.Create(list(enumerate(chats)), reshuffle=False)
+            | ImageTextToText(
+                model("llava"), keyed=True, max_new_tokens=2
+            ).with_exception_handling()
+        )
+        good | "Good" >> beam.Map(sink.collect)
+        bad | "Bad" >> beam.Map(sink.collect)
+    rows = [each for each in sink.collected if hasattr(each, "stage")]
+    found = dict(each for each in sink.collected if not hasattr(each, "stage"))
+    sink.collected.clear()
+    assert found.keys() == {0, 2}
+    assert [(row.element[0], row.stage, row.error) for row in rows] == [
+        (1, "preprocess", "TypeError")
+    ]
 
 
 def test_predictions_keep_timestamps_and_windows(

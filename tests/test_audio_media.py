@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from test_text import same
 
 from pipelines_beam import pipeline
+from transforms.media import audio
 from transforms.media.audio import decode
 from transforms.media.fetch import MediaError
 from transforms.media.limits import MediaLimits
@@ -142,6 +143,11 @@ BAD: dict[str, tuple[Any, str]] = {
     "long samples": ({"raw": TONE, "sampling_rate": 1}, "more than the limit"),
     "no rate": ({"raw": TONE}, "sampling_rate must be a positive whole number"),
     "rate 0": ({"raw": TONE, "sampling_rate": 0}, "sampling_rate must be"),
+    "rate of a file": (
+        file(TONE[:16], rate=10_000_000),
+        "a sampling rate of 10,000,000 Hz: it must be at most 384,000 Hz",
+    ),
+    "rate of samples": ({"raw": TONE, "sampling_rate": 384_001}, "384,001 Hz: it must be at most"),
     "three channels": (np.zeros((3, 8), np.float32), "one or two channels"),
     "channels last": (np.zeros((8, 2), np.float32), "one or two channels"),
     "words": (["a", "b"], "must be numbers"),
@@ -162,6 +168,41 @@ def test_the_seconds_are_counted_before_anything_is_decoded() -> None:
         decode(hours, RATE, LIMITS)
     with pytest.raises(MediaError, match="audio_bytes"):
         decode(file(), RATE, MediaLimits(audio_bytes=1000))
+
+
+def test_high_rates_are_read() -> None:
+    given = sound("tone", 0.1, 384_000)
+    assert decode(file(given, rate=384_000), RATE, LIMITS).shape == (RATE // 10,)
+    assert decode({"raw": given, "sampling_rate": 384_000}, RATE, LIMITS).shape == (RATE // 10,)
+
+
+def test_an_hour_may_have_as_many_samples_as_at_48_khz(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of higher rates there is less; a lower limit of seconds lowers nothing else."""
+    monkeypatch.setattr(audio, "_LONGEST", 1)
+    fits, high = (file(sound("tone", seconds, 96_000), rate=96_000) for seconds in (0.5, 0.6))
+    few = MediaLimits(audio_seconds=1)
+    assert decode(file(sound("tone", 1.0, 48_000), rate=48_000), RATE, few).shape == (RATE,)
+    assert decode(fits, RATE, few).shape == (RATE // 2,)
+    with pytest.raises(MediaError, match=r"57,600 samples, more than .* 48,000: .* in 1 seconds"):
+        decode(high, RATE, few)
+    assert decode(high, RATE, MediaLimits(audio_seconds=2)).shape == (RATE * 6 // 10,)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 1000])
+def test_many_channels_take_no_more_memory(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = np.random.default_rng(3).uniform(-1, 1, (50, channels)).astype(np.float32)
+    data = file(given, subtype="FLOAT")
+    read = soundfile.SoundFile.read
+    asked: list[int] = []
+
+    def reading(self: Any, frames: int, **options: Any) -> Any:
+        asked.append(frames * channels)
+        return read(self, frames, **options)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", reading)
+    monkeypatch.setattr(audio, "_BLOCK", 100)
+    np.testing.assert_allclose(decode(data, RATE, LIMITS), given.mean(1), atol=1e-6)
+    assert max(asked) <= max(100, channels)
 
 
 def test_bad_ones_become_rows_and_good_ones_are_answered(

@@ -66,8 +66,7 @@ class Ahead:
     def clear(self) -> None:
         """Forget what is waiting."""
         for waiting in self._waiting:
-            for file in waiting.files:
-                file.cancel()
+            _forget(waiting.files)
         self._waiting.clear()
 
     def close(self) -> None:
@@ -86,7 +85,10 @@ class Ahead:
             files.append(self._fetch(kind, source))
             return files[-1]
 
-        example = each(example, self._task, fetched)
+        try:
+            example = each(example, self._task, fetched)
+        except Exception:  # it is met again, and reported, where the element is decoded
+            _forget(files)
         own = nbytes(example) if files or self._waiting else 0
         self._waiting.append(_Waiting(token, example, files, own))
 
@@ -116,3 +118,9 @@ class Ahead:
         """Expect files as large as the larger ones were."""
         known = self._file_bytes or 0.0
         self._file_bytes = max(size, 0.9 * known + 0.1 * size)
+
+
+def _forget(files: list[Future[bytes]]) -> None:
+    for file in files:
+        file.cancel()
+    files.clear()

@@ -20,7 +20,11 @@ from .resample import resample
 
 Samples: TypeAlias = NDArray[np.float32]
 
-_BLOCK = 1 << 20  # frames read at a time: the channels of a whole file need not be in memory
+_BLOCK = 1 << 20  # numbers read at a time: the channels of a whole file need not be in memory
+_HIGHEST_RATE = 384_000  # what recorders have; a header of a few bytes can claim any
+#: An hour at 48 kHz is 690 MB of float32 before it is resampled. A higher rate may have as many
+#: samples, in less time.
+_LONGEST, _USUAL_RATE = 3600, 48_000
 
 #: What libsndfile notes of a wav, aiff or w64 file that ends before its header says; it reads
 #: what is there without a word. Programs that write to a pipe leave 0 or the largest number.
@@ -37,6 +41,9 @@ def decode(source: Any, rate: int, limits: MediaLimits) -> Any:
         to be at the model's rate. Samples are (samples,) or (channels, samples).
       rate: the model's sampling rate.
       limits: how many bytes and seconds are too many.
+
+    Rates go up to 384,000 Hz, and there may be as many samples as 48,000 Hz has in an hour, or in
+    `audio_seconds` where that is longer.
 
     Channels are averaged. A mapping with "stride" (samples of context on the left and right)
     stays a mapping, {"raw", "sampling_rate", "stride"}, as speech recognition takes it.
@@ -94,9 +101,9 @@ def read_file(data: bytes, limits: MediaLimits) -> tuple[Samples, int]:
 
 
 def _blocks(file: Any) -> Any:
-    left = file.frames
+    left, most = file.frames, max(1, _BLOCK // file.channels)
     while left > 0:
-        block = file.read(min(left, _BLOCK), dtype="float32", always_2d=True)
+        block = file.read(min(left, most), dtype="float32", always_2d=True)
         if not len(block):
             return
         left -= len(block)
@@ -136,10 +143,20 @@ def _check_length(frames: int, rate: int, limits: MediaLimits) -> None:
         raise MediaError(
             "the audio is 0 seconds long: it has no samples, or is cut off before them"
         )
+    if rate > _HIGHEST_RATE:
+        raise MediaError(
+            f"the audio has a sampling rate of {rate:,} Hz: it must be at most {_HIGHEST_RATE:,} Hz"
+        )
     if frames > limits.audio_seconds * rate:
         raise MediaError(
             f"the audio is {frames / rate:,.1f} seconds long, more than the limit of "
             f"{limits.audio_seconds:,} seconds (audio_seconds)"
+        )
+    longest = max(_LONGEST, limits.audio_seconds)
+    if frames > longest * _USUAL_RATE:
+        raise MediaError(
+            f"the audio has {frames:,} samples, more than the limit of "
+            f"{longest * _USUAL_RATE:,}: as many as {_USUAL_RATE:,} Hz has in {longest:,} seconds"
         )
 
 

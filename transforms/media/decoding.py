@@ -55,7 +55,7 @@ def each(example: Any, task: Task, change: Callable[[str, Any], Any]) -> Any:
         if kind == "chat":
             return _chat(value, change)
         if kind == "assets":
-            return {name: change("image", _asset(item)) for name, item in value.items()}
+            return _assets(value, change)
         return change(_SEVERAL.get(kind, kind), value)
 
     return _changed(example, task, found)
@@ -143,6 +143,12 @@ def _chat(value: Any, change: Callable[[str, Any], Any]) -> Any:
     return Messages(value, given).changed(lambda block: _block(block, change))
 
 
+def _assets(value: Any, change: Callable[[str, Any], Any]) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"assets must be a mapping from names to images, got {value!r:.80}")
+    return {name: change("image", _asset(item)) for name, item in value.items()}
+
+
 def _asset(value: Any) -> Any:
     """An image; or that in {"type": "image", "data_base64": …}, as requests for decisions have."""
     return value["data_base64"] if isinstance(value, Mapping) and "data_base64" in value else value
@@ -161,9 +167,14 @@ def _block(block: Any, change: Callable[[str, Any], Any]) -> Any:
     if isinstance(block, Mapping) and block.get("type") == "image_url":  # as OpenAI has it
         url = block.get("image_url")
         block = {"type": "image", "url": url.get("url") if isinstance(url, Mapping) else url}
-    if not isinstance(block, Mapping) or block.get("type") not in _SOURCES:
+    kind = block.get("type") if isinstance(block, Mapping) else None
+    if not isinstance(kind, str | None):
+        raise TypeError(
+            "the type of a block of a chat must be a string, such as 'image' or 'text', got "
+            f"{kind!r:.80}"
+        )
+    if kind not in _SOURCES:
         return block
-    kind = block["type"]
     names = [name for name in _SOURCES[kind] if block.get(name) is not None]
     if not names:
         return block

@@ -18,12 +18,17 @@ class MediaLimits:
     image_pixels: int = 80_000_000
     #: An hour of CD quality, uncompressed, is 635 MB.
     audio_bytes: int = 768 * 1024 * 1024
-    #: An hour at 16 kHz is 230 MB of float32.
+    #: An hour at 16 kHz is 230 MB of float32. At higher rates than 48 kHz there may be as
+    #: many samples as an hour has at 48 kHz: 690 MB.
     audio_seconds: int = 3600
     #: A worker holds the compressed file in memory while it decodes.
     video_bytes: int = 1024 * 1024 * 1024
     #: Ten minutes at 30 frames a second: all up to the last one wanted must be decoded.
     video_frames: int = 18_000
+    #: Of one frame, 8K as cinemas have it: 106 MB decoded.
+    video_pixels: int = 8192 * 4320
+    #: Of the frames that are wanted together: 690 in full HD. It takes twice that for a moment.
+    video_decoded_bytes: int = 4 * 1024 * 1024 * 1024
     #: Seconds without an answer after which a server is given up.
     timeout: float = 60.0
     #: URIs that a bundle fetches at once: these hide 50 ms of latency behind the decoding.

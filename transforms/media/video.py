@@ -18,13 +18,31 @@ from .limits import MediaLimits
 
 Frames = NDArray[np.uint8]
 
+#: What ffmpeg may take a file for, by its names. It knows many more: some are lists of other files
+#: and servers, which it would open.
+FORMATS = (
+    *("mov", "mp4", "m4a", "3gp", "3g2", "mj2"),
+    *("matroska", "webm", "avi", "mpegts", "mpeg", "flv", "ogg", "gif", "asf"),
+)
+#: A file that names another one after all finds no protocol to open it with.
+_OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
+
+#: ffmpeg's first names of the containers whose headers say how long they are.
+_DECLARING = {"mov", "matroska", "flv"}
+#: In these, a piece may be missing anywhere, and what follows can be read.
+_BROADCAST = {"mpegts", "mpeg"}
+#: A whole film may end before its header says: a last frame that is shown for long, sounds that
+#: were rounded up. So an mkv or webm may lack its last second.
+_SLACK_SECONDS, _SLACK = 1.0, 0.05
+
 
 class Video:
     """A video that is there and can be read: `len` frames, of which few need be in memory."""
 
-    def __init__(self, source: bytes | Frames, count: int) -> None:
+    def __init__(self, source: bytes | Frames, count: int, limits: MediaLimits) -> None:
         self._source = source
         self._count = count
+        self._limits = limits
 
     def __len__(self) -> int:
         return self._count
@@ -38,9 +56,7 @@ class Video:
     def rate(self) -> float:
         """Frames per second of a file. Raises MediaError."""
         assert isinstance(self._source, bytes)
-        import av
-
-        with av.open(io.BytesIO(self._source)) as container:
+        with _opened(self._source) as container:
             found = container.streams.video[0].average_rate
         if not found:
             raise MediaError("the video does not say how many frames it has in a second")
@@ -59,13 +75,26 @@ class Video:
         picked, found = set(wanted), []
         for i, frame in enumerate(_decoded(self._source)):
             if i in picked:
-                found.append(frame.to_ndarray(format="rgb24"))
+                found.append(self._array(frame, len(wanted)))
             if i == wanted[-1]:
-                return np.stack(found)
+                return _together(found)
         raise MediaError(
             f"the video is cut off or damaged: its frame {wanted[-1]:,} of {self._count:,} "
             "cannot be read"
         )
+
+    def _array(self, frame: Any, count: int) -> Frames:
+        """A frame as players show it, one of `count` of which all will be in memory."""
+        _check_size(frame.width, frame.height, self._limits)
+        limit = self._limits.video_decoded_bytes
+        if count * frame.width * frame.height * 3 > limit:
+            raise MediaError(
+                f"the {count:,} frames of {frame.width:,} by {frame.height:,} pixels that are "
+                f"wanted have more bytes than the limit of {limit:,} (video_decoded_bytes)"
+            )
+        found: Frames = frame.to_ndarray(format="rgb24")
+        turns = round(frame.rotation / 90)  # phones film as they are held
+        return np.ascontiguousarray(np.rot90(found, turns))
 
 
 def decode(source: Any, limits: MediaLimits) -> Video:
@@ -74,14 +103,14 @@ def decode(source: Any, limits: MediaLimits) -> Video:
     Args:
       source: the bytes of a file; a path or URI; {"bytes", "path"} as datasets has it; or frames,
         an array of uint8, (frames, height, width, 3).
-      limits: how many bytes and frames are too many.
+      limits: how many bytes, pixels and frames are too many.
 
     """
     if isinstance(source, np.ndarray):
-        video = _of_array(source)
+        video = _of_array(source, limits)
     elif isinstance(source, bytes | str | os.PathLike | Mapping):
         data = read(source, limits.video_bytes, "video", limits.timeout)
-        video = Video(data, _count(data))
+        video = Video(data, _count(data, limits), limits)
     else:
         raise MediaError(
             "a video must be bytes, a path, a URI, an array of frames or a mapping with bytes or "
@@ -97,36 +126,109 @@ def decode(source: Any, limits: MediaLimits) -> Video:
     return video
 
 
-def _of_array(frames: NDArray[Any]) -> Video:
+def _of_array(frames: NDArray[Any], limits: MediaLimits) -> Video:
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
         raise MediaError(
             "an array must be a video of uint8, (frames, height, width, 3), got "
             f"{frames.dtype} {frames.shape}"
         )
-    return Video(frames, len(frames))
+    _check_size(frames.shape[2], frames.shape[1], limits)
+    return Video(frames, len(frames), limits)
 
 
-def _count(data: bytes) -> int:
-    """How many frames are there; a header that says so may be missing, or wrong."""
+def _opened(data: bytes) -> Any:
+    """The container in the bytes: nothing beside them is read, whatever they say."""
+    import av
+
+    # As `options` they would go to the decoders, too: PyAV before 17.1 then crashes on some files.
+    return av.open(io.BytesIO(data), container_options=dict(_OPTIONS))
+
+
+def _count(data: bytes, limits: MediaLimits) -> int:
+    """How many frames there are, in a file that is one of few pixels, and whole."""
     import av
 
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with _opened(data) as container:
             if not container.streams.video:
-                raise MediaError("there is no video in the file, only sound or text")
-            return sum(1 for packet in container.demux(video=0) if packet.size)
+                raise MediaError(
+                    "there is no video in the file, only sound or text, or it was cut off in its "
+                    "header"
+                )
+            known = container.streams.video[0].codec_context
+            _check_size(known.width, known.height, limits)
+            return _counted(container)
     except av.error.FFmpegError as error:
         raise MediaError(
-            f"not a video, or of no format that ffmpeg reads, or cut off: {len(data):,} bytes "
-            f"that begin with {data[:12]!r} ({error.strerror})"
+            f"not a video, or of no format that is read ({', '.join(FORMATS)}), or cut off: "
+            f"{len(data):,} bytes that begin with {data[:12]!r} ({error.strerror})"
         ) from error
+
+
+def _counted(container: Any) -> int:
+    """How many frames are there; a header that says so may be missing, or wrong."""
+    count, complete = 0, True
+    ends: dict[int, float] = {}
+    film = container.streams.video[0]
+    for packet in container.demux():
+        if packet.size:
+            stream = packet.stream.index
+            count += stream == film.index
+            ends[stream] = max(ends.get(stream, 0.0), _end(packet))
+            complete = not packet.is_corrupt
+    _check_whole(container, ends, complete)
+    return count
+
+
+def _end(packet: Any) -> float:
+    """The second at which what is in a packet is over."""
+    start = packet.dts if packet.pts is None else packet.pts
+    return 0.0 if start is None else (start + (packet.duration or 0)) * float(packet.time_base)
+
+
+def _check_whole(container: Any, ends: Mapping[int, float], complete: bool) -> None:
+    """Refuse a file that ends before it says, or within a frame.
+
+    It may say so for the film, or for all that is in it. An mpegts, mpeg, gif or asf file does
+    not, nor does a live recording: ffmpeg estimates from what is there. What is left of one that
+    was cut off is a shorter film that nobody can tell from a whole one.
+    """
+    kind = container.format.name.split(",")[0]
+    film = container.streams.video[0]
+    there, said = max(ends.values(), default=0.0), 0.0
+    if kind in _DECLARING and film.duration:
+        there, said = ends.get(film.index, 0.0), float(film.duration * film.time_base)
+    elif kind in _DECLARING and container.duration:
+        said = container.duration / 1_000_000
+    if there < said - max(_SLACK_SECONDS, _SLACK * said):
+        raise MediaError(
+            f"the video was cut off: {there:,.1f} of about {said:,.1f} seconds are there"
+        )
+    if not complete and kind not in _BROADCAST:
+        raise MediaError("the video was cut off: its last frame or sound is not all there")
 
 
 def _decoded(data: bytes) -> Iterator[Any]:
     import av
 
     try:
-        with av.open(io.BytesIO(data)) as container:
+        with _opened(data) as container:
             yield from container.decode(video=0)
     except av.error.FFmpegError as error:
         raise MediaError(f"the video is cut off or damaged: {error.strerror}") from error
+
+
+def _together(frames: list[Frames]) -> Frames:
+    sizes = sorted({frame.shape[1::-1] for frame in frames})
+    if len(sizes) > 1:
+        several = " and of ".join(f"{width:,} by {height:,}" for width, height in sizes)
+        raise MediaError(f"the video has frames of {several} pixels: all must have one size")
+    return np.stack(frames)
+
+
+def _check_size(width: int, height: int, limits: MediaLimits) -> None:
+    if width * height > limits.video_pixels:
+        raise MediaError(
+            f"the video has {width:,} by {height:,} pixels, more than the limit of "
+            f"{limits.video_pixels:,} (video_pixels)"
+        )
