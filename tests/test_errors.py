@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 import apache_beam as beam
 import pytest
 import sink
+from apache_beam.transforms.window import GlobalWindows
 from conftest import RUNNER
 from models import CORPUS
 from test_text import same
 from transformers import AutoTokenizer
 
 from pipelines_beam import ElementError, ModelLoadError, pipeline
+from transforms.stages import PreprocessFn
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]
@@ -97,6 +100,28 @@ def test_a_column_is_not_overwritten(model: Model) -> None:
     rows = beam.Pipeline() | beam.Create([beam.Row(text="a", label="mine")])
     with pytest.raises(ValueError, match="have a column 'label' already"):
         rows | pipeline("text-classification", model("bert-classification"), input="text")
+
+
+@pytest.mark.parametrize(
+    ("options", "added"),
+    [({}, "label"), ({"output": "mine"}, "mine"), ({"watch_model_pattern": "x*"}, "model_id")],
+)
+@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize("kind", [dict, beam.Row, namedtuple])
+def test_a_column_that_only_the_row_shows_is_found_before_the_model_runs(
+    model: Model, kind: Any, keyed: bool, options: dict[str, str], added: str
+) -> None:
+    transform = pipeline(
+        "text-classification", model("bert-classification"), input="text", keyed=keyed, **options
+    )
+    fn = PreprocessFn(transform.spec, False, transform._binding, None)
+    fn.setup()
+    fn.start_bundle()
+    make = namedtuple("Named", ["text", added]) if kind is namedtuple else kind
+    row = make(**{"text": "good", added: "theirs"})
+    element = ("key", row) if keyed else row
+    with pytest.raises(ElementError, match=f"have a column '{added}' already.*output="):
+        list(fn.process(element, GlobalWindows.windowed_value(element)))
 
 
 @pytest.mark.parametrize("value", [None, 7, b"bytes"])

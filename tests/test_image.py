@@ -257,21 +257,24 @@ def test_every_image_task_has_columns() -> None:
     assert {case.task for case in CASES} | {"image-to-image"} == set(COLUMNS)
 
 
+@pytest.mark.parametrize("output", [None, "found"])
 @pytest.mark.parametrize("task", COLUMNS)
-def test_rows_fit_the_schema(task: str, model: Callable[[str], str], run: Run) -> None:
+def test_rows_fit_the_schema(
+    task: str, output: str | None, model: Callable[[str], str], run: Run
+) -> None:
     """Rows with images in them, as Parquet holds them and `datasets` has them."""
     name, parameters, columns = COLUMNS[task]
     pair = task == "keypoint-matching"
     files = [{"bytes": image.png(each), "path": None} for each in PICTURES[:3]]
     rows = [{"id": i, "input": [each, files[0]] if pair else each} for i, each in enumerate(files)]
     columns_of = {"images": "input"} if pair else "input"
-    transform = pipeline(task, model(name), input=columns_of, **parameters)
+    transform = pipeline(task, model(name), input=columns_of, output=output, **parameters)
 
     found = run(rows, transform)
 
     schema = transform.schema()
     table = pa.Table.from_pylist([{k: row[k] for k in schema.names} for row in found], schema)
-    assert columns in (None, schema.names)
+    assert [output] == schema.names if output else columns in (None, schema.names)
     assert table.num_rows == 3
     for pictures in pictures_of(table.to_pylist()):
         assert Image.open(io.BytesIO(pictures["bytes"])).format == "PNG"

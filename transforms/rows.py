@@ -6,9 +6,10 @@ gain the prediction's; with `keyed`, the key of each (key, value) pair stays wit
 
 from __future__ import annotations
 
+import functools
 import json
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +78,11 @@ class Binding:
         columns = self._prediction
         return {**columns, "model_id": str} if self.versioned else columns
 
+    @functools.cached_property
+    def _added(self) -> tuple[str, ...]:
+        """The names of the columns that rows gain: computed once, looked at for every row."""
+        return () if self.input is None else tuple(self.columns)
+
     @property
     def _prediction(self) -> Columns:
         columns = self.task.columns(self.parameters)
@@ -87,12 +93,17 @@ class Binding:
         return {self.output: RowTypeConstraint.from_fields(list(columns.items()))}
 
     def example(self, element: Any) -> Any:
-        """The task's input in an element. Raises TypeError for what the task cannot take."""
-        value = self._value(element)
+        """The task's input in an element.
+
+        Raises TypeError for what the task cannot take, and ValueError for a row that has a column
+        of the prediction's already: before the model has answered it, and all rows like it.
+        """
+        row = value = self._value(element)
         if isinstance(self.input, str):
-            value = _column(value, self.input)
+            value = _column(row, self.input)
         elif self.input is not None:
-            value = {name: _column(value, column) for name, column in self.input.items()}
+            value = {name: _column(row, column) for name, column in self.input.items()}
+        _check_free(row, self._added)
         try:
             self.task.check_input(value)
         except TypeError as error:
@@ -219,10 +230,20 @@ def _with_columns(row: Any, cells: dict[str, Any]) -> Any:
     own = row if isinstance(row, dict) else row.as_dict() if isinstance(row, beam.Row) else None
     if own is None:
         own = row._asdict()
-    for name in cells:
+    _check_free(row, tuple(cells))
+    return {**own, **cells} if isinstance(row, dict) else beam.Row(**own, **cells)
+
+
+def _check_free(row: Any, added: tuple[str, ...]) -> None:
+    if not added:
+        return
+    if isinstance(row, Mapping):
+        own: Container[Any] = row
+    else:
+        own = vars(row) if isinstance(row, beam.Row) else getattr(row, "_fields", ())
+    for name in added:
         if name in own:
             raise ValueError(_collision(name))
-    return {**own, **cells} if isinstance(row, dict) else beam.Row(**own, **cells)
 
 
 def _collision(column: str) -> str:

@@ -7,7 +7,6 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 from apache_beam.typehints.row_type import RowTypeConstraint
@@ -27,7 +26,7 @@ Convert = Callable[[Any], Any]
 
 def arrow_type(kind: Any) -> pa.DataType:
     """The pyarrow type of a column. Raises TypeError for a type that no column can have."""
-    kind = _not_none(kind)
+    kind = _bare(kind)
     if kind in _SCALARS:
         return _SCALARS[kind]
     if _is_sequence(kind):
@@ -45,7 +44,7 @@ def arrow_field(name: str, kind: Any) -> pa.Field:
 
 def hub_feature(kind: Any) -> Any:
     """What `datasets` calls a column's type, as its metadata says it."""
-    kind = _not_none(kind)
+    kind = _bare(kind)
     if kind in FILES:
         return {"_type": FILES[kind]}
     if _is_sequence(kind):
@@ -58,7 +57,7 @@ def hub_feature(kind: Any) -> Any:
 
 def has_files(kind: Any) -> bool:
     """Whether there are files in a column."""
-    kind = _not_none(kind)
+    kind = _bare(kind)
     if _is_sequence(kind):
         return has_files(_item(kind))
     return kind in FILES or any(map(has_files, (struct_fields(kind) or {}).values()))
@@ -76,11 +75,11 @@ def struct_fields(kind: Any) -> dict[str, Any] | None:
 def converter(kind: Any, as_mapping: bool) -> Convert:
     """A function that makes any value fit a type: numpy scalars to Python's, mappings to structs.
 
-    `as_mapping`: structs as dicts, for elements that are dicts themselves; else as NamedTuples
-    or beam.Rows, as Beam schemas want them.
+    `as_mapping`: structs as dicts, for elements that are dicts themselves; else as NamedTuples:
+    Beam writes no beam.Row that is within a row.
     """
     optional = _not_none(kind) is not kind
-    kind = _not_none(kind)
+    kind = _bare(kind)
     if _is_sequence(kind):
         convert = _sequence(_item(kind), as_mapping)
     elif (fields := struct_fields(kind)) is not None:
@@ -105,9 +104,7 @@ def _struct(kind: Any, fields: dict[str, Any], as_mapping: bool) -> Convert:
 
     def convert(value: Mapping[str, Any]) -> Any:
         found = {name: each(value.get(name)) for name, each in converts.items()}
-        if as_mapping:
-            return found
-        return beam.Row(**found) if isinstance(kind, RowTypeConstraint) else kind(**found)
+        return found if as_mapping else kind(**found)
 
     return convert
 
@@ -118,6 +115,12 @@ def _optional(convert: Convert) -> Convert:
 
 def _unchanged(value: Any) -> Any:
     return value
+
+
+def _bare(kind: Any) -> Any:
+    """The type without None; a file by its own class, which Beam wraps where it is in a row."""
+    kind = _not_none(kind)
+    return kind.user_type if getattr(kind, "user_type", None) in FILES else kind
 
 
 def _not_none(kind: Any) -> Any:
