@@ -12,13 +12,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apache_beam as beam
 import pyarrow.parquet as pq
 import pytest
 import sink
+import torch
 import troubled
+from apache_beam.internal.cloudpickle import cloudpickle
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from conftest import RUNNER
@@ -27,7 +30,7 @@ from test_text import same
 from troubled import Troubled
 
 from pipelines_beam import TextClassification
-from transforms import metrics, sharing
+from transforms import metrics, server, sharing
 from transforms.engine import EngineSpec
 from transforms.failures import (
     BatchTimeoutError,
@@ -47,7 +50,7 @@ def spec(load: Callable[[], Any] = Troubled, **sharing_options: Any) -> EngineSp
         name="test",
         load=load,
         limits=Limits(batch_size=16),
-        sharing=Sharing(share="machine", **sharing_options),
+        sharing=Sharing(**{"share": "machine", **sharing_options}),
     )
 
 
@@ -120,7 +123,8 @@ def test_another_job_has_another_process(engine: Callable[..., RemoteEngine]) ->
 
 
 def test_errors_and_odd_answers_cross(engine: Callable[..., RemoteEngine]) -> None:
-    numbers = [1, troubled.RAISES, troubled.UNPICKLABLE, troubled.STRANGE_ERROR, 2]
+    odd = [troubled.RAISES, troubled.UNPICKLABLE, troubled.STRANGE_ERROR, troubled.UNKNOWN]
+    numbers = [1, *odd, 2]
     tickets = {ticket.token: ticket for ticket in ask(engine(spec()), numbers)}
     assert right([tickets[1], tickets[2]])
     raised = tickets[troubled.RAISES].error
@@ -128,6 +132,7 @@ def test_errors_and_odd_answers_cross(engine: Callable[..., RemoteEngine]) -> No
     assert str(raised) == "not this one"
     assert "troubled.py" in failure("forward", -1, raised).traceback
     assert "pickle" in str(tickets[troubled.UNPICKLABLE].error)
+    assert "only_here" in str(tickets[troubled.UNKNOWN].error)
     strange = tickets[troubled.STRANGE_ERROR].error
     assert type(strange).__name__ == "StrangeError"
     assert str(strange) == "odd"
@@ -430,3 +435,42 @@ def test_what_keeps_a_worker_from_its_engine_is_said(
     (ticket,) = ask(engine(spec()), [1])
     assert isinstance(ticket.error, EngineError)
     assert "0700" in str(ticket.error)
+
+
+@pytest.mark.slow
+def test_a_worker_that_stands_still_does_not_stop_the_others(
+    engine: Callable[..., RemoteEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    same, over = spec(), threading.Event()
+    with monkeypatch.context() as patched:
+        patched.setattr(RemoteEngine, "_listen", lambda self: over.wait())
+        still = engine(same)
+        client = still.client({})
+        for number in range(4_000):  # answers that no socket holds
+            client.submit(number, [number])
+    other = engine(same)
+    try:
+        assert right(ask(other, list(range(100))))
+    finally:
+        over.set()
+
+
+def test_functions_among_parameters_share_batches_and_programs() -> None:
+    connection = server._Connection(SimpleNamespace(engine=None), SimpleNamespace())  # type: ignore[arg-type]
+    parameters = cloudpickle.dumps({"stop": lambda text: text == "."})
+    other = cloudpickle.dumps({"stop": lambda text: text == "!"})
+    for number, pickled in enumerate([parameters, parameters, other]):
+        connection._accept("client", number, pickled)
+    keys = [connection._clients[number].key for number in range(3)]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_cores_are_divided_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = [8]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
+    monkeypatch.setattr(torch, "set_num_threads", threads.append)
+    sharing._threads.cache_clear()
+    for _ in range(3):
+        sharing._in_process(spec(share="process", processes=4))
+    sharing._threads.cache_clear()
+    assert threads == [8, 2, 2, 2]

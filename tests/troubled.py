@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+import types
 from collections.abc import Sequence
 from typing import Any
 
 from transforms.collate import Place
 
 #: Numbers that are more than numbers.
-RAISES, HANGS, DIES, BREAKS, UNPICKLABLE, STRANGE_ERROR = -1, -2, -3, -4, -5, -6
+RAISES, HANGS, DIES, BREAKS, UNPICKLABLE, STRANGE_ERROR, UNKNOWN = -1, -2, -3, -4, -5, -6, -7
 
 
 class Troubled:
@@ -43,7 +45,15 @@ class Troubled:
 
             raise StrangeError("odd")
         time.sleep(self._seconds)
-        return [(lambda: 0) if n == UNPICKLABLE else (2 * n, os.getpid()) for n in numbers]
+        odd = {UNPICKLABLE: lambda: 0, UNKNOWN: _known_here()}
+        return [odd.get(n, (2 * n, os.getpid())) for n in numbers]
+
+
+def _known_here() -> Any:
+    """An answer of a class of a module that no other process has."""
+    here = sys.modules["only_here"] = types.ModuleType("only_here")
+    here.Answer = type("Answer", (), {"__module__": "only_here"})  # type: ignore[attr-defined]
+    return here.Answer()
 
 
 def fails_to_load() -> Troubled:

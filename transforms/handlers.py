@@ -77,7 +77,12 @@ class HandlerFn(EngineFn):
     """Examples to a handler's predictions, through an engine."""
 
     def __init__(
-        self, handler: Any, arguments: Mapping[str, Any], key: str, handles_failures: bool
+        self,
+        handler: Any,
+        arguments: Mapping[str, Any],
+        key: str,
+        handles_failures: bool,
+        processes: int | None,
     ) -> None:
         self._handler = handler
         self._arguments = arguments
@@ -86,7 +91,7 @@ class HandlerFn(EngineFn):
         self._limits = limits_of(handler.batch_elements_kwargs())
         shared = handler.share_model_across_processes()
         # Made where the pipeline is built: its key is the same for all workers.
-        self._sharing = Sharing(share="machine" if shared else "process")
+        self._sharing = Sharing(share="machine" if shared else "process", processes=processes)
         self._before = list(handler.get_preprocess_fns())
         self._after = list(handler.get_postprocess_fns())
 

@@ -139,14 +139,16 @@ class Forward(Handling):
 
     def expand(self, pcoll: Any) -> Any:
         """PCollection of Records to PCollection of Records; of examples to one of predictions."""
-        handles = self._tags is not None
+        handles, processes = self._tags is not None, _processes(pcoll.pipeline)
         if self._of is None:
-            fn: beam.DoFn = handlers.HandlerFn(self._handler, self._arguments, self._key, handles)
+            fn: beam.DoFn = handlers.HandlerFn(
+                self._handler, self._arguments, self._key, handles, processes
+            )
             hints, result, element = self._handler.get_resource_hints(), typehints.Any, None
             sides: Mapping[str, Any] = {}
         else:
             self._of._pin()
-            sharing = replace(self._of.spec.sharing, processes=_processes(pcoll.pipeline))
+            sharing = replace(self._of.spec.sharing, processes=processes)
             fn = ForwardFn(replace(self._of.spec, sharing=sharing), handles)
             hints, result, element = {}, Record, self._of._element_type
             sides = _sides(self._of._updates, pcoll.pipeline)

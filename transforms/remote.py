@@ -8,7 +8,6 @@ import logging
 import os
 import pickle
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -145,7 +144,7 @@ class RemoteEngine:
             self._closed = True
             self._change.notify_all()
             if self._connection is not None:
-                _shut(self._connection)
+                wire.shut(self._connection)
         self._thread.join()
         self._arena.close()
 
@@ -181,6 +180,8 @@ class RemoteEngine:
         except BaseException as error:
             with self._change:
                 self._give_up(f"{type(error).__name__}: {error}")
+                if self._connection is not None:  # nobody reads it any more
+                    wire.shut(self._connection)
             if not isinstance(error, Exception):
                 raise
 
@@ -244,12 +245,17 @@ class RemoteEngine:
         self,
         number: int,
         crossing: Any,
-        outputs: Any,
+        answer: bytes,
         reports: Sequence[Any],
         waiting: int,
         dead: bool,
     ) -> None:
         error = None if crossing is None else crossing.error()
+        outputs: list[Any] = []
+        try:
+            outputs = wire.loads(answer)
+        except Exception as unknown:  # of a class that is not known here
+            error = unknown
         with self._change:
             sent = self._live.pop(number)
             self._arena.free(sent.spans)
@@ -331,12 +337,6 @@ def _client(engine: Computes, parameters: Mapping[str, Any]) -> Client:
 def _fail(ticket: Ticket, error: BaseException) -> None:
     ticket.error = error
     ticket.client.answered.put(ticket)
-
-
-def _shut(connection: Connection) -> None:
-    """End a connection that another thread is waiting at."""
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as sock:
-        sock.shutdown(socket.SHUT_RDWR)
 
 
 class Fleet:

@@ -10,13 +10,14 @@ will be answered any more); ("broken", why) before the end.
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import logging
 import os
 import pickle
 import queue
 import select
 import socket
+import struct
 import sys
 import threading
 import time
@@ -31,12 +32,13 @@ import transformers
 from . import wire
 from .engine import Engine, EngineSpec, Model, frozen
 from .failures import Crossing
-from .tickets import Client, Ticket, parameters_key
+from .tickets import Client, Ticket
 
 logger = logging.getLogger(__name__)
 
 _LINGER = 5.0  # seconds without users: a worker that was killed may be back by then
 _FIRST = 60.0  # seconds until the first user
+_UNREAD = 30  # seconds: what one worker does not read keeps the engine from all others
 _GRACE = 5.0  # seconds beyond its time: until then, workers end an overdue batch
 
 
@@ -90,8 +92,9 @@ class _Connection:
         engine = self._server.engine
         if kind == "client":
             parameters = pickle.loads(rest[0])  # noqa: S301 - it has the key
-            client = Client(engine, parameters, parameters_key(parameters), self.outgoing)
-            self._clients[number] = client
+            # Functions among them are new ones here, but of the same bytes.
+            key = hashlib.sha256(rest[0]).hexdigest()
+            self._clients[number] = Client(engine, parameters, key, self.outgoing)
         elif kind == "ticket":
             owner, alone, spans, data = rest
             ticket = Ticket(self._clients[owner], number, [], alone=alone)
@@ -106,23 +109,29 @@ class _Connection:
             self._clients.pop(number).cancel()
 
     def _send(self) -> None:
-        with contextlib.suppress(OSError):
-            while (item := self.outgoing.get()) is not None:
-                data = self._answer(item) if isinstance(item, Ticket) else wire.dumps(item)[0]
-                with self._sending:
-                    self._link.send_bytes(data)
+        while (item := self.outgoing.get()) is not None:
+            self._post(self._answer(item) if isinstance(item, Ticket) else wire.dumps(item)[0])
 
     def begin(self, numbers: list[int]) -> None:
         """Tell the worker, before anything else can happen, which tickets are about to run."""
-        with contextlib.suppress(OSError), self._sending:
-            self._link.send_bytes(wire.dumps(("begin", numbers))[0])
+        self._post(wire.dumps(("begin", numbers))[0])
+
+    def _post(self, message: bytes) -> None:
+        """Send; a worker that has gone, or reads nothing for `_UNREAD` seconds, is dropped."""
+        with self._sending:
+            try:
+                self._link.send_bytes(message)
+            except OSError:
+                wire.shut(self._link)
 
     def _answer(self, ticket: Ticket) -> bytes:
         engine = self._server.engine
 
         def message(error: BaseException | None, outputs: Any) -> bytes:
             crossing = None if error is None else Crossing.of(error)
-            rest = (crossing, outputs, ticket.reports, engine.waiting, engine.dead)
+            # Bytes within the message: should they be unknown to the worker, it fails alone.
+            answer = wire.dumps(outputs)[0]
+            rest = (crossing, answer, ticket.reports, engine.waiting, engine.dead)
             return wire.dumps(("answer", ticket.token, *rest))[0]
 
         if ticket.error is not None:
@@ -175,6 +184,7 @@ class Server:
             time.sleep(0.1)
 
     def _join(self, sock: socket.socket) -> None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _UNREAD, 0))
         connection = _Connection(self, Connection(sock.detach()))
         with self._lock:
             self._connections.add(connection)

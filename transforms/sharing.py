@@ -114,8 +114,14 @@ def _in_process(spec: EngineSpec) -> Model:
     """The model, with this process's part of the cores."""
     processes = spec.sharing.processes or 1
     if processes > 1:
-        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+        torch.set_num_threads(max(1, _threads() // processes))
     return frozen(spec.load)
+
+
+@functools.cache
+def _threads() -> int:
+    """How many threads torch computes with when nobody has divided them yet."""
+    return torch.get_num_threads()
 
 
 def _remote(spec: EngineSpec) -> RemoteEngine:

@@ -8,13 +8,16 @@ used there in place. Small values, and those for which the arena has no room, cr
 from __future__ import annotations
 
 import bisect
+import contextlib
 import copyreg
 import io
 import mmap
 import os
 import pickle
+import socket
 import tempfile
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
@@ -158,3 +161,9 @@ def loads(data: bytes, spans: Sequence[Span] = (), arena: MappedArena | None = N
     """What `dumps` was given; tensors in the arena are read where they are."""
     buffers = [] if arena is None else [arena.get(span) for span in spans]
     return pickle.loads(data, buffers=buffers)  # noqa: S301 - from a process of the same job
+
+
+def shut(connection: Connection) -> None:
+    """End a connection that another thread is waiting at."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as sock:
+        sock.shutdown(socket.SHUT_RDWR)
