@@ -129,6 +129,18 @@ def test_films_of_phones_are_upright(turn: int) -> None:
     assert found.flags.c_contiguous
 
 
+def test_what_was_trimmed_is_not_counted() -> None:
+    """A phone trims a film by a note of where it begins and how long it is: the rest is there."""
+    data = film("trimmed", 60, 64, 48)
+    place = data.index(b"elst") + 12
+    length, start = struct.unpack(">Ii", data[place : place + 8])
+    assert (length, start) == (6_000, 0)
+    with av.open(io.BytesIO(data)) as opened:
+        second = opened.streams.video[0].time_base.denominator
+    trimmed = data[:place] + struct.pack(">Ii", 3_000, second * 17 // 10) + data[place + 8 :]
+    assert (every_frame(trimmed) == frames(data)[17:47]).all()
+
+
 def every_frame(source: Any) -> Any:
     found = video.decode(source, LIMITS)
     return found.frames(range(len(found)))

@@ -173,7 +173,7 @@ def _counted(container: Any) -> int:
     for packet in container.demux():
         if packet.size:
             stream = packet.stream.index
-            count += stream == film.index
+            count += stream == film.index and not packet.is_discard  # trimmed, but still there
             ends[stream] = max(ends.get(stream, 0.0), _end(packet))
             complete = not packet.is_corrupt
     _check_whole(container, ends, complete)
