@@ -146,11 +146,13 @@ def every_frame(source: Any) -> Any:
     return found.frames(range(len(found)))
 
 
+UNKNOWN = film("odd", 3, 64, 48, "matroska").replace(b"V_MPEG4/ISO/ASP", b"V_FROM/MY/UNCLE")
 BAD: dict[str, tuple[Any, str]] = {
     "text": (b"no video but a text", "not a video"),
     "empty": (b"", "the video is empty"),
     "missing": ("/nowhere/a.mp4", "is not there"),
     "truncated": (FILMS[1][: len(FILMS[1]) // 2], "cut off"),
+    "unknown codec": (UNKNOWN, "of a codec that cannot be decoded"),
     "no frames": (np.zeros((0, 4, 4, 3), np.uint8), "no frames"),
     "floats": (np.zeros((2, 4, 4, 3)), "must be a video of uint8"),
     "number": (3, "must be bytes, a path, a URI, an array of frames"),

@@ -156,6 +156,8 @@ def _count(data: bytes, limits: MediaLimits) -> int:
                     "header"
                 )
             known = container.streams.video[0].codec_context
+            if known is None:
+                raise MediaError("the video is of a codec that cannot be decoded")
             _check_size(known.width, known.height, limits)
             return _counted(container)
     except av.error.FFmpegError as error:
