@@ -106,26 +106,30 @@ def test_frames_are_those_asked_for() -> None:
         assert len(found.frames([3, 40])) == 1
 
 
-#: Degrees that a player turns the film clockwise -> the matrix in its header that says so.
-TURNS = {
-    0: (1, 0, 0, 1),
-    90: (0, 1, -1, 0),
-    180: (-1, 0, 0, -1),
-    270: (0, -1, 1, 0),
+#: The matrix in a film's header -> how a player turns a frame of (height, width, 3).
+TURNS: dict[tuple[int, int, int, int], Callable[[Any], Any]] = {
+    (1, 0, 0, 1): lambda frame: frame,
+    (0, 1, -1, 0): lambda frame: np.rot90(frame, -1),  # clockwise: a phone held upright
+    (-1, 0, 0, -1): lambda frame: np.rot90(frame, 2),
+    (0, -1, 1, 0): np.rot90,
+    (-1, 0, 0, 1): np.fliplr,  # a mirror
+    (1, 0, 0, -1): np.flipud,
+    (0, 1, 1, 0): lambda frame: frame.transpose(1, 0, 2),
+    (0, -1, -1, 0): lambda frame: np.rot90(frame, 2).transpose(1, 0, 2),
+    (0, 0, 0, 0): lambda frame: frame,  # nothing that can be meant
 }
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_films_of_phones_are_upright(turn: int) -> None:
+def test_films_of_phones_are_upright(turn: tuple[int, int, int, int]) -> None:
     """transformers' decoder applies the matrix, too."""
     upright = film("of a phone", 3, 64, 48)
-    a, b, c, d = (each * 0x10000 for each in TURNS[turn])
+    a, b, c, d = (each * 0x10000 for each in turn)
     place = upright.index(b"tkhd") + 44
     matrix = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000)
     turned = upright[:place] + matrix + upright[place + 36 :]
-    assert TURNS[turn] != TURNS[0] or turned == upright
     found = every_frame(turned)
-    assert (found == np.rot90(frames(upright), -turn // 90, axes=(1, 2))).all()
+    assert (found == np.stack([TURNS[turn](each) for each in frames(upright)])).all()
     assert found.flags.c_contiguous
 
 
