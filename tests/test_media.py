@@ -199,6 +199,33 @@ def test_limits() -> None:
     assert ImageClassification("a/model", timeout=5.0).spec.media_limits.timeout == 5
 
 
+def test_a_limit_above_pillows_own_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow warns from its limit on, which is an error here, and refuses twice as much."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
+    for size in ((40, 30), (64, 48)):
+        data = saved(picture("large", *size))
+        assert image.decode(data, MediaLimits(image_pixels=5_000)).size == size
+    with pytest.raises(MediaError, match="has 64 by 48 pixels, more than the limit of 3,000"):
+        image.decode(PNG, MediaLimits(image_pixels=3_000))
+    with pytest.raises(MediaError, match=r"more pixels than the limit of 3,000 \(image_pixels\)"):
+        image.decode(bomb(), MediaLimits(image_pixels=3_000))
+    assert Image.MAX_IMAGE_PIXELS == 5_000  # a lower limit does not take it back from others
+
+
+def test_without_a_limit_of_pillows_ours_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    with pytest.raises(MediaError, match="30,000 by 30,000 pixels, more than the limit"):
+        image.decode(bomb(), LIMITS)
+    assert Image.MAX_IMAGE_PIXELS is None
+
+
+def test_pillows_limit_stays_where_ours_is_lower() -> None:
+    before = Image.MAX_IMAGE_PIXELS
+    assert before is not None
+    image.decode(PNG, LIMITS)
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
 def test_bad_images_among_good_ones(
     model: Callable[[str], str], server: str, tmp_path: Path
 ) -> None:

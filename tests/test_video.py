@@ -106,27 +106,43 @@ def test_frames_are_those_asked_for() -> None:
         assert len(found.frames([3, 40])) == 1
 
 
-#: Degrees that a player turns the film clockwise -> the matrix in its header that says so.
-TURNS = {
-    0: (1, 0, 0, 1),
-    90: (0, 1, -1, 0),
-    180: (-1, 0, 0, -1),
-    270: (0, -1, 1, 0),
+#: The matrix in a film's header -> how a player turns a frame of (height, width, 3).
+TURNS: dict[tuple[int, int, int, int], Callable[[Any], Any]] = {
+    (1, 0, 0, 1): lambda frame: frame,
+    (0, 1, -1, 0): lambda frame: np.rot90(frame, -1),  # clockwise: a phone held upright
+    (-1, 0, 0, -1): lambda frame: np.rot90(frame, 2),
+    (0, -1, 1, 0): np.rot90,
+    (-1, 0, 0, 1): np.fliplr,  # a mirror
+    (1, 0, 0, -1): np.flipud,
+    (0, 1, 1, 0): lambda frame: frame.transpose(1, 0, 2),
+    (0, -1, -1, 0): lambda frame: np.rot90(frame, 2).transpose(1, 0, 2),
+    (0, 0, 0, 0): lambda frame: frame,  # nothing that can be meant
 }
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_films_of_phones_are_upright(turn: int) -> None:
+def test_films_of_phones_are_upright(turn: tuple[int, int, int, int]) -> None:
     """transformers' decoder applies the matrix, too."""
     upright = film("of a phone", 3, 64, 48)
-    a, b, c, d = (each * 0x10000 for each in TURNS[turn])
+    a, b, c, d = (each * 0x10000 for each in turn)
     place = upright.index(b"tkhd") + 44
     matrix = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 0x40000000)
     turned = upright[:place] + matrix + upright[place + 36 :]
-    assert TURNS[turn] != TURNS[0] or turned == upright
     found = every_frame(turned)
-    assert (found == np.rot90(frames(upright), -turn // 90, axes=(1, 2))).all()
+    assert (found == np.stack([TURNS[turn](each) for each in frames(upright)])).all()
     assert found.flags.c_contiguous
+
+
+def test_what_was_trimmed_is_not_counted() -> None:
+    """A phone trims a film by a note of where it begins and how long it is: the rest is there."""
+    data = film("trimmed", 60, 64, 48)
+    place = data.index(b"elst") + 12
+    length, start = struct.unpack(">Ii", data[place : place + 8])
+    assert (length, start) == (6_000, 0)
+    with av.open(io.BytesIO(data)) as opened:
+        second = opened.streams.video[0].time_base.denominator
+    trimmed = data[:place] + struct.pack(">Ii", 3_000, second * 17 // 10) + data[place + 8 :]
+    assert (every_frame(trimmed) == frames(data)[17:47]).all()
 
 
 def every_frame(source: Any) -> Any:
@@ -134,11 +150,13 @@ def every_frame(source: Any) -> Any:
     return found.frames(range(len(found)))
 
 
+UNKNOWN = film("odd", 3, 64, 48, "matroska").replace(b"V_MPEG4/ISO/ASP", b"V_FROM/MY/UNCLE")
 BAD: dict[str, tuple[Any, str]] = {
     "text": (b"no video but a text", "not a video"),
     "empty": (b"", "the video is empty"),
     "missing": ("/nowhere/a.mp4", "is not there"),
     "truncated": (FILMS[1][: len(FILMS[1]) // 2], "cut off"),
+    "unknown codec": (UNKNOWN, "of a codec that cannot be decoded"),
     "no frames": (np.zeros((0, 4, 4, 3), np.uint8), "no frames"),
     "floats": (np.zeros((2, 4, 4, 3)), "must be a video of uint8"),
     "number": (3, "must be bytes, a path, a URI, an array of frames"),

@@ -7,18 +7,18 @@ import binascii
 import os
 import re
 import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import fsspec
+
+from .download import CutOffError, download
 
 Source: TypeAlias = "bytes | str | os.PathLike[str] | Mapping[str, Any]"
 
 _URI = re.compile(r"data:|[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 _HERE = ("data:", "file:", "memory:")
 _SHORTEST_BASE64 = 64  # a shorter string is a path that is not there, whatever it looks like
-_HEADERS = {"User-Agent": "pipelines-beam"}  # some servers refuse urllib's own
 
 
 class MediaError(ValueError):
@@ -34,7 +34,8 @@ def read(source: Source, limit: int, what: str, timeout: float = 60.0) -> bytes:
         both. A string that is none of these may be the bytes in base64.
       limit: more bytes than these are not read.
       what: the kind of medium, for messages.
-      timeout: seconds without an answer after which a server is given up.
+      timeout: seconds without an answer after which a server is given up. With http and https it
+        may not take more in all, either, but one for every 100 kB that it sends.
 
     """
     found = _of_struct(source, what) if isinstance(source, Mapping) else source
@@ -71,7 +72,7 @@ def _fetched(source: str | os.PathLike[str], limit: int, what: str, timeout: flo
     location = os.fspath(source)
     try:
         if location.startswith(("http://", "https://")):
-            return _downloaded(location, limit, timeout)
+            return download(location, limit, timeout)
         if _URI.match(location):
             with fsspec.open(location, "rb") as file:
                 return bytes(file.read(limit + 1))
@@ -81,17 +82,6 @@ def _fetched(source: str | os.PathLike[str], limit: int, what: str, timeout: flo
             return file.read(limit + 1)
     except Exception as error:  # every file system has errors of its own
         raise MediaError(f"the {what} {location!r:.200} {_reason(error)}") from error
-
-
-def _downloaded(url: str, limit: int, timeout: float) -> bytes:
-    request = urllib.request.Request(url, headers=_HEADERS)  # noqa: S310 - http or https
-    try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:  # noqa: S310
-            data: bytes = answer.read(limit + 1)
-            return data
-    except urllib.error.HTTPError as error:
-        error.close()  # or the connection stays open as long as the error is kept
-        raise
 
 
 def _base64(text: str) -> bytes | None:
@@ -108,6 +98,8 @@ def _reason(error: Exception) -> str:
         return f"cannot be read: the server answered {error.code} {error.reason}"
     if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
         return "cannot be read: the server did not answer in time (timeout)"
+    if isinstance(error, CutOffError):
+        return str(error)
     if isinstance(error, FileNotFoundError):
         return "is not there"
     text = str(error) or type(error).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from .limits import MediaLimits
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 
 _CHANNELS = (3, 4)
+_raising = threading.Lock()
 
 
 def decode(source: Any, limits: MediaLimits) -> Image.Image:
@@ -50,12 +52,13 @@ def png(image: Image.Image) -> bytes:
 
 
 def _of_file(data: bytes, limits: MediaLimits) -> Image.Image:
+    _let_pillow(int(limits.image_pixels))
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise MediaError(
-            f"the image has more pixels than the limit of {limits.image_pixels:,} (image_pixels), "
-            f"or than Pillow allows: {error}"
+            f"the image has more pixels than the limit of {limits.image_pixels:,} (image_pixels): "
+            f"{error}"
         ) from error
     except Exception as error:  # decoders meet damaged headers with errors of any kind
         raise MediaError(
@@ -67,6 +70,17 @@ def _of_file(data: bytes, limits: MediaLimits) -> Image.Image:
         return _upright(image)
     except Exception as error:
         raise MediaError(f"the {image.format} image is cut off or damaged: {error}") from error
+
+
+def _let_pillow(pixels: int) -> None:
+    """Let Pillow open so many pixels.
+
+    Its limit is one for the process, so it is only ever raised, and only for those who ask for
+    more than it allows: another thread may be opening an image, and ours is checked anyway.
+    """
+    with _raising:
+        if Image.MAX_IMAGE_PIXELS is not None:
+            Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, pixels)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -29,7 +29,8 @@ class MediaLimits:
     video_pixels: int = 8192 * 4320
     #: Of the frames that are wanted together: 690 in full HD. It takes twice that for a moment.
     video_decoded_bytes: int = 4 * 1024 * 1024 * 1024
-    #: Seconds without an answer after which a server is given up.
+    #: Seconds without an answer after which a server is given up. With http and https it may not
+    #: take more in all, either, but one for every 100 kB that it sends.
     timeout: float = 60.0
     #: URIs that a bundle fetches at once: these hide 50 ms of latency behind the decoding.
     fetches: int = 16

@@ -92,9 +92,7 @@ class Video:
                 f"the {count:,} frames of {frame.width:,} by {frame.height:,} pixels that are "
                 f"wanted have more bytes than the limit of {limit:,} (video_decoded_bytes)"
             )
-        found: Frames = frame.to_ndarray(format="rgb24")
-        turns = round(frame.rotation / 90)  # phones film as they are held
-        return np.ascontiguousarray(np.rot90(found, turns))
+        return np.ascontiguousarray(_upright(frame))
 
 
 def decode(source: Any, limits: MediaLimits) -> Video:
@@ -156,6 +154,8 @@ def _count(data: bytes, limits: MediaLimits) -> int:
                     "header"
                 )
             known = container.streams.video[0].codec_context
+            if known is None:
+                raise MediaError("the video is of a codec that cannot be decoded")
             _check_size(known.width, known.height, limits)
             return _counted(container)
     except av.error.FFmpegError as error:
@@ -173,7 +173,7 @@ def _counted(container: Any) -> int:
     for packet in container.demux():
         if packet.size:
             stream = packet.stream.index
-            count += stream == film.index
+            count += stream == film.index and not packet.is_discard  # trimmed, but still there
             ends[stream] = max(ends.get(stream, 0.0), _end(packet))
             complete = not packet.is_corrupt
     _check_whole(container, ends, complete)
@@ -216,6 +216,23 @@ def _decoded(data: bytes) -> Iterator[Any]:
             yield from container.decode(video=0)
     except av.error.FFmpegError as error:
         raise MediaError(f"the video is cut off or damaged: {error.strerror}") from error
+
+
+def _upright(frame: Any) -> Frames:
+    """The pixels as players show them: phones film as they are held, and say how in a matrix.
+
+    Its numbers say where a step to the right (a, b) and one down (c, d) lead.
+    """
+    found: Frames = frame.to_ndarray(format="rgb24")
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return found
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
+    if abs(b) > abs(a):
+        found, across, down = found.swapaxes(0, 1), c, b
+    else:
+        across, down = a, d
+    return found[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
 
 
 def _together(frames: list[Frames]) -> Frames:
