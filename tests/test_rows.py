@@ -9,18 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
 from image_models import PICTURES
 from PIL import Image
+from transformers import GenerationConfig
 
 from pipelines_beam import pipeline
 from transforms.media import image
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]
+#: So that a model that was never trained finds masks.
+LOOSE: dict[str, Any] = {
+    "points_per_crop": 4,
+    "pred_iou_thresh": -9.0,
+    "stability_score_thresh": -9.0,
+}
 PHOTOS = [image.png(each) for each in PICTURES[:3]]
 
 
@@ -43,7 +51,7 @@ def written(run: Run, rows: list[Any], transform: Any, path: Path) -> pa.Table:
         ("depth-estimation", "dpt-depth", {}),
         ("image-segmentation", "segformer", {}),
         ("image-to-image", "swin2sr", {}),
-        ("mask-generation", "sam", {"pred_iou_thresh": -9.0, "stability_score_thresh": -9.0}),
+        ("mask-generation", "sam", LOOSE),
     ],
 )
 def test_images_of_rows_are_files(
@@ -76,6 +84,61 @@ def test_sounds_of_rows_are_files(kind: Any, model: Model, run: Run, tmp_path: P
         assert rate == row["sampling_rate"]
     features = json.loads(transform.schema().metadata[b"huggingface"])["info"]["features"]
     assert features["found"]["audio"] == {"_type": "Audio"}
+
+
+TWO = {"num_beams": 2, "num_return_sequences": 2, "max_new_tokens": 4}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        TWO,
+        {"generate_kwargs": TWO},
+        {"generation_config": GenerationConfig(**TWO)},
+        {"generate_kwargs": {"generation_config": GenerationConfig(**TWO)}},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    ("task", "name", "columns"),
+    [
+        ("image-text-to-text", "llava", {"text": "asked", "images": "photo"}),
+        ("any-to-any", "llava", {"text": "asked", "images": "photo"}),
+        ("image-to-text", "vit-gpt2", "photo"),
+    ],
+)
+def test_all_answers_that_were_asked_for_are_in_the_row(
+    task: str, name: str, columns: Any, parameters: dict[str, Any], model: Model, run: Run
+) -> None:
+    transform = pipeline(task, model(name), input=columns, **parameters)
+    (row,) = run([{"asked": "<image> What?", "photo": PHOTOS[0]}], transform)
+    assert transform.schema().field("generated_text").type == pa.list_(pa.string())
+    assert len(row["generated_text"]) == 2
+    assert {type(each) for each in row["generated_text"]} == {str}
+
+
+@pytest.mark.parametrize("kind", [dict, beam.Row])
+def test_run_lengths_of_masks_are_in_the_row(
+    kind: Any, model: Model, run: Run, tmp_path: Path
+) -> None:
+    rows = [kind(id=i, input=each) for i, each in enumerate(PHOTOS)]
+    transform = pipeline(
+        "mask-generation",
+        model("sam"),
+        input="input",
+        output_rle_mask=True,
+        output_bboxes_mask=True,
+        **LOOSE,
+    )
+    table = written(run, rows, transform, tmp_path / "rows")
+    assert table.column_names[2:] == ["masks", "scores", "rle_mask", "bounding_boxes"]
+    for row in table.to_pylist():
+        assert row["masks"]
+        for file, run_lengths in zip(row["masks"], row["rle_mask"], strict=True):
+            mask = np.asarray(Image.open(io.BytesIO(file["bytes"]))) > 0
+            assert run_lengths["size"] == list(mask.shape)
+            flat = np.repeat(np.arange(len(run_lengths["counts"])) % 2, run_lengths["counts"])
+            assert np.array_equal(flat.reshape(mask.shape[::-1]).T, mask)
 
 
 def files_of(value: Any) -> Any:

@@ -262,7 +262,11 @@ class ZeroShotObjectDetection(TaskTransform):
 
 
 class MaskGeneration(TaskTransform):
-    """Masks of all that can be told apart in images. Columns: masks (images), scores."""
+    """Masks of all that can be told apart in images.
+
+    Columns: masks (images), scores; with `output_rle_mask`, rle_mask, a list of size and counts;
+    with `output_bboxes_mask`, bounding_boxes.
+    """
 
     task = "mask-generation"
 

@@ -64,6 +64,13 @@ class Match(NamedTuple):
     score: float
 
 
+class RunLengths(NamedTuple):
+    """A mask column by column, as COCO has it: pixels outside, then inside, and so on in turn."""
+
+    size: Sequence[int]
+    counts: Sequence[int]
+
+
 def _fixed(**columns: Any) -> Callable[[Parameters], Columns]:
     return lambda parameters: columns
 
@@ -103,12 +110,12 @@ def _embedding_values(inference: Any, parameters: Parameters) -> Mapping[str, An
 
 
 def _mask_columns(parameters: Parameters) -> Columns:
-    boxes = {"bounding_boxes": Sequence[Sequence[np.float32]]}
-    return {
-        "masks": Sequence[Image],
-        "scores": Sequence[float],
-        **(boxes if parameters.get("output_bboxes_mask") else {}),
-    }
+    columns: Columns = {"masks": Sequence[Image], "scores": Sequence[float]}
+    if parameters.get("output_rle_mask"):
+        columns["rle_mask"] = Sequence[RunLengths]
+    if parameters.get("output_bboxes_mask"):
+        columns["bounding_boxes"] = Sequence[Sequence[np.float32]]
+    return columns
 
 
 TASKS = (
@@ -213,6 +220,7 @@ TASKS = (
             "output_bboxes_mask": False,
             "timeout": None,
         },
+        choices={"output_rle_mask": True, "output_bboxes_mask": True},
         columns=_mask_columns,
         values=lambda inference, parameters: inference,
         pipeline="transforms.tasks.mask_generation:MaskGenerationPipeline",

@@ -89,8 +89,9 @@ def _fillings(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
 
 
 def _several(parameters: Parameters) -> bool:
-    config = parameters.get("generation_config")
-    asked = parameters.get("num_return_sequences", getattr(config, "num_return_sequences", None))
+    given = {**parameters, **(parameters.get("generate_kwargs") or {})}
+    config = given.get("generation_config")
+    asked = given.get("num_return_sequences", getattr(config, "num_return_sequences", None))
     return (asked or 1) > 1
 
 
