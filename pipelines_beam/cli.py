@@ -1,4 +1,4 @@
-"""The command line: `pipelines-beam run FILE`, `pipelines-beam tasks`."""
+"""The command line: `pipelines-beam run FILE`, `pipelines-beam tasks [TASK]`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options, beam_options = parser.parse_known_args(argv)
     if options.command == "tasks" and beam_options:
         parser.error(f"tasks takes no {' '.join(beam_options)}")
+    if options.command == "tasks" and options.markdown and options.task is not None:
+        parser.error("--markdown is the table of all tasks: it takes no task")
     try:
         return _tasks(options) if options.command == "tasks" else _run(options, beam_options)
     except KeyboardInterrupt:
@@ -53,13 +55,16 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--traceback", action="store_true", help="show where an error came from")
     tasks = commands.add_parser(
         "tasks",
-        help="list the tasks",
-        description="List the tasks; with --json their inputs, parameters and columns, too.",
+        help="list the tasks, or show one",
+        description="List the tasks with their inputs (optional ones in brackets) and columns; or "
+        "show one: its inputs, its parameters with their defaults, the types of its columns and "
+        "its default model.",
         allow_abbrev=False,
     )
+    tasks.add_argument("task", nargs="?", help="a task's name or alias: show all of it")
     form = tasks.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="everything, as JSON")
-    form.add_argument("--markdown", action="store_true", help="the table of the README")
+    form.add_argument("--json", action="store_true", help="all of it, or of every task, as JSON")
+    form.add_argument("--markdown", action="store_true", help="the README's table of all tasks")
     return parser
 
 
@@ -67,10 +72,23 @@ def _tasks(options: argparse.Namespace) -> int:
     _quiet(verbose=False)
     from . import tasks
 
+    if options.task is not None:
+        return _task(options)
     if options.json:
         print(tasks.as_json())
     else:
         print(tasks.as_markdown().rstrip() if options.markdown else tasks.as_text())
+    return 0
+
+
+def _task(options: argparse.Namespace) -> int:
+    from . import tasks
+
+    try:
+        print((tasks.one_as_json if options.json else tasks.one_as_text)(options.task))
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0
 
 

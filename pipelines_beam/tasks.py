@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from transforms.schema import arrow_type
-from transforms.tasks import REQUIRED, TASKS, Task
+from transforms.tasks import REQUIRED, TASKS, Task, find
 
 _HEAD = "| task | transform | inputs | columns of a row |\n|---|---|---|---|\n"
 
@@ -19,7 +19,12 @@ def described() -> list[dict[str, Any]]:
 
 def as_json() -> str:
     """Every task with its aliases, inputs, parameters, columns and default model, as JSON."""
-    return json.dumps(described(), indent=2, ensure_ascii=False)
+    return _json(described())
+
+
+def one_as_json(name: str) -> str:
+    """The same of one task. Raises ValueError for a name that is none."""
+    return _json(_described(find(name)))
 
 
 def as_markdown() -> str:
@@ -28,12 +33,68 @@ def as_markdown() -> str:
 
 
 def as_text() -> str:
-    """A table for a terminal: task, transform and columns."""
-    rows = [(task.name, task.transform, _columns(task, "{}")) for task in TASKS.values()]
-    widths = [max(len(row[i]) for row in rows) + 2 for i in (0, 1)]
+    """A table for a terminal: task, transform, inputs (optional ones in brackets) and columns."""
     return "\n".join(
-        f"{name:<{widths[0]}}{transform:<{widths[1]}}{columns}" for name, transform, columns in rows
+        _aligned(
+            [
+                (task.name, task.transform, _inputs(task, "[{}]"), _columns(task, "{}"))
+                for task in TASKS.values()
+            ]
+        )
     )
+
+
+def one_as_text(name: str) -> str:
+    """One task whole, for a terminal. Raises ValueError for a name that is none."""
+    found = _described(find(name))
+    aliases = f" ({', '.join(found['aliases'])})" if found["aliases"] else ""
+    parameters = [
+        (name, "required" if "required" in each else repr(each["default"]))
+        for name, each in found["parameters"].items()
+    ]
+    blocks = {
+        "inputs": _aligned([(name, _kinds(each)) for name, each in found["inputs"].items()]),
+        "parameters and their defaults": [*_aligned(parameters), *_more_parameters(found)],
+        "columns": _aligned(list(found["columns"].items())),
+        **{
+            f"columns with {choice}": _aligned(list(columns.items()))
+            for choice, columns in found["columns_with"].items()
+            if columns != found["columns"]
+        },
+        "default model": [f"{found['default_model']}, revision {found['default_revision']}"],
+    }
+    return "\n\n".join(
+        [
+            f"{found['task']}{aliases}: {found['transform']}",
+            *("\n  ".join([title, *(lines or ["none"])]) for title, lines in blocks.items()),
+        ]
+    )
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Rows as lines, each cell but the last as wide as the widest in its place."""
+    widths = [max(map(len, cells)) + 2 for cells in zip(*rows, strict=True)][:-1]
+    return [
+        "".join([*(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]])
+        for row in rows
+    ]
+
+
+def _kinds(described: Mapping[str, Any]) -> str:
+    return " or ".join(described["types"]) + ("" if described["required"] else ", optional")
+
+
+def _more_parameters(described: Mapping[str, Any]) -> list[str]:
+    more = {
+        "tokenizer_keywords": "and every keyword of the tokenizer's call",
+        "generation_keywords": "and every keyword of model.generate",
+        "open_parameters": "and those of the model's own pipeline",
+    }
+    return [text for name, text in more.items() if described[name]]
+
+
+def _json(found: Any) -> str:
+    return json.dumps(found, indent=2, ensure_ascii=False)
 
 
 def _described(task: Task) -> dict[str, Any]:
@@ -73,10 +134,13 @@ def _arrow(task: Task, parameters: Mapping[str, Any]) -> dict[str, str]:
 
 def _cells(task: Task) -> tuple[str, ...]:
     names = ", ".join(f"`{name}`" for name in (task.name, *task.aliases))
-    inputs = [
-        f"{name} (optional)" if name in task.optional_inputs else name for name in task.inputs
-    ]
-    return names, task.transform, ", ".join(inputs), _columns(task, "`{}`")
+    return names, task.transform, _inputs(task, "{} (optional)"), _columns(task, "`{}`")
+
+
+def _inputs(task: Task, optional: str) -> str:
+    return ", ".join(
+        optional.format(name) if name in task.optional_inputs else name for name in task.inputs
+    )
 
 
 def _columns(task: Task, quoted: str) -> str:
