@@ -24,7 +24,11 @@ from transforms.media import image
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]
 #: So that a model that was never trained finds masks.
-LOOSE = {"points_per_crop": 4, "pred_iou_thresh": -9.0, "stability_score_thresh": -9.0}
+LOOSE: dict[str, Any] = {
+    "points_per_crop": 4,
+    "pred_iou_thresh": -9.0,
+    "stability_score_thresh": -9.0,
+}
 PHOTOS = [image.png(each) for each in PICTURES[:3]]
 
 

@@ -18,7 +18,7 @@ import torch
 import transformers.pipelines
 from transformers import GenerationConfig, modeling_utils
 
-from . import revisions, safetensors, speed, staging
+from . import devices, revisions, safetensors, speed, staging
 from .computing import computing
 from .spec import ModelSpec, is_local, is_uri
 from .tasks import class_of, task_of
@@ -81,8 +81,9 @@ def _loading_with(loader: Callable[..., Any]) -> Iterator[None]:
 
 
 def load(spec: ModelSpec) -> Any:
-    """The pipeline with its weights on its device. Raises ModelLoadError."""
+    """The pipeline with its weights on its device, and on no other. Raises ModelLoadError."""
     try:
+        devices.check(spec.device)
         cls = class_of(spec)
         return cls.load(spec) if _builds_itself(cls) else _load(spec)
     except Exception as error:

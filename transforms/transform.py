@@ -45,7 +45,8 @@ class TaskTransform(Handling):
         a revision of its own, as in "organisation/name@revision".
       revision: branch, tag or commit of the model's repository: the commit that it is when the
         pipeline is built is what every worker loads.
-      device: None for the best device of the worker, -1 or "cpu", 0, "cuda:1", "mps".
+      device: None for the best device of the worker, -1 or "cpu", 0, "cuda:1", "mps". A worker
+        that does not have the one that is named ends the job.
       dtype: "auto" (as saved), "float32", "bfloat16" or "float16".
       attn_implementation: "sdpa", "eager", "flash_attention_2", …
       device_map: in place of `device`, "auto" or a mapping from modules to devices: for a model
