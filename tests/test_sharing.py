@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -241,6 +242,25 @@ def test_a_killed_worker_leaves_no_process_behind() -> None:
         assert alive(pid)
         worker.kill()
     assert gone(pid)
+
+
+def test_processes_that_were_killed_leave_nothing_in_the_folder(
+    engine: Callable[..., RemoteEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:  # a short one, as sockets need it
+        monkeypatch.setattr(sharing, "folder", lambda: Path(name))
+        killed = engine(spec())
+        assert right(ask(killed, [1]))
+        os.kill(killed.pid, signal.SIGKILL)
+        assert gone(killed.pid)
+        time.sleep(2)  # its last threads hold the socket for a moment
+        killed.close()
+        other = engine(spec())
+        assert right(ask(other, [1]))
+        assert sorted(path.suffix for path in Path(name).iterdir()) == ["", ".socket"]
+        other.close()
+        assert gone(other.pid)
+        assert [path.name for path in Path(name).iterdir()] == ["lock"]
 
 
 def test_the_folder_must_be_private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

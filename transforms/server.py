@@ -36,6 +36,8 @@ from .tickets import Client, Ticket
 
 logger = logging.getLogger(__name__)
 
+#: The file beside the sockets that is locked by whoever starts, joins or ends such a process.
+LOCK = "lock"
 _LINGER = 5.0  # seconds without users: a worker that was killed may be back by then
 _FIRST = 60.0  # seconds until the first user
 _UNREAD = 30  # seconds: what one worker does not read keeps the engine from all others
@@ -49,8 +51,7 @@ class Settings:
     spec: EngineSpec
     #: The file descriptor of the socket to listen on.
     listener: int
-    #: Of the socket, and of the lock that is held by whoever starts, joins or ends this process;
-    #: without their suffixes.
+    #: Of the socket.
     path: str
 
 
@@ -201,14 +202,15 @@ class Server:
         """Take the socket away, unless somebody is about to join who can be served."""
         import fcntl
 
-        with open(f"{self._settings.path}.lock", "ab") as file:
+        path = self._settings.path
+        with open(os.path.join(os.path.dirname(path), LOCK), "ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
             if not dead and select.select([listener], [], [], 0)[0]:
                 return False
-            os.unlink(f"{self._settings.path}.socket")
+            os.unlink(path)
             return True
 
     def _begin(self, tickets: Sequence[Ticket]) -> None:

@@ -31,7 +31,7 @@ from . import replica
 from .engine import Engine, EngineSpec, Model, frozen
 from .failures import EngineError
 from .remote import Fleet, RemoteEngine
-from .server import Settings
+from .server import LOCK, Settings
 from .spec import Spec
 from .tickets import Computes
 
@@ -198,19 +198,20 @@ def folder() -> Path:
 
 def _connect(spec: EngineSpec) -> Connection:
     digest = hashlib.sha256(repr((spec.identity, spec.sharing.key)).encode()).hexdigest()
-    path = str(folder() / digest[:16])
-    with _locked(f"{path}.lock"):
+    path = folder() / f"{digest[:16]}.socket"
+    with _locked(path.parent / LOCK):
         link = socket.socket(socket.AF_UNIX)
         try:
-            link.connect(f"{path}.socket")
+            link.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
-            _start(spec, path)
-            link.connect(f"{path}.socket")
+            _sweep(path.parent)
+            _start(spec, str(path))
+            link.connect(str(path))
     return Connection(link.detach())
 
 
 @contextlib.contextmanager
-def _locked(path: str) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[None]:
     import fcntl
 
     with open(path, "ab") as file:
@@ -218,12 +219,20 @@ def _locked(path: str) -> Iterator[None]:
         yield
 
 
+def _sweep(directory: Path) -> None:
+    """Remove the sockets of processes that were killed."""
+    for path in directory.glob("*.socket"):
+        with socket.socket(socket.AF_UNIX) as link:
+            try:
+                link.connect(str(path))
+            except ConnectionRefusedError:
+                path.unlink()
+
+
 def _start(spec: EngineSpec, path: str) -> None:
     """Start the process with a socket that can be connected to at once."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(f"{path}.socket")  # of one that was killed
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(f"{path}.socket")
+        listener.bind(path)
         listener.listen(128)
         settings = cloudpickle.dumps(Settings(spec, listener.fileno(), path))
         process = subprocess.Popen(  # noqa: S603 - our own program
