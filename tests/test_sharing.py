@@ -409,7 +409,9 @@ def test_a_job_answers_everything_once_though_its_engine_is_killed_ten_times(
             target = counts.answered + chance.randrange(20, 500)
             while counts.answered < target:
                 time.sleep(0.002)
-            (pid,) = watch.now()
+            while not (pids := watch.now()):  # the next one is about to start
+                time.sleep(0.01)
+            (pid,) = pids
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
             gone(pid)
