@@ -6,12 +6,13 @@ import contextlib
 import functools
 import hashlib
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+import servers
 
 
 @dataclass
@@ -101,14 +102,5 @@ def _tree(folder: Path) -> list[dict[str, object]]:
 def serving() -> Iterator[Hub]:
     """A hub that runs while the body does."""
     hub = Hub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, hub))
-    server.daemon_threads = True
-    hub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with servers.serving(functools.partial(_Handler, hub)) as hub.url:
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

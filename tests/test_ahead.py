@@ -18,6 +18,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from conftest import RUNNER
 from image_models import PICTURES
 from PIL import Image
+from servers import serving
 from test_media import saved
 
 from pipelines_beam import ImageClassification, ImageTextToText
@@ -70,13 +71,8 @@ def server() -> Iterator[Server]:
         def log_message(self, format: str, *args: Any) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        found.url = f"http://127.0.0.1:{running.server_address[1]}"
+    with serving(Handler) as found.url:
         yield found
-        running.shutdown()
-        thread.join()
 
 
 def urls(server: Server, count: int) -> list[str]:

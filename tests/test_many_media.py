@@ -7,7 +7,6 @@ import io
 import itertools
 import random
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ from image_models import PICTURES
 from numpy.typing import NDArray
 from pictures import picture
 from PIL import Image
+from servers import serving
 from test_audio_media import file as sound_file
 from test_image import equal
 from test_media import ODD, bomb, saved
@@ -131,12 +131,8 @@ def files(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     def handler(*args: Any) -> Any:
         return _Handler(*args, directory=str(tmp_path))
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield tmp_path, f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+    with serving(handler) as url:
+        yield tmp_path, url
 
 
 class Asked(NamedTuple):

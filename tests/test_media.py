@@ -8,7 +8,6 @@ import http.server
 import io
 import random
 import struct
-import threading
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ import transformers
 from image_models import PICTURES
 from pictures import picture
 from PIL import Image
+from servers import serving
 from test_image import equal
 from transformers.image_utils import load_image
 
@@ -70,12 +70,8 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def server(tmp_path: Path) -> Iterator[str]:
     """A server of the files in `tmp_path`."""
     handler = functools.partial(_Quiet, directory=str(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as found:
-        thread = threading.Thread(target=found.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{found.server_address[1]}"
-        found.shutdown()
-        thread.join()
+    with serving(handler) as url:
+        yield url
 
 
 ODD: dict[str, bytes] = {
