@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import gc
 import os
 import random
 import signal
@@ -190,6 +192,16 @@ def test_a_process_that_never_comes_up_is_given_up(
     assert isinstance(ticket.error, EngineError)
     assert "died 5 times" in str(ticket.error)
     assert found.dead
+
+
+def test_a_process_that_is_killed_before_it_has_read_its_settings_leaves_nothing_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sharing, "_PROGRAM", "")
+    large = dataclasses.replace(spec(), identity="much" * 100_000)  # more than a pipe holds
+    with pytest.raises(BrokenPipeError):
+        sharing._connect(large)
+    gc.collect()  # what was left open warns, and a warning is an error here
 
 
 @pytest.mark.slow

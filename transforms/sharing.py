@@ -199,15 +199,14 @@ def folder() -> Path:
 def _connect(spec: EngineSpec) -> Connection:
     digest = hashlib.sha256(repr((spec.identity, spec.sharing.key)).encode()).hexdigest()
     path = folder() / f"{digest[:16]}.socket"
-    with _locked(path.parent / LOCK):
-        link = socket.socket(socket.AF_UNIX)
+    with _locked(path.parent / LOCK), socket.socket(socket.AF_UNIX) as link:
         try:
             link.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
             _sweep(path.parent)
             _start(spec, str(path))
             link.connect(str(path))
-    return Connection(link.detach())
+        return Connection(link.detach())
 
 
 @contextlib.contextmanager
@@ -243,8 +242,8 @@ def _start(spec: EngineSpec, path: str) -> None:
             pass_fds=[listener.fileno()],
             start_new_session=True,  # it outlives who started it
         )
+    process.returncode = 0  # it may outlive this process: not Popen's business any more
+    threading.Thread(target=os.waitpid, args=(process.pid, 0), daemon=True).start()
     assert process.stdin is not None
     with process.stdin as pipe:
         pipe.write(settings)
-    process.returncode = 0  # it may outlive this process: not Popen's business any more
-    threading.Thread(target=os.waitpid, args=(process.pid, 0), daemon=True).start()
