@@ -47,11 +47,11 @@ def _counts(result: PipelineResult) -> tuple[int, int, str]:
         return counts.answered + counts.failed, counts.failed, "rows"
     # The job ran in other processes: what the runner has gathered from them.
     found = result.metrics().query(MetricsFilter().with_namespace(metrics.NAMESPACE))["counters"]
-    total = {each.key.metric.name: 0 for each in found}
+    total: Counter[str] = Counter()
     for each in found:
         total[each.key.metric.name] += each.result
     failed = sum(count for name, count in total.items() if name.startswith("failures_"))
-    return total.get("num_inferences", 0) + failed, failed, "inferences"
+    return total["num_inferences"] + failed, failed, "inferences"
 
 
 def _outputs(node: Any) -> Iterator[str]:
