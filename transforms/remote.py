@@ -10,7 +10,7 @@ import pickle
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import reduction
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
@@ -21,7 +21,7 @@ from apache_beam.internal.cloudpickle import cloudpickle
 from . import wire
 from .failures import BatchTimeoutError, EngineCrashError, EngineError
 from .metrics import RestartReport
-from .tickets import Client, Computes, Ticket, parameters_key
+from .tickets import Client, Computes, Ticket
 
 logger = logging.getLogger(__name__)
 
@@ -215,9 +215,10 @@ class RemoteEngine:
             if self._timeout is not None and not self._connection.poll(self._patience()):
                 self._kill()
                 continue
-            message = wire.loads(self._connection.recv_bytes())
+            parts = wire.parts(self._connection.recv_bytes())
+            message = next(parts)
             if message[0] == "answer":
-                self._answered(*message[1:])
+                self._answered(parts, *message[1:])
             elif message[0] == "begin":
                 with self._change:
                     self._running = {number for number in message[1] if number in self._live}
@@ -243,9 +244,9 @@ class RemoteEngine:
 
     def _answered(  # noqa: PLR0917 - as the server sends it
         self,
+        parts: Iterator[Any],
         number: int,
         crossing: Any,
-        answer: bytes,
         reports: Sequence[Any],
         waiting: int,
         dead: bool,
@@ -253,7 +254,7 @@ class RemoteEngine:
         error = None if crossing is None else crossing.error()
         outputs: list[Any] = []
         try:
-            outputs = wire.loads(answer)
+            outputs = next(parts)
         except Exception as unknown:  # of a class that is not known here
             error = unknown
         with self._change:
@@ -330,8 +331,7 @@ class RemoteEngine:
 
 def _client(engine: Computes, parameters: Mapping[str, Any]) -> Client:
     """Access for one bundle. Its parameters may be functions: Beam's pickle takes them along."""
-    pickled = cloudpickle.dumps(dict(parameters))
-    return Client(engine, parameters, parameters_key(parameters), pickled=pickled)
+    return Client(engine, parameters, pickled=cloudpickle.dumps(dict(parameters)))
 
 
 def _fail(ticket: Ticket, error: BaseException) -> None:

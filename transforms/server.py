@@ -4,8 +4,8 @@ Started by `sharing`, with its settings on standard input; gone when nobody has 
 A connection carries tuples. From a worker: ("client", its number, parameters), ("ticket", its
 number, its client's, whether alone, spans, features) and ("cancel", client's number). Back to it:
 ("loaded",) when the model is there; ("begin", tickets' numbers) before each batch that has some of
-its tickets; ("answer", ticket's number, error, outputs, reports, how many wait, whether nothing
-will be answered any more); ("broken", why) before the end.
+its tickets; ("answer", ticket's number, error, reports, how many wait, whether nothing will be
+answered any more), and behind it the outputs; ("broken", why) before the end.
 """
 
 from __future__ import annotations
@@ -111,11 +111,11 @@ class _Connection:
 
     def _send(self) -> None:
         while (item := self.outgoing.get()) is not None:
-            self._post(self._answer(item) if isinstance(item, Ticket) else wire.dumps(item)[0])
+            self._post(self._answer(item) if isinstance(item, Ticket) else wire.message(item))
 
     def begin(self, numbers: list[int]) -> None:
         """Tell the worker, before anything else can happen, which tickets are about to run."""
-        self._post(wire.dumps(("begin", numbers))[0])
+        self._post(wire.message(("begin", numbers)))
 
     def _post(self, message: bytes) -> None:
         """Send; a worker that has gone, or reads nothing for `_UNREAD` seconds, is dropped."""
@@ -130,10 +130,9 @@ class _Connection:
 
         def message(error: BaseException | None, outputs: Any) -> bytes:
             crossing = None if error is None else Crossing.of(error)
-            # Bytes within the message: should they be unknown to the worker, it fails alone.
-            answer = wire.dumps(outputs)[0]
-            rest = (crossing, answer, ticket.reports, engine.waiting, engine.dead)
-            return wire.dumps(("answer", ticket.token, *rest))[0]
+            rest = (crossing, ticket.reports, engine.waiting, engine.dead)
+            # Outputs apart: of a class that the worker does not know, they fail alone.
+            return wire.message(("answer", ticket.token, *rest), outputs)
 
         if ticket.error is not None:
             return message(ticket.error, None)

@@ -56,8 +56,8 @@ class Client:
 
     engine: Computes
     parameters: Mapping[str, Any]
-    #: Equal for equal parameters: their chunks may share a batch.
-    key: str
+    #: Equal for equal parameters: their chunks may share a batch. For the engine that computes.
+    key: str = ""
     #: Tickets that are answered, in the order in which they were.
     answered: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
     cancelled: bool = False

@@ -16,7 +16,7 @@ import os
 import pickle
 import socket
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -155,6 +155,21 @@ def dumps(value: Any, arena: Arena | None = None) -> tuple[bytes, list[Span]]:
             arena.free(spans)
         raise
     return file.getvalue(), spans
+
+
+def message(*values: Any) -> bytes:
+    """Values one behind the other, for `parts`."""
+    file = io.BytesIO()
+    for value in values:
+        _Pickler(file, protocol=5).dump(value)
+    return file.getvalue()
+
+
+def parts(data: bytes) -> Iterator[Any]:
+    """The values of a message, each read when its turn comes: the last may be unknown here."""
+    file = io.BytesIO(data)
+    while file.tell() < len(data):
+        yield pickle.load(file)  # noqa: S301 - from a process of the same job
 
 
 def loads(data: bytes, spans: Sequence[Span] = (), arena: MappedArena | None = None) -> Any:
