@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from image_models import PICTURES
 from PIL.Image import Image
+from speech_models import needs_speech
 
 from pipelines_beam import pipeline
 from transforms.media import image
@@ -69,6 +70,7 @@ def test_images_in_lists_are_shown(
             assert isinstance(segment["label"], str)
 
 
+@needs_speech
 @pytest.mark.parametrize("output", [None, "found"])
 def test_sounds_are_played(output: str | None, model: Model, loaded: Callable[..., Any]) -> None:
     transform = pipeline("text-to-audio", model("vits"), input="input", output=output)
