@@ -64,4 +64,4 @@ def test_features_cross_as_they_are(room: int) -> None:
 
 
 def test_a_row_of_a_batch_takes_its_own_bytes_along() -> None:
-    assert len(wire.dumps(torch.randn(1000, 64)[:1])[0]) < 800
+    assert len(wire.message(torch.randn(1000, 64)[:1])) < 800

@@ -45,7 +45,7 @@ class Record:
 
     def __reduce__(self) -> tuple[Any, ...]:
         content = (self.element, self.example, self.chunks, self.counts, self.model_id)
-        return _record, (wire.dumps(content)[0],)
+        return _record, (wire.message(content),)
 
     @property
     def nbytes(self) -> int:
@@ -74,4 +74,5 @@ def nbytes(value: Any) -> int:
 
 
 def _record(dumped: bytes) -> Record:
-    return Record(*wire.loads(dumped))
+    (content,) = wire.parts(dumped)
+    return Record(*content)

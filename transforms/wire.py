@@ -136,13 +136,13 @@ def _bfloat16(bits: Any) -> torch.Tensor:
     return torch.from_numpy(bits).view(torch.bfloat16)
 
 
-def dumps(value: Any, arena: Arena | None = None) -> tuple[bytes, list[Span]]:
-    """A value as bytes, and where its large tensors are in the arena, if there is one."""
+def dumps(value: Any, arena: Arena) -> tuple[bytes, list[Span]]:
+    """A value as bytes, and where its large tensors are in the arena, as far as it has room."""
     spans: list[Span] = []
 
     def in_message(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
-        if arena is None or raw.nbytes < _SMALL or (span := arena.put(raw)) is None:
+        if raw.nbytes < _SMALL or (span := arena.put(raw)) is None:
             return True
         spans.append(span)
         return False
@@ -151,10 +151,15 @@ def dumps(value: Any, arena: Arena | None = None) -> tuple[bytes, list[Span]]:
     try:
         _Pickler(file, protocol=5, buffer_callback=in_message).dump(value)
     except BaseException:
-        if arena is not None:
-            arena.free(spans)
+        arena.free(spans)
         raise
     return file.getvalue(), spans
+
+
+def loads(data: bytes, spans: Sequence[Span], arena: MappedArena) -> Any:
+    """What `dumps` was given; tensors in the arena are read where they are."""
+    buffers = [arena.get(span) for span in spans]
+    return pickle.loads(data, buffers=buffers)  # noqa: S301 - from a process of the same job
 
 
 def message(*values: Any) -> bytes:
@@ -170,12 +175,6 @@ def parts(data: bytes) -> Iterator[Any]:
     file = io.BytesIO(data)
     while file.tell() < len(data):
         yield pickle.load(file)  # noqa: S301 - from a process of the same job
-
-
-def loads(data: bytes, spans: Sequence[Span] = (), arena: MappedArena | None = None) -> Any:
-    """What `dumps` was given; tensors in the arena are read where they are."""
-    buffers = [] if arena is None else [arena.get(span) for span in spans]
-    return pickle.loads(data, buffers=buffers)  # noqa: S301 - from a process of the same job
 
 
 def shut(connection: Connection) -> None:
