@@ -36,7 +36,8 @@ lint: $(VENV)/ready
 types: $(VENV)/ready
 	$(BIN)/mypy
 
-# The tests again, on the built package installed into an environment of its own.
+# The built package installed into an environment of its own: it imports, its commands and jobs
+# run, and one case of each task.
 sdist: $(VENV)/ready
 	rm -rf build/sdist && mkdir -p build/sdist
 	$(BIN)/python -m build --sdist --outdir build/sdist
@@ -47,7 +48,7 @@ sdist: $(VENV)/ready
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
 		"$$(build/sdist/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/deps.pth"
 	cp -r tests configs pyproject.toml README.md build/sdist/
-	cd build/sdist && OMP_NUM_THREADS=1 venv/bin/python $(PYTEST) $(SDIST_TESTS)
+	cd build/sdist && OMP_NUM_THREADS=1 venv/bin/python $(PYTEST) --package
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -26,10 +26,41 @@ import sink
 import speech_models  # noqa: F401
 import transformers
 
+from transforms.tasks import find
+
 transformers.utils.logging.disable_progress_bar()
 transformers.utils.logging.set_verbosity_error()
 
 RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+#: What shows that a built package is whole: its names, its commands and its jobs.
+_OF_PACKAGE = {"test_public.py", "test_cli.py", "test_configs.py"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "only what a built package has to show: imports, commands, jobs, one case for each task"
+    parser.addoption("--package", action="store_true", help=text)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--package"):
+        return
+    chosen = {_shows(item): item for item in reversed(items)}
+    chosen.pop(None, None)
+    kept = [item for item in items if chosen.get(_shows(item)) is item]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+def _shows(item: pytest.Item) -> str | None:
+    """What a test shows of a package: itself; the first case of a task stands for the task."""
+    if item.path.name in _OF_PACKAGE:
+        return item.nodeid
+    parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+    if item.get_closest_marker("slow") or not {"batch", "order"} <= parameters.keys():
+        return None
+    task = getattr(parameters.get("case"), "task", None)
+    return item.path.name if task is None else find(task).name
 
 
 @pytest.fixture(scope="session", autouse=True)
