@@ -58,13 +58,18 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     # Its classes know no other padding and no fewer buckets, whatever the configuration says.
     "mpnet": {"pad_token_id": 1, "relative_attention_num_buckets": 32},
     "splinter": {"question_token_id": VOCABULARY.index("w0")},
-    **dict.fromkeys(("t5", "mt5", "umt5"), {"decoder_start_token_id": 0}),
+    **{name: {"decoder_start_token_id": 0} for name in ("t5", "mt5", "umt5")},
 }
 #: Types that compute in single precision, or overflow in double.
+# fmt: off
 SINGLE = frozenset(
-    "bloom ernie4_5_moe gemma2 glm4_moe gpt_oss granitemoe granitemoeshared mixtral olmoe phimoe "
-    "qwen2_moe qwen3_moe splinter".split()
+    {
+        "bloom", "ernie4_5_moe", "gemma2", "glm4_moe", "gpt_oss", "granitemoe",
+        "granitemoeshared", "mixtral", "olmoe", "phimoe", "qwen2_moe", "qwen3_moe",
+        "splinter",
+    }
 )
+# fmt: on
 #: The token that stands for a part of a picture.
 _IMAGE = VOCABULARY.index("<mask>")
 #: Generation settings of a type's own that look at the tokens of prompts, or end texts early.

@@ -6,17 +6,24 @@ very different lengths alone and in one batch, as the project calls it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import padding_models
 import pytest
-import torch
 import transformers
-from padding_models import HEADS, config_of, difference, model_of, moved, seeing
+from padding_models import (
+    HEADS,
+    chunks_of,
+    config_of,
+    difference,
+    model_of,
+    moved,
+    program_of,
+    seeing,
+)
 
-from transforms import padding
-from transforms.padding import PADS_EXACTLY, Padding, Way, padding_of
+from transforms.padding import PADS_EXACTLY, Padding
 
 #: Of the largest number that the model says. What is wrong differs by more than a tenth.
 TOLERANCE = 1e-4
@@ -66,10 +73,10 @@ VARIANTS: Mapping[str, list[dict[str, Any]]] = {
     "stablelm": [{"use_parallel_residual": True, "qk_layernorm": True}],
     "t5": [{"feed_forward_proj": "gated-gelu"}],
     "xlm": [{"sinusoidal_embeddings": True}],
-    **dict.fromkeys(
-        ("bert", "bert-generation", "camembert", "electra", "roberta", "xlm-roberta"),
-        [{"is_decoder": True}],
-    ),
+    **{
+        name: [{"is_decoder": True}]
+        for name in ("bert", "bert-generation", "camembert", "electra", "roberta", "xlm-roberta")
+    },
 }
 
 
@@ -84,6 +91,8 @@ MOVED = [
     ("nystromformer", "TokenClassification"),
     ("xlnet", "SequenceClassification"),
 ]
+
+TRAINED = "original_max_position_embeddings"
 
 QUICK = {"Model", "CausalLM", "Seq2SeqLM"}
 
@@ -200,3 +209,77 @@ def test_nothing_is_answered_without_a_decoders_input(model_type: str) -> None:
     model = model_of("", config_of(model_type))
     with pytest.raises(ValueError, match="You must specify exactly one of input_ids"):
         difference(HEADS["Model"], model)
+
+
+class OwnBert(transformers.BertModel):  # type: ignore[misc]
+    """What a repository's code may call "bert"."""
+
+
+def rule(model: Any, task: str, **parameters: Any) -> Padding:
+    """How the project joins the chunks of a model for a task."""
+    padding: Padding = program_of(model, task, parameters)[0]._padding
+    return padding
+
+
+def test_a_repositorys_own_code_is_not_the_type_that_it_names() -> None:
+    config = config_of("bert")
+    assert rule(transformers.BertModel(config), "feature-extraction").side == "right"
+    assert rule(OwnBert(config), "feature-extraction").side is None
+
+
+@pytest.mark.parametrize("pad", [None, -1])
+def test_a_decoder_that_cannot_find_last_tokens_classifies_one_at_a_time(pad: int | None) -> None:
+    model = model_of("SequenceClassification", config_of("llama", pad_token_id=pad))
+    assert not rule(model, "text-classification").batches
+
+
+@pytest.mark.parametrize("pad", [None, -1])
+def test_padding_is_a_token_of_the_model(pad: int | None) -> None:
+    model = model_of("", config_of("llama", pad_token_id=pad))
+    assert rule(model, "feature-extraction").token == 0
+    model = model_of("CausalLM", config_of("llama", pad_token_id=pad))
+    model.generation_config.pad_token_id = pad
+    assert rule(model, "text-generation", max_new_tokens=2).token in range(60)
+
+
+ROPES = {
+    "dynamic": ("llama", {"factor": 4.0}),
+    "longrope": ("phi3", {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}),
+}
+
+
+@pytest.mark.parametrize("head", ["Model", "CausalLM"])
+@pytest.mark.parametrize("rope_type", ROPES)
+def test_rows_beyond_the_trained_length_are_not_padded(rope_type: str, head: str) -> None:
+    """Their angles are those of the longest in a batch."""
+    model_type, options = ROPES[rope_type]
+    rope = {"rope_type": rope_type, "rope_theta": 1e4, **options}
+    # Phi-3 has the trained length beside them, and takes it from there.
+    length = {"max_position_embeddings" if model_type == "llama" else TRAINED: 16}
+    config = config_of(model_type, rope_parameters={**rope, TRAINED: 16}, **length)
+    model = model_of(HEADS[head].auto, config)
+    program, pipe = program_of(model, HEADS[head].task, HEADS[head].parameters)
+    chunks = chunks_of(pipe, HEADS[head].parameters)
+    keys = [program.place(chunk).key for chunk in chunks]
+    new = HEADS[head].parameters.get("max_new_tokens", 0)
+    short = [i for i, chunk in enumerate(chunks) if chunk["input_ids"].shape[1] <= 16 - new]
+    assert len(short) > 1
+    assert len({keys[i] for i in short}) == 1
+    assert len(set(keys)) == 1 + len(chunks) - len(short)
+
+
+def test_experts_that_drop_tokens_run_one_row_at_a_time() -> None:
+    options = {"encoder_sparse_step": 1, "moe_eval_capacity_token_fraction": 0.1}
+    model = model_of("Seq2SeqLM", config_of("nllb-moe", **options))
+    assert not rule(model, "text2text-generation", max_new_tokens=2).batches
+
+
+def test_a_filler_that_the_model_generates_itself_is_its_answer() -> None:
+    head = HEADS["CausalLM"]
+    model = model_of("CausalLM", config_of("llama", tie_word_embeddings=False))
+    model.get_output_embeddings().weight.data.zero_()  # all are as likely: the first is taken
+    program, pipe = program_of(model, head.task, head.parameters)
+    chunks = chunks_of(pipe, head.parameters)
+    for answer, chunk in zip(program.run(chunks), chunks, strict=True):
+        prompt = chunk["input_ids"].shape[1]
+        assert answer["generated_sequence"][0, 0, prompt:].tolist() == [0, 0, 0, 0]

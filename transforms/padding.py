@@ -108,6 +108,8 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
         return Padding(None, batches=pipe.batches, least=max(1, made // NUMBERS_PER_TOKEN))
     model, tokenizer = pipe.model, pipe.tokenizer
     config = model.config.get_text_config()
+    if _drops_tokens(config):
+        return Padding(None, batches=False)
     pad = _in_vocabulary(getattr(config, "pad_token_id", None), config)
     generates = getattr(pipe, "_pipeline_calls_generate", False) and model.can_generate()
     known = tokenizer is not None and _pads_tokens(model, generates)
@@ -119,8 +121,6 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
         return Padding(None, batches=False)
     if pad is None and _is_decoder(model) and _classifies(model):
         return Padding(None, batches=False)  # the model finds a row's last token by its padding
-    if _drops_tokens(config):
-        return Padding(None, batches=False)
     if pad is None:
         pad = _in_vocabulary(getattr(tokenizer, "pad_token_id", None), config)
     known |= _pads_samples(model.config)
