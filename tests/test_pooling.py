@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -41,6 +42,7 @@ def padding_on(
 ) -> Callable[..., str]:
     """A tiny encoder whose tokenizer has settings of its own."""
 
+    @functools.cache
     def build(name: str, **settings: Any) -> str:
         directory = tmp_path_factory.mktemp("pooling") / name
         shutil.copytree(model(name), directory)
@@ -52,10 +54,20 @@ def padding_on(
     return build
 
 
+@functools.cache
+def replica(directory: str) -> Replica:
+    return Replica(ModelSpec(task="feature-extraction", model=directory, device="cpu"))
+
+
+@functools.cache
+def stock(directory: str) -> Any:
+    return transformers.pipeline("feature-extraction", directory, device="cpu")
+
+
 def answers(directory: str, texts: list[str], **parameters: Any) -> list[Any]:
     """The project's, all texts that may share a batch in one."""
-    spec = ModelSpec(task="feature-extraction", model=directory, device="cpu")
-    call, program = Call(weightless(spec), parameters), Replica(spec).program(parameters)
+    call = Call(weightless(replica(directory).spec), parameters)
+    program = replica(directory).program(parameters)
     chunks = [call.preprocess(text)[0][0] for text in texts]
     found: dict[int, Any] = {}
     keys = [program.place(chunk).key for chunk in chunks]
@@ -67,7 +79,7 @@ def answers(directory: str, texts: list[str], **parameters: Any) -> list[Any]:
 
 def by_hand(directory: str, text: str, pooling: str, keywords: Mapping[str, Any]) -> torch.Tensor:
     """Of stock's features, without those of padding."""
-    pipe = transformers.pipeline("feature-extraction", directory, device="cpu")
+    pipe = stock(directory)
     features = torch.tensor(pipe(text, tokenize_kwargs=dict(keywords)))[0]
     encoded = pipe.tokenizer(text, **{**keywords, "return_attention_mask": True})
     mask = torch.tensor(encoded["attention_mask"])
@@ -91,7 +103,7 @@ def test_pooled_are_a_texts_own_tokens(
 
 
 def test_a_model_without_masks_is_given_none(padding_on: Callable[..., str]) -> None:
-    directory = padding_on("bert-encoder", model_input_names=["input_ids"])
+    directory = padding_on("bert-encoder", model_input_names=("input_ids",))
     keywords = PADDINGS["max_length"]
     found = answers(directory, TEXTS, pooling="last", tokenize_kwargs=dict(keywords))
     for text, vector in zip(TEXTS, found, strict=True):
