@@ -2,32 +2,57 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-#: Model types in which a padded token, masked, changes nothing but floating-point noise: no
-#: convolution, recurrence or pooling over tokens, and positions that padding does not move.
+#: How a model is called, and with it the side of the padding and the positions that tokens get:
+#: its `forward`, padded on the right; `generate` of a decoder, whose prompts are padded on the
+#: left; `generate` of an encoder-decoder, whose sources are padded on the right.
+Way = Literal["forward", "prompts", "sources"]
+
 # fmt: off
-PADS_EXACTLY = frozenset(
+_FORWARD_AND_PROMPTS = frozenset(
     {
-        "albert", "bart", "bert", "bert-generation", "blenderbot",
-        "blenderbot-small", "bloom", "camembert", "cohere", "deberta",
-        "deberta-v2", "distilbert", "electra", "ernie", "esm",
-        "falcon", "gemma", "gemma2", "gemma3_text", "gpt2",
-        "gpt_bigcode", "gpt_neo", "gpt_neox", "gptj", "granite",
-        "layoutlm", "llama", "llava", "luke", "m2m_100", "marian",
-        "mbart", "minilm", "mistral", "modernbert", "mpnet",
-        "mt5", "mvp", "nllb-moe", "olmo", "olmo2",
-        "opt", "pegasus", "phi", "phi3", "plbart",
-        "qwen2", "qwen3", "roberta", "roberta-prelayernorm", "roformer",
-        "smollm3", "splinter", "squeezebert", "stablelm", "starcoder2",
-        "t5", "tapas", "umt5", "xlm-roberta", "xlm-roberta-xl",
+        "apertus", "arcee", "bert", "bert-generation", "biogpt", "bloom", "camembert",
+        "codegen", "cohere", "cohere2", "data2vec-text", "electra", "ernie", "ernie4_5",
+        "ernie4_5_moe", "exaone4", "falcon", "gemma", "gemma2", "gemma3_text", "glm",
+        "glm4", "glm4_moe", "gpt2", "gpt_bigcode", "gpt_neo", "gpt_neox", "gpt_oss",
+        "gptj", "granite", "granitemoe", "granitemoeshared", "helium", "hunyuan_v1_dense",
+        "llama", "megatron-bert", "ministral", "ministral3", "mistral", "mixtral",
+        "modernbert-decoder", "nemotron", "olmo", "olmo2", "olmo3", "olmoe", "openai-gpt",
+        "opt", "persimmon", "phi", "phi3", "phimoe", "qwen2", "qwen2_moe", "qwen3",
+        "qwen3_moe", "rembert", "roberta", "roberta-prelayernorm", "seed_oss", "smollm3",
+        "stablelm", "starcoder2", "xlm-roberta", "xlm-roberta-xl",
+    }
+)
+_FORWARD = frozenset(
+    {
+        "albert", "bart", "deberta", "deberta-v2", "distilbert", "esm", "eurobert",
+        "flaubert", "gte", "ibert", "jina_embeddings_v3", "layoutlm", "luke", "mbart",
+        "modernbert", "mpnet", "mt5", "mvp", "nomic_bert", "plbart", "roformer",
+        "splinter", "squeezebert", "t5", "tapas", "umt5", "xlm",
+    }
+)
+_SOURCES = frozenset(
+    {
+        "bart", "blenderbot", "blenderbot-small", "fsmt", "m2m_100", "marian", "mbart",
+        "mt5", "mvp", "nllb-moe", "pegasus", "plbart", "t5", "umt5",
     }
 )
 # fmt: on
+
+#: Model types in which a padded token, masked, changes nothing but floating-point noise: no
+#: convolution, recurrence or pooling over tokens, and positions that padding does not move.
+#: tests/test_padding.py proves every entry with every head that transformers has for it.
+PADS_EXACTLY: Mapping[Way, frozenset[str]] = {
+    "forward": _FORWARD_AND_PROMPTS | _FORWARD,
+    "prompts": _FORWARD_AND_PROMPTS | {"llava"},
+    "sources": _SOURCES,
+}
 
 #: Model types in which a padded sample of a waveform, masked, changes nothing either, if each frame
 #: is normalised by itself and not over the whole length (feat_extract_norm="layer").
@@ -64,11 +89,13 @@ class Padding:
     token: int = 0
     #: False: one chunk at a time.
     batches: bool = True
+    #: Chunks of more tokens are not padded: a model may compute long and short rows differently.
+    most: int = sys.maxsize
     #: The least size of a chunk, in tokens: that of an answer much larger than its features.
     least: int = 1
     #: Tokens that end a generated sequence; empty where nothing is generated.
     ends: frozenset[int] = frozenset()
-    #: What generate fills a finished row with.
+    #: What generate fills a row with that has finished without one of its ends.
     filler: int | None = None
     #: Whether outputs that are no tensors cannot be told apart: not by whom, or not by row.
     strict: bool = False
@@ -81,19 +108,59 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
         return Padding(None, batches=pipe.batches, least=max(1, made // NUMBERS_PER_TOKEN))
     model, tokenizer = pipe.model, pipe.tokenizer
     config = model.config.get_text_config()
-    pad = getattr(config, "pad_token_id", None)
-    known = {model.config.model_type, config.model_type} <= PADS_EXACTLY and tokenizer is not None
+    if _drops_tokens(config):
+        return Padding(None, batches=False)
+    pad = _in_vocabulary(getattr(config, "pad_token_id", None), config)
     generates = getattr(pipe, "_pipeline_calls_generate", False) and model.can_generate()
+    known = tokenizer is not None and _pads_tokens(model, generates)
     if generates:
-        return _generation_padding(pipe, forward, known)
+        found = _generation_padding(pipe, forward, known)
+        made = _generation_parameters(pipe, forward).get("max_new_tokens") or 0
+        return replace(found, most=_most_tokens(config) - made)
     if forward.get("sequential") or "assistant_model" in forward:
         return Padding(None, batches=False)
-    if not config.is_encoder_decoder and _is_causal(model) and _classifies(model) and pad is None:
+    if pad is None and _is_decoder(model) and _classifies(model):
         return Padding(None, batches=False)  # the model finds a row's last token by its padding
     if pad is None:
-        pad = getattr(tokenizer, "pad_token_id", None)
+        pad = _in_vocabulary(getattr(tokenizer, "pad_token_id", None), config)
     known |= _pads_samples(model.config)
-    return Padding("right" if known else None, token=pad or 0)
+    return Padding("right" if known else None, token=pad or 0, most=_most_tokens(config))
+
+
+def _pads_tokens(model: Any, generates: bool) -> bool:
+    """Whether padded tokens are known to change nothing, the way this model is called."""
+    # A repository's own code may have any model under the name of a known type.
+    if not type(model).__module__.startswith("transformers."):
+        return False
+    sources = model.config.is_encoder_decoder
+    way: Way = "forward" if not generates else "sources" if sources else "prompts"
+    text = model.config.get_text_config()
+    return {model.config.model_type, text.model_type} <= PADS_EXACTLY[way]
+
+
+def _in_vocabulary(token: Any, config: Any) -> int | None:
+    """The token, if the model has an embedding for it: some configurations say -1 for none."""
+    size = getattr(config, "vocab_size", None) or sys.maxsize
+    return token if isinstance(token, int) and 0 <= token < size else None
+
+
+def _most_tokens(config: Any) -> int:
+    """How long a row may be for its angles not to depend on the longest row of its batch."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    # One set for all layers, or one for each kind of layer.
+    sets = [each for each in (rope, *rope.values()) if isinstance(each, Mapping)]
+    if not any(each.get("rope_type") in ("dynamic", "longrope") for each in sets):
+        return sys.maxsize
+    name = "original_max_position_embeddings"
+    limits = [each.get(name) for each in sets] + [getattr(config, name, None)]
+    limits.append(config.max_position_embeddings)
+    return min(limit for limit in limits if limit is not None)
+
+
+def _drops_tokens(config: Any) -> bool:
+    """Whether experts take only so many tokens of a batch, whosever they are."""
+    share = getattr(config, "moe_eval_capacity_token_fraction", 1.0)
+    return share < 1.0
 
 
 def _pads_samples(config: Any) -> bool:
@@ -130,7 +197,11 @@ def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> P
     counts |= not encoder_decoder and asked.get("max_new_tokens") is None
     side: Side = "right" if encoder_decoder else "left"
     fill = getattr(model.config.get_text_config(), "pad_token_id", None) if encoder_decoder else pad
-    return Padding(side if known and not counts else None, token=fill or 0, ends=ends, filler=pad)
+    token = _in_vocabulary(fill, model.config.get_text_config()) or 0
+    # Otherwise a row without an end is as long as the longest: a filler in it is the model's own.
+    stops = asked.get("stop_strings") or asked.get("stopping_criteria")
+    filler = pad if stops else None
+    return Padding(side if known and not counts else None, token=token, ends=ends, filler=filler)
 
 
 def _generation_parameters(pipe: Any, forward: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -146,14 +217,15 @@ def _generation_parameters(pipe: Any, forward: Mapping[str, Any]) -> Mapping[str
     return found if config is None else {**config.to_diff_dict(), **found}
 
 
-def _is_causal(model: Any) -> bool:
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
-
-    encoders = ("bert", "roberta", "electra", "camembert", "xlm-roberta", "megatron-bert")
-    return (
-        type(model.config) in MODEL_FOR_CAUSAL_LM_MAPPING
-        and model.config.model_type not in encoders
+def _is_decoder(model: Any) -> bool:
+    """Whether the model can only generate: those that fill masks, too, are encoders."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_MASKED_LM_MAPPING,
     )
+
+    config = type(model.config)
+    return config in MODEL_FOR_CAUSAL_LM_MAPPING and config not in MODEL_FOR_MASKED_LM_MAPPING
 
 
 def _classifies(model: Any) -> bool:

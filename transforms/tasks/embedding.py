@@ -30,8 +30,38 @@ class FeatureExtractionPipeline(_FeatureExtractionPipeline):  # type: ignore[mis
         kwargs["tokenize_kwargs"] = dict(kwargs.get("tokenize_kwargs") or {})
         preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
         if pooling is not None:
+            preprocess = {**preprocess, "pooling": pooling}
             forward |= {"pooling": pooling, "normalize": bool(normalize)}
         return preprocess, forward, postprocess
+
+    def preprocess(self, inputs: Any, pooling: str | None = None, **tokenize_kwargs: Any) -> Any:
+        """The tokenizer's encoding, (1, tokens) tensors.
+
+        With `pooling` it always says which tokens are padding: in `attention_mask`, or where the
+        model is not to be given one, in `token_mask`.
+
+        Raises ValueError for a text without tokens, and where padding cannot be told from it.
+        """
+        if pooling is None:
+            return super().preprocess(inputs, **tokenize_kwargs)
+        masked = tokenize_kwargs.get("return_attention_mask")
+        if masked is None:
+            masked = "attention_mask" in self.tokenizer.model_input_names
+        tokenize_kwargs["return_attention_mask"] = True
+        features = super().preprocess(inputs, **tokenize_kwargs)
+        if "attention_mask" not in features:
+            if tokenize_kwargs.get("padding") not in (None, False, "do_not_pad"):
+                raise ValueError(
+                    f"pooling needs to know which tokens are padding, but "
+                    f"{type(self.tokenizer).__name__} returns no attention_mask: leave out "
+                    f"padding={tokenize_kwargs['padding']!r}"
+                )
+            features["attention_mask"] = torch.ones_like(features["input_ids"])
+        if not features["attention_mask"].any():
+            raise ValueError(f"pooling={pooling!r} needs a token, but {inputs!r:.80} has none")
+        if not masked:
+            features["token_mask"] = features.pop("attention_mask")
+        return features
 
     def _forward(
         self, model_inputs: Any, pooling: str | None = None, normalize: bool = False
@@ -39,11 +69,11 @@ class FeatureExtractionPipeline(_FeatureExtractionPipeline):  # type: ignore[mis
         if pooling is None:
             # Caches and attentions are not read by postprocess: they would only travel.
             return {"last_hidden_state": self.model(**model_inputs)[0]}
-        hidden = self.model(**model_inputs)[0]
-        mask = model_inputs.get("attention_mask")
+        features = dict(model_inputs)
+        mask = features.pop("token_mask", None)
         if mask is None:
-            mask = torch.ones(hidden.shape[:2], device=hidden.device, dtype=torch.long)
-        vector = pool(hidden, mask, pooling)
+            mask = features["attention_mask"]
+        vector = pool(self.model(**features)[0], mask, pooling)
         return {"embedding": torch.nn.functional.normalize(vector, dim=-1) if normalize else vector}
 
     def postprocess(self, model_outputs: Any, return_tensors: bool = False) -> Any:
@@ -54,12 +84,30 @@ class FeatureExtractionPipeline(_FeatureExtractionPipeline):  # type: ignore[mis
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
-    """One vector per row. hidden: (rows, tokens, size), mask: (rows, tokens); (rows, size) out."""
-    if pooling == "cls":
-        return hidden[:, 0]
-    if pooling == "last":
-        return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
-    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    """One vector per row, of its own tokens, in single precision at least.
+
+    hidden: (rows, tokens, size); mask: (rows, tokens), 0 for padding on either side, and no row
+    of padding only; (rows, size) out. Raises ValueError where hidden has not one vector per token.
+    """
+    if hidden.shape[:-1] != mask.shape:
+        raise ValueError(
+            f"pooling={pooling!r} needs one vector for each token, but the model gives "
+            f"{tuple(hidden.shape)} for {tuple(mask.shape)} tokens"
+        )
+    own = mask.bool()
+    if pooling in ("cls", "last"):
+        order = torch.arange(1, own.shape[1] + 1, device=own.device)
+        order = order if pooling == "last" else order.flip(0)
+        vector = hidden[torch.arange(len(own), device=own.device), (own * order).argmax(1)]
+        return vector.to(_precise(hidden))
+    # What a model gives for padding may be no number: it is replaced, not multiplied by zero.
     if pooling == "max":
-        return hidden.masked_fill(weights == 0, float("-inf")).amax(1)
-    return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1e-9)
+        vector = hidden.masked_fill(~own.unsqueeze(-1), float("-inf")).amax(1)
+        return vector.to(_precise(hidden))
+    # Half a precision adds up to 2,048 tokens or 65,504 at most, and bfloat16 to 256 tokens.
+    total = hidden.masked_fill(~own.unsqueeze(-1), 0).sum(1, dtype=_precise(hidden))
+    return total / own.sum(1, keepdim=True)
+
+
+def _precise(hidden: torch.Tensor) -> torch.dtype:
+    return torch.promote_types(hidden.dtype, torch.float32)
