@@ -50,7 +50,8 @@ def place(features: Any, padding: Padding, alone: Hashable) -> Place:
     features = _plain(features)
     sequence = _sequence(features)
     length = 1 if sequence is None else sequence.shape[1]
-    pads = padding.side is not None and 1 < length <= padding.most and "attention_mask" in features
+    fits = padding.shortest <= length <= padding.most
+    pads = padding.side is not None and fits and "attention_mask" in features
     shapes = _Shapes()
     shapes.add(features, length if pads else None)
     batches = padding.batches and length > 0 and shapes.stack

@@ -58,6 +58,26 @@ PADS_EXACTLY: Mapping[Way, frozenset[str]] = {
 #: is normalised by itself and not over the whole length (feat_extract_norm="layer").
 PADS_SAMPLES_EXACTLY = frozenset({"hubert", "unispeech", "unispeech-sat", "wav2vec2", "wavlm"})
 
+#: Generation parameters that look at the whole batch, its first row or its longest, or of which
+#: nobody knows what they look at: with one of them rows run one at a time.
+_WHOLE_BATCH = (
+    "assistant_early_exit",
+    "assistant_model",
+    "custom_generate",
+    "logits_processor",
+    "max_time",
+    "prefix_allowed_tokens_fn",
+    "prompt_lookup_num_tokens",
+    "return_dict_in_generate",  # one tensor of scores for every step of the longest
+    "return_language",  # transformers takes the first row's for all
+    "stopping_criteria",
+    "token_healing",
+    # Whisper's, which generate again for some of the rows, and pad what was said before.
+    "compression_ratio_threshold",
+    "condition_on_prev_tokens",
+    "logprob_threshold",
+    "no_speech_threshold",
+)
 #: Generation parameters whose meaning counts or compares the tokens of the prompt.
 _COUNTS_PROMPT = {
     "repetition_penalty": (None, 1.0),
@@ -65,10 +85,10 @@ _COUNTS_PROMPT = {
     "encoder_repetition_penalty": (None, 1.0),
     "encoder_no_repeat_ngram_size": (None, 0),
     "min_length": (None, 0),
-    "prompt_lookup_num_tokens": (None,),
     "penalty_alpha": (None,),
     "sequence_bias": (None,),
-    "prefix_allowed_tokens_fn": (None,),
+    "bad_words_ids": (None,),
+    "watermarking_config": (None,),
 }
 #: The same for an encoder-decoder, whose prompt stands apart from what it generates.
 _COUNTS_ENCODER = ("encoder_repetition_penalty", "encoder_no_repeat_ngram_size")
@@ -85,6 +105,9 @@ class Padding:
 
     #: The side on which tokens are padded; None: only equal shapes share a batch.
     side: Side | None
+    #: The fewest positions of a chunk that may be padded; a shorter one shares a batch only with
+    #: equal shapes. A model may refuse what is shorter, and padding would hide that.
+    shortest: int = 2
     #: What input_ids are padded with.
     token: int = 0
     #: False: one chunk at a time.
@@ -115,7 +138,7 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
     known = tokenizer is not None and _pads_tokens(model, generates)
     if generates:
         found = _generation_padding(pipe, forward, known)
-        made = _generation_parameters(pipe, forward).get("max_new_tokens") or 0
+        made = generation_parameters(pipe, forward).get("max_new_tokens") or 0
         return replace(found, most=_most_tokens(config) - made)
     if forward.get("sequential") or "assistant_model" in forward:
         return Padding(None, batches=False)
@@ -123,7 +146,8 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
         return Padding(None, batches=False)  # the model finds a row's last token by its padding
     if pad is None:
         pad = _in_vocabulary(getattr(tokenizer, "pad_token_id", None), config)
-    known |= _pads_samples(model.config)
+    if pads_samples(model.config):
+        return Padding("right", shortest=max(2, _samples_of_a_frame(model.config)))
     return Padding("right" if known else None, token=pad or 0, most=_most_tokens(config))
 
 
@@ -163,26 +187,35 @@ def _drops_tokens(config: Any) -> bool:
     return share < 1.0
 
 
-def _pads_samples(config: Any) -> bool:
+def pads_samples(config: Any) -> bool:
+    """Whether samples of a waveform may be padded."""
     layer = getattr(config, "feat_extract_norm", None) == "layer"
-    # The convolutions of an adapter see what follows a row's own frames.
-    adapts = getattr(config, "add_adapter", False)
-    return layer and not adapts and config.model_type in PADS_SAMPLES_EXACTLY
+    # The convolutions of an adapter see what follows a row's own frames, and so do those of the
+    # positions where a norm before them makes something of nothing.
+    follows = getattr(config, "add_adapter", False) or getattr(config, "conv_pos_batch_norm", False)
+    return layer and not follows and config.model_type in PADS_SAMPLES_EXACTLY
+
+
+def _samples_of_a_frame(config: Any) -> int:
+    """The samples that one frame is computed from: with fewer, the convolutions have no output."""
+    samples = 1
+    for kernel, stride in zip(
+        reversed(config.conv_kernel), reversed(config.conv_stride), strict=True
+    ):
+        samples = (samples - 1) * stride + kernel
+    return samples
 
 
 def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> Padding:
     model = pipe.model
-    asked = _generation_parameters(pipe, forward)
+    asked = generation_parameters(pipe, forward)
     if hasattr(model, "thinker"):  # it generates the text: its own settings, and those named so
         named = {k.removeprefix("thinker_"): v for k, v in asked.items()}
         asked = {**model.thinker.generation_config.to_diff_dict(), **named}
     if asked.get("generation_mode") == "audio":  # spoken from noise, and as long as it takes
         return Padding(None, batches=False)
-    if forward.get("return_language"):  # transformers takes the first row's for all
-        return Padding(None, batches=False)
-    if asked.get("return_dict_in_generate"):  # one tensor of scores for every step of the longest
-        return Padding(None, batches=False)
-    if asked.get("assistant_model") is not None or asked.get("prompt_lookup_num_tokens"):
+    given = (asked.get(name) for name in _WHOLE_BATCH)
+    if any(value is not None and value is not False for value in given):
         return Padding(None, batches=False)
     pad, end = asked.get("pad_token_id"), asked.get("eos_token_id")
     ends = frozenset(np.atleast_1d(end).tolist()) if end is not None else frozenset()
@@ -204,7 +237,7 @@ def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> P
     return Padding(side if known and not counts else None, token=token, ends=ends, filler=filler)
 
 
-def _generation_parameters(pipe: Any, forward: Mapping[str, Any]) -> Mapping[str, Any]:
+def generation_parameters(pipe: Any, forward: Mapping[str, Any]) -> Mapping[str, Any]:
     """The generation parameters in force: the call's over the pipeline's over the model's."""
     found: Mapping[str, Any]
     forward = {**forward, **(forward.get("generate_kwargs") or {})}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers.pipelines.automatic_speech_recognition import (
@@ -17,6 +19,7 @@ from transformers.pipelines.zero_shot_audio_classification import (
     ZeroShotAudioClassificationPipeline as _ZeroShotAudioClassificationPipeline,
 )
 
+from ..padding import generation_parameters, pads_samples
 from .zero_shot_image import own_labels
 
 
@@ -25,8 +28,14 @@ class AutomaticSpeechRecognitionPipeline(_AutomaticSpeechRecognitionPipeline):  
 
     def _forward(self, model_inputs: Any, **keywords: Any) -> Any:
         mask = model_inputs.get("attention_mask")
-        outputs = super()._forward(model_inputs, **keywords)
-        if self.type in ("ctc", "ctc_with_lm") and mask is not None and len(mask) > 1:
+        rows = len(next(each for each in model_inputs.values() if isinstance(each, torch.Tensor)))
+        if rows > 1 and self.type == "seq2seq_whisper":
+            end = generation_parameters(self, keywords).get("eos_token_id")
+            with _timed_by_row(self.model, set(np.atleast_1d(end).tolist())):
+                outputs = super()._forward(model_inputs, **keywords)
+        else:
+            outputs = super()._forward(model_inputs, **keywords)
+        if self.type in ("ctc", "ctc_with_lm") and rows > 1 and pads_samples(self.model.config):
             outputs["lengths"] = self.model._get_feat_extract_output_lengths(mask.sum(-1))
         if isinstance(times := outputs.get("token_timestamps"), list):
             # One tensor for each row; what follows a row's own is not looked at.
@@ -41,6 +50,48 @@ class AutomaticSpeechRecognitionPipeline(_AutomaticSpeechRecognitionPipeline):  
                 frames = "logits" if self.type == "ctc_with_lm" else "tokens"
                 outputs[frames] = outputs[frames][:, : int(length)]
         return super().postprocess(model_outputs, **keywords)
+
+
+@contextlib.contextmanager
+def _timed_by_row(whisper: Any, ends: set[Any]) -> Iterator[None]:
+    """Meanwhile the times of a row's tokens come from the attention of its own steps.
+
+    transformers normalises it over all steps of a batch, those after the row's end, too.
+    """
+    timed = whisper._extract_token_timestamps
+
+    def by_row(outputs: Any, *args: Any, num_frames: Any = None, **keywords: Any) -> torch.Tensor:
+        times = []
+        for i in range(len(outputs.sequences)):
+            frames = num_frames if np.ndim(num_frames) == 0 else num_frames[i : i + 1]
+            row = _row_of(outputs, i, keywords["num_input_ids"], ends)
+            times.append(timed(row, *args, num_frames=frames, **keywords)[0])
+        return pad_sequence(times, batch_first=True)
+
+    whisper._extract_token_timestamps = by_row
+    try:
+        yield
+    finally:
+        del whisper._extract_token_timestamps
+
+
+def _row_of(outputs: Any, i: int, prompt: int, ends: set[Any]) -> Any:
+    """What generating row `i` alone after `prompt` tokens would have given, for its times."""
+    tokens = outputs.sequences[i, prompt:].tolist()
+    steps = next((n for n, token in enumerate(tokens, 1) if token in ends), len(tokens))
+    first, after, beams = i, i + 1, {}
+    if "beam_indices" in outputs:  # at which row of the attention each step is
+        own = outputs.beam_indices[i]
+        own = own[own != -1]
+        steps, first, after = len(own), int(own.min()), int(own.max()) + 1
+        beams = {"beam_indices": own[None] - first}
+    return type(outputs)(
+        sequences=outputs.sequences[i : i + 1, : prompt + steps],
+        cross_attentions=tuple(
+            tuple(layer[first:after] for layer in step) for step in outputs.cross_attentions[:steps]
+        ),
+        **beams,
+    )
 
 
 class ZeroShotAudioClassificationPipeline(_ZeroShotAudioClassificationPipeline):  # type: ignore[misc]
