@@ -27,7 +27,7 @@ from .failures import EngineError, breaks_engine, is_fatal, is_out_of_memory
 from .metrics import BatchReport, LoadReport, Report
 from .scheduler import Budget, Clock, Company, Pool
 from .spec import Limits, Sharing
-from .tickets import Client, Ticket, parameters_key
+from .tickets import Client, Parameters, Ticket
 
 logger = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class Engine:
 
     def client(self, parameters: Mapping[str, Any]) -> Client:
         """Access for one bundle."""
-        return Client(self, parameters, parameters_key(parameters))
+        return Client(self, parameters, Parameters.of(parameters).key)
 
     def submit(self, ticket: Ticket) -> None:
         """Accept a ticket; never waits. Raises EngineError after `close`."""

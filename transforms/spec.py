@@ -11,7 +11,7 @@ from typing import Any
 
 from fsspec.registry import known_implementations, registry
 
-from . import speed
+from . import identity, speed
 from .media.limits import MediaLimits
 from .names import unknown
 
@@ -102,8 +102,15 @@ class ModelSpec:
 
     @property
     def identity(self) -> str:
-        """The same for equal models: what an engine is found by."""
-        return repr(speed.stable([getattr(self, item.name) for item in fields(self)]))
+        """The same for equal models: what an engine is found by.
+
+        Of a local directory, with what lies there now: a model that was overwritten is another.
+        """
+        given = [getattr(self, item.name) for item in fields(self)]
+        options = [identity.of_keywords(x) if isinstance(x, Mapping) else x for x in given]
+        sources = [each for each in (self.model, self.tokenizer, self.processor) if each]
+        files = [identity.of_directory(each) for each in sources if is_local(each)]
+        return identity.digest((options, files))
 
 
 _SHARES = ("auto", "process", "machine")

@@ -50,21 +50,6 @@ def loading(model: ModelSpec) -> dict[str, Any]:
     return {name: copy.deepcopy(value) for name, value in given.items() if value is not None}
 
 
-def stable(value: Any) -> Any:
-    """What has the same repr for equal values, in any process and however they were stated."""
-    if isinstance(value, Mapping):
-        return sorted((str(name), stable(item)) for name, item in value.items())
-    if isinstance(value, set | frozenset):
-        return sorted(repr(stable(item)) for item in value)
-    if isinstance(value, list | tuple):
-        return [stable(item) for item in value]
-    if isinstance(value, QuantizationConfigMixin):
-        return type(value).__name__, stable(value.to_dict())
-    if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
-    return value
-
-
 def _check_device_map(device_map: object, device: object) -> None:
     if device_map is None:
         return
