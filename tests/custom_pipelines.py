@@ -55,6 +55,13 @@ class Doomed(Plain):
         return super()._forward(inputs)
 
 
+class Hidden(Plain):
+    """One number of many outputs."""
+
+    def postprocess(self, outputs: Any, scale: float = 1.0) -> float:
+        return float(outputs["last_hidden_state"][0, 0, 0])
+
+
 class Chosen(Plain):
     """One of the numbers that it is given, and what a function makes of it."""
 
