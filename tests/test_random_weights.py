@@ -101,7 +101,16 @@ def _one(transform: Any, run: Run, element: Any) -> Any:
     return run([element], transform)[0].inference
 
 
-@pytest.mark.parametrize("case", READ, ids=str)
+_QUICK = {"classifier", "h.0.mlp", "running_var"}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=() if case.names[0] in _QUICK else pytest.mark.slow, id=str(case))
+        for case in READ
+    ],
+)
 def test_weights_that_are_read_end_the_job(
     case: Case, model: Model, tmp_path: Path, run: Run
 ) -> None:
@@ -217,6 +226,7 @@ def test_compiled_models_are_tried_without_it(model: Model, run: Run) -> None:
         run(["a"], transform)
 
 
+@pytest.mark.slow
 def test_a_model_of_diffusers(made: Model, tmp_path: Path, run: Run) -> None:
     path = without(made("sd-ddim"), tmp_path / "model", "conv_out.weight")
     with pytest.raises(Exception, match=r"conv_out\.weight"):
@@ -229,6 +239,7 @@ def test_an_engine_in_a_process_of_its_own(model: Model, run: Run) -> None:
         run(["a"], TextClassification(model("bert-encoder"), share="machine"))
 
 
+@pytest.mark.slow
 def test_on_the_command_line(
     model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

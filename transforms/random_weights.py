@@ -2,7 +2,7 @@
 
 transformers fills them with random numbers and says so in a log. Many are never read: a pooler
 whose vector nobody takes, a token that stands for masked positions in training. So the first
-chunk is run twice: as the model is, and with NaN in these weights. If its outputs differ, they
+chunk is run as the model is, and with other values in these weights. If its outputs differ, they
 are read.
 """
 
@@ -25,6 +25,8 @@ from .patches import Loaded
 logger = logging.getLogger(__name__)
 
 _SHOWN = 5  # names in a message
+#: What is put in place of weights. Outputs that are NaN anyway are others with a number.
+_VALUES = (float("nan"), 0.5)
 _APART = 16  # weights that are tried one by one, to name those that are read
 
 
@@ -128,13 +130,18 @@ class Trial:
         return read or self._weights
 
     def _depends(self, chunk: Any, right: Any, weights: Sequence[RandomWeight]) -> bool:
-        """Whether a chunk's outputs are others than the right ones with NaN in these weights."""
+        """Whether a chunk's outputs change with what is in these weights."""
         tensors = [weight.tensor() for weight in weights]
         known = [tensor for tensor in tensors if tensor is not None]
         if len(known) < len(tensors):
             return True  # quantized, or not in memory: nothing can be tried
+        return any(self._differs(chunk, right, known, value) for value in _VALUES)
+
+    def _differs(
+        self, chunk: Any, right: Any, tensors: Sequence[torch.Tensor], value: float
+    ) -> bool:
         try:
-            with _same_draws(), _spoilt(known):
+            with _same_draws(), _filled(tensors, value):
                 spoilt = self._forward(chunk)
         except Exception as error:
             if is_out_of_memory(error):
@@ -169,13 +176,13 @@ def _same_draws() -> contextlib.AbstractContextManager[None]:
 
 
 @contextlib.contextmanager
-def _spoilt(tensors: Sequence[torch.Tensor]) -> Iterator[None]:
-    """Have NaN in these tensors."""
+def _filled(tensors: Sequence[torch.Tensor], value: float) -> Iterator[None]:
+    """Have one number in the whole of these tensors."""
     kept = [tensor.detach().clone() for tensor in tensors]
     try:
         with torch.no_grad():
             for tensor in tensors:
-                tensor.fill_(float("nan"))
+                tensor.fill_(value)
         yield
     finally:
         with torch.no_grad():
