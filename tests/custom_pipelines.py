@@ -55,6 +55,32 @@ class Doomed(Plain):
         return super()._forward(inputs)
 
 
+class Hidden(Plain):
+    """One number of many outputs."""
+
+    def postprocess(self, outputs: Any, scale: float = 1.0) -> float:
+        return float(outputs["last_hidden_state"][0, 0, 0])
+
+
+class Chosen(Plain):
+    """One of the numbers that it is given, and what a function makes of it."""
+
+    def _sanitize_parameters(
+        self, numbers: Any = None, function: Any = None
+    ) -> tuple[Any, Any, Any]:
+        given = {"numbers": numbers, "function": function}
+        return {}, {name: each for name, each in given.items() if each is not None}, {}
+
+    def _forward(self, inputs: Any, numbers: Any, function: Any = None) -> Any:
+        number = float(numbers[1000])
+        if function is not None:
+            number = function(number)
+        return {"number": torch.full((len(inputs["input_ids"]), 1), number)}
+
+    def postprocess(self, outputs: Any) -> float:
+        return float(outputs["number"][0, 0])
+
+
 class Labelled(TypedDict):
     label: str
     score: float

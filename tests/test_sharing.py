@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import gc
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -24,7 +25,6 @@ import pytest
 import sink
 import torch
 import troubled
-from apache_beam.internal.cloudpickle import cloudpickle
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from conftest import RUNNER
@@ -44,7 +44,7 @@ from transforms.failures import (
 from transforms.metrics import RestartReport
 from transforms.remote import Fleet, RemoteEngine
 from transforms.spec import Limits, Sharing
-from transforms.tickets import Client, Ticket
+from transforms.tickets import Client, Parameters, Ticket
 
 
 def spec(load: Callable[[], Any] = Troubled, **sharing_options: Any) -> EngineSpec:
@@ -491,10 +491,12 @@ def test_a_worker_that_stands_still_does_not_stop_the_others(
 
 def test_functions_among_parameters_share_batches_and_programs() -> None:
     connection = server._Connection(SimpleNamespace(engine=None), SimpleNamespace())  # type: ignore[arg-type]
-    parameters = cloudpickle.dumps({"stop": lambda text: text == "."})
-    other = cloudpickle.dumps({"stop": lambda text: text == "!"})
-    for number, pickled in enumerate([parameters, parameters, other]):
-        connection._accept("client", number, pickled)
+    parameters = Parameters({"stop": lambda text: text == "."})
+    # As another worker has them.
+    equal = Parameters(pickle.loads(parameters.pickled))
+    other = Parameters({"stop": lambda text: text == "!"})
+    for number, each in enumerate([parameters, equal, other]):
+        connection._accept("client", number, each.key, each.pickled)
     keys = [connection._clients[number].key for number in range(3)]
     assert keys[0] == keys[1] != keys[2]
 

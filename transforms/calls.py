@@ -15,6 +15,7 @@ from typing import Any
 
 from transformers.pipelines.base import ChunkPipeline
 
+from . import identity
 from .tokenize import prefetching
 
 #: What a model takes for one chunk, and what it gives back: names to tensors and plain values.
@@ -80,7 +81,7 @@ class Call:
     def _check_forward(self, stages: Stages) -> None:
         """Raises ValueError where a call has chosen how to run the model by what it was given."""
         fixed = {**self.pipe._forward_params, **sanitized(self.pipe, self.parameters)[1]}
-        if stages.forward != fixed:
+        if identity.digest(stages.forward) != identity.digest(fixed):
             raise ValueError(
                 f"the call of {type(self.pipe).__name__} chooses parameters of _forward for each "
                 f"input: here {stages.forward!r:.200}, else {fixed!r:.200}. Let preprocess put "

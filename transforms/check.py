@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from . import revisions, safetensors, staging
+from . import identity, revisions, safetensors, staging
 from .calls import sanitized
 from .pipelines import ModelLoadError, weightless
 from .spec import ModelSpec, Spec, is_local, is_uri
@@ -64,7 +64,8 @@ def _check_files(model: ModelSpec) -> str | None:
         if is_uri(model.model):
             staging.check(model.model)
         sources = [each for each in (model.model, model.tokenizer, model.processor) if each]
-        return repr([staging.directory(each, weights=False) for each in sources if is_uri(each)])
+        copies = [staging.directory(each, weights=False) for each in sources if is_uri(each)]
+        return identity.digest(copies)
     except (FileNotFoundError, NotADirectoryError, ImportError, ValueError):
         raise
     except Exception as error:  # every store has errors of its own; workers may have more rights

@@ -20,6 +20,7 @@ import torch
 from transformers import Cache
 from transformers.utils import ModelOutput
 
+from .identity import tensor_bytes
 from .padding import NUMBERS_PER_TOKEN, Padding, Side
 
 #: Features with one position per token or sample: (1, positions).
@@ -111,7 +112,7 @@ def _shared(value: Any) -> Hashable:
     The tensors in it: pipelines that nest them run the first chunk's for the whole batch.
     """
     if isinstance(value, torch.Tensor):
-        return tuple(value.shape), value.dtype, value.contiguous().numpy().tobytes()
+        return tuple(value.shape), value.dtype, tensor_bytes(value).tobytes()
     if isinstance(value, Mapping):
         return tuple((name, _shared(item)) for name, item in value.items())
     if not isinstance(value, list | tuple):

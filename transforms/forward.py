@@ -10,7 +10,7 @@ from . import metrics
 from .flight import Flight
 from .record import Record, nbytes
 from .stages import StageFn, kept
-from .tickets import Computes, Ticket
+from .tickets import Computes, Parameters, Ticket
 from .updates import Versions, model_of
 
 
@@ -122,6 +122,7 @@ class ForwardFn(EngineFn):
     def setup(self) -> None:
         """Take a share in the engine; it loads its model meanwhile."""
         self._versions = Versions(self._spec)
+        self._parameters = Parameters(self._spec.parameters)
         super().setup()
 
     def _acquire(self) -> tuple[Computes, Callable[[], None]]:
@@ -157,7 +158,7 @@ class ForwardFn(EngineFn):
         super().start_bundle()
 
     def _flight_of(self, engine: Computes, answer_bytes: float | None) -> Flight:
-        return Flight(engine.client(self._spec.parameters), self._spec.limits, answer_bytes)
+        return Flight(engine.client(self._parameters), self._spec.limits, answer_bytes)
 
     def _chunks(self, element: Record) -> tuple[list[Any], int]:
         return list(element.chunks), element.nbytes + nbytes(element.element)

@@ -22,7 +22,7 @@ from .flight import Flight
 from .forward import EngineFn
 from .record import nbytes
 from .spec import Limits, Sharing
-from .tickets import Computes
+from .tickets import Computes, Parameters
 
 _UNBOUNDED = 2**62
 
@@ -85,7 +85,7 @@ class HandlerFn(EngineFn):
         processes: int | None,
     ) -> None:
         self._handler = handler
-        self._arguments = arguments
+        self._arguments = Parameters(arguments)
         self._key = key
         self._handles_failures = handles_failures
         self._limits = limits_of(handler.batch_elements_kwargs())

@@ -16,12 +16,10 @@ from multiprocessing import reduction
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any
 
-from apache_beam.internal.cloudpickle import cloudpickle
-
 from . import wire
 from .failures import BatchTimeoutError, EngineCrashError, EngineError
 from .metrics import RestartReport
-from .tickets import Client, Computes, Ticket
+from .tickets import Client, Computes, Parameters, Ticket
 
 logger = logging.getLogger(__name__)
 
@@ -157,7 +155,7 @@ class RemoteEngine:
             known = self._clients[client] = next(self._numbers)
         if known not in self._told:
             self._told.add(known)
-            self._post(("client", known, client.pickled))
+            self._post(("client", known, client.key, client.pickled))
         self._post(("ticket", number, known, sent.ticket.alone, sent.spans, sent.data))
 
     def _post(self, message: tuple[Any, ...]) -> None:
@@ -330,8 +328,9 @@ class RemoteEngine:
 
 
 def _client(engine: Computes, parameters: Mapping[str, Any]) -> Client:
-    """Access for one bundle. Its parameters may be functions: Beam's pickle takes them along."""
-    return Client(engine, parameters, pickled=cloudpickle.dumps(dict(parameters)))
+    """Access for one bundle."""
+    known = Parameters.of(parameters)
+    return Client(engine, known, known.key, pickled=known.pickled)
 
 
 def _fail(ticket: Ticket, error: BaseException) -> None:

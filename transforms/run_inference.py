@@ -22,7 +22,7 @@ from .record import Record, nbytes
 from .replica import Replica
 from .rows import Binding
 from .spec import Spec
-from .tickets import Ticket, parameters_key
+from .tickets import Parameters, Ticket
 from .transform import TaskTransform
 from .updates import model_of, version
 
@@ -171,6 +171,7 @@ class TaskModel:
     def __init__(self, spec: Spec, binding: Binding) -> None:
         self._spec = spec
         self._binding = binding
+        self._parameters = Parameters(spec.parameters)
         replica = Replica(spec.model)
         self._engine = Engine(lambda: replica, spec.limits, spec.model.model)
         #: Pipelines without weights that no thread is using, by their parameters.
@@ -186,9 +187,10 @@ class TaskModel:
 
         Raises ElementError for the first that fails, unless rows are asked for.
         """
-        parameters = {**self._spec.parameters, **arguments}
-        key = parameters_key(parameters)
-        call = self._take(key, parameters)
+        parameters = self._parameters
+        if arguments:
+            parameters = Parameters({**parameters, **arguments})
+        call = self._take(parameters)
         client = self._engine.client(parameters)
         flight = Flight(client, self._spec.limits, self._answer_bytes)
         try:
@@ -197,9 +199,9 @@ class TaskModel:
         finally:
             flight.cancel()
             self._answer_bytes = flight.answer_bytes
-            self._calls.append((key, call))
+            self._calls.append((parameters.key, call))
 
-    def _take(self, key: str, parameters: Mapping[str, Any]) -> Call:
+    def _take(self, parameters: Parameters) -> Call:
         """A pipeline for one thread: a tokenizer is not safe for two."""
         calls = self._calls
         for _ in range(len(calls)):
@@ -207,7 +209,7 @@ class TaskModel:
                 found, call = calls.pop()
             except IndexError:  # another thread was faster
                 break
-            if found == key:
+            if found == parameters.key:
                 return call
             calls.insert(0, (found, call))
         return Call(weightless(self._spec.model), parameters)

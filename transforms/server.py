@@ -1,7 +1,7 @@
 """An engine in a process of its own, for all worker processes of the machine.
 
 Started by `sharing`, with its settings on standard input; gone when nobody has used it for a while.
-A connection carries tuples. From a worker: ("client", its number, parameters), ("ticket", its
+A connection carries tuples. From a worker: ("client", its number, key, parameters), ("ticket", its
 number, its client's, whether alone, spans, features) and ("cancel", client's number). Back to it:
 ("loaded",) when the model is there; ("begin", tickets' numbers) before each batch that has some of
 its tickets; ("answer", ticket's number, error, reports, how many wait, whether nothing will be
@@ -10,7 +10,6 @@ answered any more), and behind it the outputs; ("broken", why) before the end.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import pickle
@@ -92,9 +91,8 @@ class _Connection:
     def _accept(self, kind: str, number: int, *rest: Any) -> None:
         engine = self._server.engine
         if kind == "client":
-            parameters = pickle.loads(rest[0])  # noqa: S301 - it has the key
-            # Functions among them are new ones here, but of the same bytes.
-            key = hashlib.sha256(rest[0]).hexdigest()
+            key, pickled = rest
+            parameters = pickle.loads(pickled)  # noqa: S301 - it has the key
             self._clients[number] = Client(engine, parameters, key, self.outgoing)
         elif kind == "ticket":
             owner, alone, spans, data = rest

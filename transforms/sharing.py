@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import functools
 import gc
-import hashlib
 import os
 import socket
 import stat
@@ -27,12 +26,12 @@ from pathlib import Path
 import torch
 from apache_beam.internal.cloudpickle import cloudpickle
 
-from . import replica
+from . import identity, replica, staging
 from .engine import Engine, EngineSpec, Model, frozen
 from .failures import EngineError
 from .remote import Fleet, RemoteEngine
 from .server import LOCK, Settings
-from .spec import Spec
+from .spec import Spec, is_uri
 from .tickets import Computes
 
 _LONGEST = 50  # characters of a path: a socket's has 104 at most on some systems
@@ -58,8 +57,10 @@ class _Share:
 def of(spec: Spec) -> EngineSpec:
     """The engine of a task's model."""
     device, placed = spec.model.device, spec.model.device_map is not None
+    sources = (spec.model.model, spec.model.tokenizer, spec.model.processor)
+    stored = [staging.version(each) for each in sources if each is not None and is_uri(each)]
     return EngineSpec(
-        identity=repr((spec.model.identity, spec.limits)),
+        identity=identity.digest((spec.model.identity, stored, spec.limits)),
         name=spec.model.model,
         load=functools.partial(replica.Replica, spec.model),
         limits=spec.limits,
@@ -75,13 +76,18 @@ def acquire(spec: EngineSpec) -> tuple[Computes, Callable[[], None]]:
     The model loads meanwhile: this returns at once, and what is submitted waits. An engine that
     failed is replaced: a bundle that is tried again has a chance.
     """
-    key = repr((spec.identity, spec.sharing))
+    key = _key(spec)
     with _lock:
         share = _shared.get(key)
         if share is None or share.engine.dead:
             share = _shared[key] = _Share(_engine(spec))
         share.users += 1
     return share.engine, functools.partial(_release, key, share)
+
+
+def _key(spec: EngineSpec) -> str:
+    """The same for engines that may stand in for each other, and are shared in the same way."""
+    return identity.digest((spec.identity, spec.sharing))
 
 
 def running() -> int:
@@ -111,7 +117,11 @@ def _engine(spec: EngineSpec) -> Engine | RemoteEngine | Fleet:
 
 
 def _in_process(spec: EngineSpec) -> Model:
-    """The model, with this process's part of the cores."""
+    """The model, with this process's part of the cores.
+
+    torch has one number of threads for all that computes in a process: it stays divided, for
+    other code in a worker process, too.
+    """
     processes = spec.sharing.processes or 1
     if processes > 1:
         torch.set_num_threads(max(1, _threads() // processes))
@@ -197,8 +207,7 @@ def folder() -> Path:
 
 
 def _connect(spec: EngineSpec) -> Connection:
-    digest = hashlib.sha256(repr((spec.identity, spec.sharing.key)).encode()).hexdigest()
-    path = folder() / f"{digest[:16]}.socket"
+    path = folder() / f"{_key(spec)[:16]}.socket"
     with _locked(path.parent / LOCK), socket.socket(socket.AF_UNIX) as link:
         try:
             link.connect(str(path))

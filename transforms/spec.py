@@ -11,7 +11,7 @@ from typing import Any
 
 from fsspec.registry import known_implementations, registry
 
-from . import speed
+from . import identity, speed
 from .media.limits import MediaLimits
 from .names import unknown
 
@@ -79,6 +79,8 @@ class ModelSpec:
     quantization_config: Any = None
     model_kwargs: Mapping[str, Any] = field(default_factory=dict)
     trust_remote_code: bool = False
+    #: Whether to answer with weights that the checkpoint does not have.
+    allow_random_weights: bool = False
     #: A class that is nobody's here: "module:Class", or "module.Class" in the model's repository.
     pipeline_class: str | None = None
     #: What loads its model: names in transformers, or "module:Class".
@@ -92,18 +94,24 @@ class ModelSpec:
         for name in ("revision", "attn_implementation"):
             if not isinstance(getattr(self, name), str | None):
                 raise ValueError(f"{name} must be a string, got {getattr(self, name)!r}")
-        if not isinstance(self.trust_remote_code, bool):
-            raise ValueError(
-                f"trust_remote_code must be True or False, got {self.trust_remote_code!r}"
-            )
+        for name in ("trust_remote_code", "allow_random_weights"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if not isinstance(self.model_kwargs, Mapping):
             raise ValueError(f"model_kwargs must be a mapping, got {self.model_kwargs!r}")
         speed.check(self)
 
     @property
     def identity(self) -> str:
-        """The same for equal models: what an engine is found by."""
-        return repr(speed.stable([getattr(self, item.name) for item in fields(self)]))
+        """The same for equal models: what an engine is found by.
+
+        Of a local directory, with what lies there now: a model that was overwritten is another.
+        """
+        given = [getattr(self, item.name) for item in fields(self)]
+        options = [identity.of_keywords(x) if isinstance(x, Mapping) else x for x in given]
+        sources = [each for each in (self.model, self.tokenizer, self.processor) if each]
+        files = [identity.of_directory(each) for each in sources if is_local(each)]
+        return identity.digest((options, files))
 
 
 _SHARES = ("auto", "process", "machine")

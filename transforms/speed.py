@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import inspect
 import logging
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -48,21 +49,6 @@ def loading(model: ModelSpec) -> dict[str, Any]:
         "quantization_config": model.quantization_config,
     }
     return {name: copy.deepcopy(value) for name, value in given.items() if value is not None}
-
-
-def stable(value: Any) -> Any:
-    """What has the same repr for equal values, in any process and however they were stated."""
-    if isinstance(value, Mapping):
-        return sorted((str(name), stable(item)) for name, item in value.items())
-    if isinstance(value, set | frozenset):
-        return sorted(repr(stable(item)) for item in value)
-    if isinstance(value, list | tuple):
-        return [stable(item) for item in value]
-    if isinstance(value, QuantizationConfigMixin):
-        return type(value).__name__, stable(value.to_dict())
-    if callable(value) and hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
-    return value
 
 
 def _check_device_map(device_map: object, device: object) -> None:
@@ -183,6 +169,15 @@ class Compiled:
         #: Whether it ever worked.
         self._works = False
 
+    @contextlib.contextmanager
+    def eager(self) -> Iterator[None]:
+        """The model without torch.compile."""
+        self._model.forward = self._eager
+        try:
+            yield
+        finally:
+            self._model.forward = self._compiled
+
     def run(self, call: Callable[[], T]) -> T:
         """Call what calls the model.
 
@@ -198,11 +193,8 @@ class Compiled:
         else:
             self._works = True
             return result
-        self._model.forward = self._eager
-        try:
+        with self.eager():
             result = call()
-        finally:
-            self._model.forward = self._compiled
         if not self._works:
             raise EngineError(
                 f"torch_compile={self._given!r}: the model runs, but does not compile: "

@@ -7,7 +7,6 @@ all are there: a copy that was interrupted is never taken for a whole one, and w
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import shutil
@@ -23,7 +22,7 @@ import fsspec
 import torch
 from fsspec.registry import known_implementations
 
-from . import safetensors
+from . import identity, safetensors
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ def directory(uri: str, weights: bool = True) -> str:
     found = store.listing()
     if weights:
         _check_weights(found, uri)
-    name = hashlib.sha256(repr((uri, sorted(found.items()))).encode()).hexdigest()[:32]
+    name = _name(uri, found)
     whole = _cache() / name
     if _is_whole(whole, found):
         return str(whole)
@@ -74,6 +73,19 @@ def directory(uri: str, weights: bool = True) -> str:
                 raise OSError(f"the model at {uri} changed while it was copied")
             partial.rename(target)
     return str(target)
+
+
+def version(uri: str) -> str:
+    """The hash of which files a model has in its store now; "" where the store cannot be asked."""
+    try:
+        return _name(uri, _Store(uri).listing())
+    except Exception as error:  # every store has errors of its own; who loads the model says so
+        logger.info("cannot list %s: %s", uri, error)
+        return ""
+
+
+def _name(uri: str, files: Files) -> str:
+    return identity.digest((uri, sorted(files.items())))[:32]
 
 
 def check(uri: str) -> None:

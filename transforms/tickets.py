@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import functools
 import queue
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
+from apache_beam.internal.cloudpickle import cloudpickle
+
+from . import identity
 from .metrics import Report
+
+
+class Parameters(dict[str, Any]):
+    """A stage's parameters, which nobody changes: what they are known by is found out once."""
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Self:
+        """The same parameters; themselves where they are of this class already."""
+        return parameters if isinstance(parameters, cls) else cls(parameters)
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Equal for equal parameters."""
+        return identity.of_keywords(self)
+
+    @functools.cached_property
+    def pickled(self) -> bytes:
+        """As they cross to an engine's process. Beam's pickle takes functions along."""
+        return cloudpickle.dumps(dict(self))
 
 
 class Computes(Protocol):
@@ -56,8 +79,8 @@ class Client:
 
     engine: Computes
     parameters: Mapping[str, Any]
-    #: Equal for equal parameters: their chunks may share a batch. For the engine that computes.
-    key: str = ""
+    #: Equal for equal parameters: their chunks may share a batch.
+    key: str
     #: Tickets that are answered, in the order in which they were.
     answered: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
     cancelled: bool = False
@@ -74,8 +97,3 @@ class Client:
         """Drop what is still waiting: nobody will collect it."""
         self.cancelled = True
         self.engine.forget(self)
-
-
-def parameters_key(parameters: Mapping[str, Any]) -> str:
-    """The same for equal parameters."""
-    return repr(sorted(parameters.items()))

@@ -17,6 +17,9 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 #: Keywords with which a text's tokens depend on its neighbours, or the result has other rows.
 _UNSAFE = ("return_overflowing_tokens", "text_pair", "text_target", "is_split_into_words")
 
+#: Keywords of other types may have changed since, or do not say whether they are equal.
+_PLAIN = frozenset((bool, int, float, str, type(None)))
+
 
 def prefetching(pipe: Any) -> Callable[[Sequence[str]], None]:
     """Make the pipeline's tokenizer prefetch; returns what to call with the texts to come."""
@@ -58,14 +61,27 @@ class _Prefetch:
     def _call(self, text: Any = None, *args: Any, **keywords: Any) -> Any:
         if type(text) is not str or args or keywords.get("return_tensors") != "pt":
             return self._tokenize(text, *args, **keywords)
-        if keywords != self._asked:
+        if not _same(keywords, self._asked):
             self._found, self._asked = {}, keywords
         elif (found := self._found.get(text)) and found[0].encodings[found[1]].ids:
             return _row(*found)
         return self._tokenize(text, **keywords)
 
 
+def _same(keywords: dict[str, Any], others: dict[str, Any] | None) -> bool:
+    """Whether a tokenizer is asked for the same; 1 and True are not the same to all of them."""
+    if others is None or keywords.keys() != others.keys():
+        return False
+    for name, value in keywords.items():
+        other = others[name]
+        if type(value) is not type(other) or type(value) not in _PLAIN or value != other:
+            return False
+    return True
+
+
 def _safe(keywords: dict[str, Any]) -> bool:
+    if not all(type(value) in _PLAIN for value in keywords.values()):
+        return False
     if any(keywords.get(name) for name in _UNSAFE):
         return False
     return keywords.get("padding") in (None, False, "max_length", "do_not_pad")

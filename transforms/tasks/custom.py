@@ -13,9 +13,10 @@ from typing import Any
 
 from apache_beam.typehints.row_type import RowTypeConstraint
 
+from .. import identity
 from ..calls import call_keywords
 from ..schema import arrow_type
-from ..spec import ModelSpec
+from ..spec import ModelSpec, is_local
 from .registry import ALIASES, TASKS, find
 from .task import Columns, Parameters, Task
 
@@ -103,7 +104,8 @@ def class_of(spec: ModelSpec) -> type[Any]:
         return _imported(spec.pipeline_class)
     if not spec.trust_remote_code:
         raise ValueError(f"{spec.model!r}: its code is only run with trust_remote_code=True")
-    return _of_repository(spec.pipeline_class, spec.model, spec.revision)
+    files = identity.of_directory(spec.model) if is_local(spec.model) else ""
+    return _of_repository(spec.pipeline_class, spec.model, spec.revision, files)
 
 
 def of_repository(spec: ModelSpec) -> Mapping[str, Any]:
@@ -118,7 +120,6 @@ def of_repository(spec: ModelSpec) -> Mapping[str, Any]:
     return found
 
 
-@functools.lru_cache(64)
 def _imported(name: str) -> type[Any]:
     module, _, attribute = name.partition(":")
     found: type[Any] = operator.attrgetter(attribute)(importlib.import_module(module))
@@ -126,7 +127,8 @@ def _imported(name: str) -> type[Any]:
 
 
 @functools.lru_cache(64)
-def _of_repository(name: str, model: str, revision: str | None) -> type[Any]:
+def _of_repository(name: str, model: str, revision: str | None, files: str) -> type[Any]:
+    """The class; `files` stands for what lies in a local directory, which may be overwritten."""
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
     found: type[Any] = _checked(get_class_from_dynamic_module(name, model, revision=revision))
