@@ -14,7 +14,7 @@ from apache_beam.yaml import yaml_provider, yaml_transform
 
 import transforms
 
-from .parquet import ReadFromParquet
+from . import parquet
 
 
 class _Outputs(beam.PTransform):  # type: ignore[misc]
@@ -35,19 +35,9 @@ def _create(cls: type[transforms.TaskTransform], **config: Any) -> beam.PTransfo
     return _Outputs(cls(**yaml_transform.SafeLineLoader.strip_metadata(config)))
 
 
-def _read_parquet(
-    path: str | None = None, file_pattern: str | None = None, **config: Any
-) -> beam.PTransform:
-    """In place of Beam's ReadFromParquet, which takes the pattern under both names."""
-    pattern = file_pattern if path is None else path
-    if pattern is None:
-        raise ValueError("ReadFromParquet needs a path")
-    return ReadFromParquet(pattern, **yaml_transform.SafeLineLoader.strip_metadata(config))
-
-
 def provider() -> yaml_provider.InlineProvider:
-    """A Beam YAML provider of every task, TextClassification and the others, and of a reader."""
-    found: dict[str, Any] = {"ReadFromParquet": _read_parquet}
+    """A Beam YAML provider of every task: TextClassification and the others."""
+    found = {}
     for cls in transforms.TaskTransform.__subclasses__():
         found[cls.__name__] = functools.update_wrapper(functools.partial(_create, cls), cls)
     return yaml_provider.InlineProvider(found)
@@ -88,4 +78,5 @@ def expand(pipeline: beam.Pipeline, spec: dict[str, Any], path: str) -> None:
     """Build what a specification says, with the tasks beside Beam's own transforms."""
     ours = provider()
     providers = {name: [ours] for name in ours.provided_transforms()}
+    providers["ReadFromParquet"] = [parquet.provider()]
     yaml_transform.expand_pipeline(pipeline, spec, providers=providers, pipeline_path=path)

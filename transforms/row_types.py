@@ -78,7 +78,7 @@ def fits(kind: Any, accepted: tuple[type, ...]) -> bool:
         kinds = [each for each in typing.get_args(kind) if each is not type(None)]
         return not kinds or any(fits(each, accepted) for each in kinds)
     if fields_of(kind) is not None or _is_mapping(kind):
-        return _takes(dict, accepted) or _takes(list, accepted)  # of a struct of items, a list
+        return _takes(dict, accepted)
     if _is_sequence(kind):
         return _takes(list, accepted) or _takes(np.ndarray, accepted)
     return not (isinstance(kind, type) and issubclass(kind, _KNOWN)) or _takes(kind, accepted)

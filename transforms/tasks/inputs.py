@@ -80,7 +80,7 @@ class Inputs:
         kinds = self.task.inputs[name]
         if self.task.lists == "words" and self.single:
             kinds = (list,) if self._split else kinds
-        return (*kinds, str) if name in self.task.structures else kinds
+        return (*kinds, str, dict) if name in self.task.structures else kinds
 
     def takes(self, columns: Iterable[str]) -> bool:
         """Whether a row with these columns may be an input as it is."""
