@@ -12,9 +12,12 @@ import apache_beam as beam
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sink
 import transformers
+import yaml
+from apache_beam.yaml import yaml_transform
 from audio_models import sound
 from conftest import RUNNER
 from image_models import PICTURES
@@ -24,6 +27,7 @@ from test_text import same
 from transformers import GenerationConfig
 
 from pipelines_beam import pipeline
+from pipelines_beam.provider import expand
 from transforms.media import image
 from transforms.media.limits import MediaLimits
 from transforms.tasks import find
@@ -247,6 +251,28 @@ def test_nulls_that_a_schema_puts_into_blocks_are_no_images() -> None:
     }
     as_written = Inputs(task=find("image-text-to-text"), parameters={})
     assert as_written.of(chat) is chat, "what a user writes is what transformers is given"
+
+
+def test_chats_in_beam_yaml(model: Model, tmp_path: Path) -> None:
+    stock = transformers.pipeline("text-generation", model("llama-lm"), device="cpu")
+    said = stock(CHAT, **NEW)[0]["generated_text"][-1]["content"]
+    (tmp_path / "chats.jsonl").write_text(f'{{"id": 1, "chat": {json.dumps(json.dumps(CHAT))}}}\n')
+    create = {"type": "Create", "config": {"elements": [{"id": 1, "chat": CHAT}]}}
+    read = {"type": "ReadFromJson", "config": {"path": str(tmp_path / "chats.jsonl")}}
+    for source, options in ((create, {}), (read, {"json_chats": True})):
+        config = {"model": model("llama-lm"), "input": "chat", **options, **NEW}
+        out = tmp_path / source["type"]
+        steps = [
+            source,
+            {"type": "TextGeneration", "config": config},
+            {"type": "WriteToParquet", "config": {"path": str(out / "part")}},
+        ]
+        text = json.dumps({"pipeline": {"type": "chain", "transforms": steps}})
+        spec = yaml.load(text, Loader=yaml_transform.SafeLineLoader)
+        with beam.Pipeline(RUNNER) as p:
+            expand(p, spec, str(tmp_path / "job.yaml"))
+        (path,) = out.glob("part*")
+        assert pq.read_table(path)["generated_text"].to_pylist() == [said]
 
 
 IN_JSON = json.dumps(CHAT)
