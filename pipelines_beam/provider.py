@@ -14,6 +14,8 @@ from apache_beam.yaml import yaml_provider, yaml_transform
 
 import transforms
 
+from . import parquet
+
 
 class _Outputs(beam.PTransform):  # type: ignore[misc]
     """A task in Beam YAML: with error_handling, its outputs by name."""
@@ -76,4 +78,5 @@ def expand(pipeline: beam.Pipeline, spec: dict[str, Any], path: str) -> None:
     """Build what a specification says, with the tasks beside Beam's own transforms."""
     ours = provider()
     providers = {name: [ours] for name in ours.provided_transforms()}
+    providers["ReadFromParquet"] = [parquet.provider()]
     yaml_transform.expand_pipeline(pipeline, spec, providers=providers, pipeline_path=path)

@@ -13,9 +13,14 @@ import torch
 from apache_beam.typehints import typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
 
+from .shown import cut, shown
+
 #: What went wrong: the element's own data, memory for it alone, time for it alone, or the engine's
 #: process, which it took along twice.
 Kind = Literal["data", "memory", "timeout", "crash"]
+
+_LONGEST = 2_000  # characters: some libraries repeat in a message all that they were given
+_LONGEST_TRACEBACK = 20_000
 
 
 class EngineError(Exception):
@@ -87,9 +92,9 @@ class ElementError(Exception):
     def of(cls, task: str, stage: str, element: Any, error: BaseException) -> Self:
         """The error for an element of a task that failed in a stage."""
         return cls(
-            f"{task}: {stage} failed for the element {_shown(element)}: "
-            f"{type(error).__name__}: {error}. To keep going without such elements, use "
-            "with_exception_handling() (in Beam YAML: error_handling)."
+            f"{task}: {stage} failed for the element {shown(element, 300)}: "
+            f"{type(error).__name__}: {cut(str(error), _LONGEST)}. To keep going without such "
+            "elements, use with_exception_handling() (in Beam YAML: error_handling)."
         )
 
 
@@ -100,10 +105,16 @@ def failure(stage: str, element: Any, error: BaseException, attempts: int = 1) -
         stage=stage,
         kind=kind_of(error),
         error=type(error).__name__,
-        message=str(error),
-        traceback="".join(traceback.format_exception(error)),
+        message=cut(str(error), _LONGEST),
+        traceback=_ends("".join(traceback.format_exception(error))),
         attempts=attempts,
     )
+
+
+def _ends(text: str) -> str:
+    """The text without its middle where it is too long: a traceback says most at its ends."""
+    half = _LONGEST_TRACEBACK // 2
+    return text if len(text) <= 2 * half else f"{text[:half]}\n…\n{text[-half:]}"
 
 
 def failure_type(element_type: Any) -> Any:
@@ -158,32 +169,3 @@ def breaks_engine(error: BaseException) -> bool:
     return isinstance(error, accelerator) or (
         isinstance(error, RuntimeError) and str(error).startswith("CUDA error")
     )
-
-
-def _shown(element: Any) -> str:
-    text = repr(_cut(element))
-    return text if len(text) <= 300 else f"{text[:300]}… ({len(text)} characters)"
-
-
-def _cut(value: Any) -> Any:
-    """The value with long bytes cut, in structs and rows, too: a photo has millions of them."""
-    if isinstance(value, bytes | bytearray):
-        return value if len(value) <= 50 else _Cut(f"{bytes(value[:50])!r}… ({len(value)} bytes)")
-    if isinstance(value, beam.Row):
-        return beam.Row(**{name: _cut(item) for name, item in value.as_dict().items()})
-    if isinstance(value, dict):
-        return {name: _cut(item) for name, item in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_make"):
-        return value._make(map(_cut, value))
-    if type(value) in (list, tuple):
-        return type(value)(map(_cut, value))
-    return value
-
-
-class _Cut(str):
-    """A text that stands for itself in a repr."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)

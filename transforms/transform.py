@@ -76,6 +76,8 @@ class TaskTransform(Handling):
       input: the column of the rows that holds the input; for a task with several inputs a
         mapping from their names to columns.
       output: one column for the whole prediction, of this name.
+      json_chats: for tasks that take chats: whether a string that holds a chat in JSON is that chat
+        (True), or a prompt (False). None: it is refused.
       model_metadata_pcoll: a PCollection of Beam's ModelMetadata that says which model answers from
         then on, as in RunInference. Each is loaded beside the last and takes over between batches;
         its tokenizer must be the first one's. Predictions, and rows in a column, have the model_id.
@@ -123,6 +125,7 @@ class TaskTransform(Handling):
         keyed: bool = False,
         input: str | Mapping[str, str] | None = None,
         output: str | None = None,
+        json_chats: bool | None = None,
         model_metadata_pcoll: Any = None,
         watch_model_pattern: str | None = None,
         preprocess: Custom | None = None,
@@ -174,6 +177,7 @@ class TaskTransform(Handling):
             input=input,
             output=output,
             versioned=self._updates is not None,
+            json_chats=json_chats,
         )
         self._custom = {"preprocess": preprocess, "postprocess": postprocess}
         self._element_type: Any = typehints.Any

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..shown import cut
 from .fetch import MediaError, read
 from .limits import MediaLimits
 from .resample import resample
@@ -127,7 +128,7 @@ def _mono(source: Any) -> Samples:
     try:
         samples = np.asarray(source, np.float32)
     except (TypeError, ValueError) as error:
-        raise MediaError(f"audio samples must be numbers: {error}") from error
+        raise MediaError(f"audio samples must be numbers: {cut(str(error), 200)}") from error
     if samples.ndim == 2 and 1 <= len(samples) <= 2:
         samples = samples.mean(0)
     if samples.ndim != 1:

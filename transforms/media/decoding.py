@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..shown import shown
 from .fetch import MediaError
 from .limits import MediaLimits
 
@@ -145,7 +146,7 @@ def _chat(value: Any, change: Callable[[str, Any], Any]) -> Any:
 
 def _assets(value: Any, change: Callable[[str, Any], Any]) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise TypeError(f"assets must be a mapping from names to images, got {value!r:.80}")
+        raise TypeError(f"assets must be a mapping from names to images, got {shown(value)}")
     return {name: change("image", _asset(item)) for name, item in value.items()}
 
 
@@ -171,7 +172,7 @@ def _block(block: Any, change: Callable[[str, Any], Any]) -> Any:
     if not isinstance(kind, str | None):
         raise TypeError(
             "the type of a block of a chat must be a string, such as 'image' or 'text', got "
-            f"{kind!r:.80}"
+            f"{shown(kind)}"
         )
     if kind not in _SOURCES:
         return block

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import fsspec
 
+from ..shown import cut, shown
 from .download import CutOffError, download
 
 Source: TypeAlias = "bytes | str | os.PathLike[str] | Mapping[str, Any]"
@@ -63,8 +64,8 @@ def _of_struct(struct: Mapping[str, Any], what: str) -> bytes | str | os.PathLik
             found: object = struct[name]
             if isinstance(found, bytes | str | os.PathLike):
                 return found
-            raise MediaError(f"the {what}'s {name} must be bytes or a string, got {found!r:.80}")
-    raise MediaError(f"the {what} has neither bytes nor a path: got {dict(struct)!r:.80}")
+            raise MediaError(f"the {what}'s {name} must be bytes or a string, got {shown(found)}")
+    raise MediaError(f"the {what} has neither bytes nor a path: got {shown(struct)}")
 
 
 def _fetched(source: str | os.PathLike[str], limit: int, what: str, timeout: float) -> bytes:
@@ -81,7 +82,7 @@ def _fetched(source: str | os.PathLike[str], limit: int, what: str, timeout: flo
         with open(location, "rb") as file:
             return file.read(limit + 1)
     except Exception as error:  # every file system has errors of its own
-        raise MediaError(f"the {what} {location!r:.200} {_reason(error)}") from error
+        raise MediaError(f"the {what} {shown(location, 200)} {_reason(error)}") from error
 
 
 def _base64(text: str) -> bytes | None:
@@ -103,4 +104,4 @@ def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "is not there"
     text = str(error) or type(error).__name__
-    return f"cannot be read: {text}"
+    return f"cannot be read: {cut(text, 200)}"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from ..shown import shown
 from .fetch import MediaError, read
 from .limits import MediaLimits
 
@@ -40,7 +41,7 @@ def decode(source: Any, limits: MediaLimits) -> Image.Image:
         return _of_file(read(source, limits.image_bytes, "image", limits.timeout), limits)
     raise MediaError(
         "an image must be bytes, a path, a URI, a Pillow image, an array or a mapping with bytes "
-        f"or path, got {type(source).__name__} {source!r:.80}"
+        f"or path, got {type(source).__name__} {shown(source)}"
     )
 
 

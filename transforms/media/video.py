@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..shown import shown
 from .fetch import MediaError, read
 from .limits import MediaLimits
 
@@ -112,7 +113,7 @@ def decode(source: Any, limits: MediaLimits) -> Video:
     else:
         raise MediaError(
             "a video must be bytes, a path, a URI, an array of frames or a mapping with bytes or "
-            f"path, got {type(source).__name__} {source!r:.80}"
+            f"path, got {type(source).__name__} {shown(source)}"
         )
     if not len(video):
         raise MediaError("the video has no frames")

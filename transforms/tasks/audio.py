@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..files import Audio
+from .structures import labels
 from .task import Columns, Parameters, Task
 from .text import Label
 
@@ -57,6 +58,7 @@ TASKS = (
         transform="AudioClassification",
         inputs={"audio": AUDIO},
         media={"audio": "audio"},
+        lists="samples",
         parameters={"top_k": None, "function_to_apply": None},
         columns=lambda parameters: {"predictions": Sequence[Label]},
         values=lambda inference, parameters: {"predictions": inference},
@@ -67,6 +69,7 @@ TASKS = (
         transform="AutomaticSpeechRecognition",
         inputs={"audio": AUDIO},
         media={"audio": "audio"},
+        lists="samples",
         parameters={
             "chunk_length_s": None,
             "stride_length_s": None,
@@ -88,6 +91,8 @@ TASKS = (
         inputs={"audio": AUDIO, "candidate_labels": (list, str)},
         optional_inputs=frozenset({"candidate_labels"}),
         media={"audio": "audio"},
+        lists="samples",
+        structures={"candidate_labels": labels},
         parameters={
             "candidate_labels": None,
             "hypothesis_template": "This is a sound of {}.",
@@ -101,6 +106,7 @@ TASKS = (
         transform="TextToAudio",
         aliases=("text-to-speech",),
         inputs={"text": (str, list)},
+        lists="chat",
         parameters={
             "forward_params": None,
             "generate_kwargs": None,

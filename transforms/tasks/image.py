@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from ..files import Image
+from .structures import labels, pair
 from .task import Columns, Parameters, Task
 from .text import Label
 
@@ -91,6 +92,7 @@ def _on_labelled_images() -> dict[str, Any]:
         "inputs": {"image": IMAGE, "candidate_labels": (list, str)},
         "optional_inputs": frozenset({"candidate_labels"}),
         "media": {"image": "image"},
+        "structures": {"candidate_labels": labels},
     }
 
 
@@ -230,6 +232,7 @@ TASKS = (
         transform="KeypointMatching",
         inputs={"images": (list, tuple)},
         media={"images": "images"},
+        structures={"images": pair},
         parameters={"threshold": 0.0, "timeout": None},
         columns=_fixed(matches=Sequence[Match]),
         values=_listed("matches"),

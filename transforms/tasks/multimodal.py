@@ -6,8 +6,9 @@ from typing import Any, NamedTuple, Optional
 from ..files import Audio, Image
 from .audio import AUDIO, wav
 from .image import IMAGE
+from .structures import itself, word_boxes
 from .task import Columns, Parameters, Task
-from .text import _generated, _several
+from .text import _generated, _several, only
 from .video import VIDEO
 
 _PIPELINES = "transforms.tasks."
@@ -81,7 +82,7 @@ def _any_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
     found = [answer[name] for answer in inference]
     if mode == "audio":
         found = [{"bytes": wav(each, _SPOKEN_RATE), "path": None} for each in found]
-    return {name: found if _several(parameters) else found[0]}
+    return {name: found if _several(parameters) else only(found)}
 
 
 def _answers(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
@@ -95,6 +96,7 @@ TASKS = (
         inputs={"text": (str, list), "images": (*IMAGE, list, tuple)},
         optional_inputs=frozenset({"images"}),
         media={"text": "chat", "images": "images"},
+        lists="chat",
         parameters={
             "max_new_tokens": None,
             "generate_kwargs": None,
@@ -122,6 +124,7 @@ TASKS = (
         },
         optional_inputs=frozenset({"text", "images", "videos", "audio"}),
         media={"text": "chat", "images": "images", "videos": "videos", "audio": "audios"},
+        lists="chat",
         parameters={
             "max_new_tokens": None,
             "generate_kwargs": None,
@@ -147,6 +150,7 @@ TASKS = (
         inputs={"image": IMAGE, "question": (str,), "word_boxes": (list, tuple)},
         optional_inputs=frozenset({"image", "word_boxes"}),
         media={"image": "image"},
+        structures={"word_boxes": word_boxes},
         parameters={
             "top_k": 1,
             "doc_stride": None,
@@ -204,6 +208,7 @@ TASKS = (
         inputs={"state": (str, dict, list), "questions": (dict, str), "assets": (dict,)},
         optional_inputs=frozenset({"questions", "assets"}),
         media={"assets": "assets"},
+        structures={"questions": itself, "assets": itself},
         parameters={"questions": None},
         columns=lambda parameters: {"answers": Sequence[QuestionAnswer]},
         values=_decisions,

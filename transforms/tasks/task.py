@@ -50,6 +50,12 @@ class Task:
     values: Callable[[Any, Parameters], Mapping[str, Any]]
     #: Inputs that are media, and of what kind: "image", "images", "audio" or "video".
     media: Mapping[str, str] = field(default_factory=dict)
+    #: What a list in the first input is: "chat", "words" of one text where they are asked for, or
+    #: the "samples" of one sound; any other list holds several inputs. None: it is no list, or one
+    #: input whatever is in it.
+    lists: str | None = None
+    #: Inputs that are structures, which may come as JSON, each with what makes it of nested rows.
+    structures: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     #: Outputs of the model that postprocess reads: no others leave the engine. Empty: all of them.
     outputs: frozenset[str] = frozenset()
     #: Parameters that change the columns, each with a value that does: for the list of tasks.
@@ -104,33 +110,10 @@ class Task:
             if default is REQUIRED and given.get(name) is None:
                 raise TypeError(f"{self.name}: the parameter {name!r} must be given")
 
-    def check_input(self, example: Any) -> None:
-        """Raises TypeError for an input that the task cannot take, naming what it can."""
-        if self.open_inputs:
-            return
-        if isinstance(example, Mapping) and not self.is_plain(example):
-            for name, value in example.items():
-                if name not in self.inputs:
-                    raise TypeError(unknown("input", name, self.inputs))
-                self._check_one(name, value)
-            for name in self.inputs:
-                if name not in example and name not in self.optional_inputs:
-                    raise TypeError(f"the input {name!r} is missing; got {sorted(example)}")
-        elif len(self.inputs) - len(self.optional_inputs) > 1:
-            raise TypeError(
-                f"must be a mapping with {', '.join(map(repr, self.inputs))}, got {_show(example)}"
-            )
-        else:
-            self._check_one(next(iter(self.inputs)), example)
-
-    def _check_one(self, name: str, value: Any) -> None:
-        if value is None and name in self.optional_inputs:
-            return
-        if name in self.media and value is not None:
-            return  # whoever decodes it says what is wrong with it
-        if not isinstance(value, self.inputs[name]):
-            expected = " or ".join(_TYPE_NAMES.get(t, t.__name__) for t in self.inputs[name])
-            raise TypeError(f"{name} must be {expected}, got {_show(value)}")
+    @property
+    def one_needed(self) -> bool:
+        """Whether the first input alone may be an element."""
+        return len(self.inputs) - len(self.optional_inputs) <= 1
 
     def is_plain(self, example: Mapping[Any, Any]) -> bool:
         """Whether a mapping is itself the value of the first input, and not a set of inputs."""
@@ -138,14 +121,6 @@ class Task:
         if first in self.media:  # a struct of bytes and path, or of samples
             return not self.inputs.keys() & example.keys()
         return len(self.inputs) == 1 and isinstance(example, self.inputs[first])
-
-
-_TYPE_NAMES: dict[type, str] = {str: "a string", list: "a list", dict: "a mapping"}
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    return f"{type(value).__name__} {text[:80]}{'…' if len(text) > 80 else ''}"
 
 
 def _supported(name: str) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
+from .structures import itself
 from .task import REQUIRED, Columns, Parameters, Task
 
 _TEXT = {"text": (str,)}
@@ -79,6 +80,11 @@ def _classification_values(inference: Any, parameters: Parameters) -> Mapping[st
     return _itself(inference[0] if isinstance(inference, list) else inference, parameters)
 
 
+def _entities(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+    # transformers answers the words of one text as a list of one text.
+    return {"entities": inference[0] if parameters.get("is_split_into_words") else inference}
+
+
 def _fillings(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
     masks = inference if inference and isinstance(inference[0], list) else [inference]
     flat = [{"mask": i, **filling} for i, mask in enumerate(masks) for filling in mask]
@@ -107,10 +113,25 @@ def _generated(name: str) -> dict[str, Any]:
         # transformers nests the answers to a list of inputs once more.
         answers = inference[0] if isinstance(inference[0], list) else inference
         texts = [_last_message(answer.get(column)) for answer in answers]
-        return {column: texts if _several(parameters) else texts[0]}
+        return {column: texts if _several(parameters) else only(texts)}
 
     choices = {"return_tensors": True, "num_return_sequences": 2}
     return {"columns": columns, "values": values, "choices": choices}
+
+
+def only(answers: Sequence[Any]) -> Any:
+    """The answer of a column that holds one. Raises ValueError for several: none is dropped."""
+    if len(answers) > 1:
+        raise ValueError(
+            f"the model gave {len(answers)} answers, and a row has one: its own generation config "
+            f"asks for them. num_return_sequences={len(answers)} makes a list of the column, "
+            "num_return_sequences=1 gives one"
+        )
+    return answers[0]
+
+
+def _one_answer(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+    return _itself(only(inference) if isinstance(inference, list) else inference, parameters)
 
 
 def _generated_column(name: str, parameters: Parameters) -> tuple[str, Any]:
@@ -177,6 +198,7 @@ TASKS = (
         transform="TokenClassification",
         aliases=("ner",),
         inputs={"text": (str, list)},
+        lists="words",
         parameters={
             "aggregation_strategy": "none",
             "ignore_labels": ["O"],
@@ -185,7 +207,7 @@ TASKS = (
             "stride": None,
         },
         columns=_fixed(entities=Sequence[Token]),
-        values=lambda inference, parameters: {"entities": inference},
+        values=_entities,
         token_outputs=frozenset({"logits"}),
     ),
     Task(
@@ -201,6 +223,7 @@ TASKS = (
         name="text-generation",
         transform="TextGeneration",
         inputs={"text": (str, list)},
+        lists="chat",
         parameters={
             "return_full_text": True,
             "return_tensors": False,
@@ -257,6 +280,7 @@ TASKS = (
         name="table-question-answering",
         transform="TableQuestionAnswering",
         inputs={"table": (dict, list), "query": (str,)},
+        structures={"table": itself},
         parameters={"sequential": False, "padding": True, "truncation": None},
         generates=True,
         columns=_fixed(
@@ -265,7 +289,7 @@ TASKS = (
             cells=Optional[Sequence[str]],
             aggregator=Optional[str],
         ),
-        values=_itself,
+        values=_one_answer,
         token_outputs=frozenset({"logits"}),
     ),
     Task(

@@ -1,0 +1,201 @@
+"""Parquet files with structs in their columns, in Beam YAML and in Python."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import datasets
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import sink
+import soundfile
+import transformers
+import yaml
+from apache_beam.yaml import yaml_transform
+from audio_models import RATE, sound
+from conftest import RUNNER
+from image_models import PICTURES
+from test_cli import CONFIGS, command
+from test_text import same
+
+from pipelines_beam import pipeline
+from pipelines_beam.parquet import ReadFromParquet
+from pipelines_beam.provider import expand
+
+Model = Callable[[str], str]
+Run = Callable[..., list[Any]]
+
+MIXED = {
+    "id": pa.array([1, 2], pa.int32()),
+    "unsigned": pa.array([1, 2], pa.uint16()),
+    "ratio": pa.array([0.5, None], pa.float32()),
+    "text": pa.array(["a", None], pa.large_string()),
+    "kind": pa.array(["x", "y"]).dictionary_encode(),
+    "nothing": pa.nulls(2),
+    "vector": pa.array([[1.0, 2.0], []], pa.large_list(pa.float32())),
+    "fixed": pa.array([[1, 2], [3, 4]], pa.list_(pa.int64(), 2)),
+    "photo": pa.array([{"bytes": b"x", "path": None}, None]),
+    "chat": pa.array([[{"role": "user", "content": "hi"}], []]),
+    "deep": pa.array([{"a": {"b": [{"c": 1}]}}, {"a": None}]),
+    "counts": pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64())),
+}
+
+
+def read(path: Any, *more: Any, **options: Any) -> list[Any]:
+    sink.collected.clear()
+    with beam.Pipeline(RUNNER) as p:
+        rows = p | ReadFromParquet(str(path), **options)
+        for i, step in enumerate(more):
+            rows = rows | f"Step{i}" >> step
+        rows | "Collect" >> beam.Map(sink.collect)
+    return sorted(sink.collected, key=lambda row: row[0])
+
+
+def taken_apart(value: Any) -> Any:
+    if hasattr(value, "_asdict"):
+        return {name: taken_apart(item) for name, item in value._asdict().items()}
+    return [taken_apart(item) for item in value] if isinstance(value, list) else value
+
+
+def test_structs_are_rows_on_every_way(tmp_path: Path) -> None:
+    pq.write_table(pa.table(MIXED), tmp_path / "in.parquet")
+    kept = beam.Filter(lambda row: row.photo is None or row.photo.bytes == b"x")
+    found = read(tmp_path / "*.parquet", kept, beam.Reshuffle())
+    expected = pa.table(MIXED).to_pylist()
+    for row in expected:
+        row["counts"] = dict(row["counts"])
+    assert [taken_apart(row) for row in found] == expected
+
+
+def test_columns_may_be_chosen_also_within_structs(tmp_path: Path) -> None:
+    pq.write_table(pa.table(MIXED), tmp_path / "in.parquet")
+    found = read(tmp_path / "in.parquet", columns=["id", "text"])
+    assert [row._asdict() for row in found] == [{"id": 1, "text": "a"}, {"id": 2, "text": None}]
+    with pytest.raises(ValueError, match="there is no column 'txt': there are id, unsigned"):
+        ReadFromParquet(str(tmp_path / "in.parquet"), columns=["txt"])
+
+
+def test_what_cannot_be_read_is_said_at_build(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"there is no file .*none\.parquet"):
+        ReadFromParquet(str(tmp_path / "none.parquet"))
+    pq.write_table(pa.table({"id": [1], "my text": ["a"]}), tmp_path / "in.parquet")
+    with pytest.raises(ValueError, match=r"names of Python variables.*my text.*columns=\["):
+        ReadFromParquet(str(tmp_path / "in.parquet"))
+    assert [row.id for row in read(tmp_path / "in.parquet", columns=["id"])] == [1]
+
+
+def test_values_that_schemas_have_no_type_for(tmp_path: Path) -> None:
+    when = datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC)
+    pq.write_table(pa.table({"id": [1], "when": [when]}), tmp_path / "in.parquet")
+    ((_, found),) = read(tmp_path / "in.parquet", beam.Reshuffle())
+    assert found == when
+
+
+def photos(path: Path) -> Path:
+    """A file as `datasets` writes it."""
+    rows = {"name": [f"n{i}" for i in range(3)], "image": list(PICTURES[:3])}
+    features = datasets.Features({"name": datasets.Value("string"), "image": datasets.Image()})
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(str(path))
+    assert pq.read_schema(path).field("image").type.get_field_index("bytes") == 0
+    return path
+
+
+def recordings(path: Path) -> Path:
+    """A file as `datasets` writes it; decoding its sounds would need torchcodec."""
+    rows = []
+    for i in range(3):
+        file = io.BytesIO()
+        soundfile.write(file, sound(f"s{i}", 0.3 + i), RATE, format="WAV")
+        rows.append({"name": f"n{i}", "audio": {"bytes": file.getvalue(), "path": None}})
+    struct = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    info = {"info": {"features": {"audio": {"_type": "Audio"}}}}
+    schema = pa.schema(
+        [("name", pa.string()), ("audio", struct)], {"huggingface": json.dumps(info)}
+    )
+    pq.write_table(pa.Table.from_pylist(rows, schema), path)
+    return path
+
+
+def test_images_of_datasets_in_python(model: Model, tmp_path: Path) -> None:
+    photos(tmp_path / "in.parquet")
+    stock = transformers.pipeline("image-classification", model("vit-classification"), device="cpu")
+    look = pipeline("image-classification", model("vit-classification"), input="image")
+    sink.collected.clear()
+    with beam.Pipeline(RUNNER) as p:
+        p | beam.io.ReadFromParquet(str(tmp_path / "in.parquet")) | look | beam.Map(sink.collect)
+    assert len(sink.collected) == 3
+    for row in sink.collected:
+        picture = PICTURES[int(row["name"][1:])].convert("RGB")
+        assert same(row["predictions"], stock(picture))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "written", "name", "added"),
+    [
+        ("images.yaml", photos, "vit-classification", "predictions"),
+        ("speech.yaml", recordings, "whisper", "text"),
+    ],
+)
+def test_files_of_datasets_in_the_configs(
+    config: str, written: Any, name: str, added: str, model: Model, tmp_path: Path
+) -> None:
+    path = written(tmp_path / "in.parquet")
+    settings = {"input": path, "output": tmp_path / "out", "model": model(name)}
+    done = command("run", str(CONFIGS / config), *(f"--set={k}={v}" for k, v in settings.items()))
+    assert done.returncode == 0, done.stderr
+    assert "none failed" in done.stdout
+    (result,) = (tmp_path / "out").glob("*.parquet*")
+    table = pq.read_table(result)
+    assert sorted(table["name"].to_pylist()) == ["n0", "n1", "n2"]
+    medium = "image" if written is photos else "audio"
+    given = {row["name"]: row[medium] for row in pq.read_table(path).to_pylist()}
+    assert {row["name"]: row[medium] for row in table.to_pylist()} == given
+    assert all(each is not None for each in table[added].to_pylist())
+
+
+def test_our_reader_stands_in_for_beams_in_yaml(tmp_path: Path) -> None:
+    pq.write_table(
+        pa.table({"id": [1, 2], "photo": [{"bytes": b"x", "path": None}] * 2}),
+        tmp_path / "in.parquet",
+    )
+    for name in ("path", "file_pattern"):
+        text = f"""
+pipeline:
+  type: chain
+  transforms:
+    - type: ReadFromParquet
+      config: {{{name}: {tmp_path}/in.parquet, columns: [id, photo]}}
+    - type: Filter
+      config: {{language: python, keep: "id > 1 and photo.bytes == b'x'"}}
+    - type: WriteToParquet
+      config: {{path: {tmp_path}/{name}/out}}
+"""
+        spec = yaml.load(text, Loader=yaml_transform.SafeLineLoader)
+        with beam.Pipeline(RUNNER) as p:
+            expand(p, spec, str(tmp_path / "job.yaml"))
+        (path,) = (tmp_path / name).glob("out*")
+        assert pq.read_table(path).to_pylist() == [
+            {"id": 2, "photo": {"bytes": b"x", "path": None}}
+        ]
+
+
+def test_what_pandas_and_numpy_make_of_structs(model: Model, run: Run, tmp_path: Path) -> None:
+    import pandas as pd
+
+    frame = pd.read_parquet(photos(tmp_path / "in.parquet"))
+    assert isinstance(frame["image"][0], dict)
+    chats = pd.DataFrame({"chat": [np.array([{"role": "user", "content": "hi"}], object)]})
+    look = pipeline("image-classification", model("vit-classification"), input="image")
+    assert len(run(frame.to_dict("records"), look)) == 3
+    says = pipeline("text-generation", model("llama-lm"), input="chat", max_new_tokens=2)
+    (row,) = run(chats.to_dict("records"), says)
+    assert isinstance(row["generated_text"], str)
