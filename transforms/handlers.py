@@ -18,6 +18,7 @@ from . import metrics, sharing
 from .collate import Place
 from .computing import computing
 from .engine import EngineSpec
+from .failures import contained
 from .flight import Flight
 from .forward import EngineFn
 from .record import nbytes
@@ -59,7 +60,8 @@ class HandlerModel:
         handler.set_environment_vars()
         before = _resident()
         self._handler = handler
-        self._model = handler.load_model()
+        with contained:
+            self._model = handler.load_model()
         #: What the process has grown by, as RunInference measures it.
         self.nbytes = _resident() - before
 

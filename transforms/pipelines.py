@@ -20,6 +20,7 @@ from transformers import GenerationConfig, modeling_utils
 
 from . import devices, revisions, safetensors, speed, staging
 from .computing import computing
+from .failures import contained
 from .spec import ModelSpec, is_local, is_uri
 from .tasks import class_of, task_of
 from .tasks.decision_models import decision_config, with_decision_settings
@@ -84,8 +85,9 @@ def load(spec: ModelSpec) -> Any:
     """The pipeline with its weights on its device, and on no other. Raises ModelLoadError."""
     try:
         devices.check(spec.device)
-        cls = class_of(spec)
-        return cls.load(spec) if _builds_itself(cls) else _load(spec)
+        with contained:
+            cls = class_of(spec)
+            return cls.load(spec) if _builds_itself(cls) else _load(spec)
     except Exception as error:
         raise ModelLoadError(
             f"cannot load the model {spec.model!r} for {spec.task}: {_first_cause(error)}"
@@ -122,7 +124,7 @@ def weightless(spec: ModelSpec) -> Any:
         classes = _model_classes(spec, model_classes)
         return _without_weights(model, config, classes, {**kwargs, "dtype": _dtype(spec, config)})
 
-    with _loading_with(loader):
+    with contained, _loading_with(loader):
         return _build(spec, device=torch.device("meta"), weights=False)
 
 

@@ -15,6 +15,7 @@ from transformers.utils import ModelOutput
 from . import collate, malloc, pipelines, speed
 from .calls import Features, Outputs, fresh, sanitized
 from .computing import computing
+from .failures import contained
 from .padding import Padding, padding_of
 from .spec import ModelSpec
 from .tasks import task_of
@@ -55,7 +56,7 @@ class Program:
     def _run(self, chunks: Sequence[Features]) -> list[Outputs]:
         if len(chunks) == 1:
             # The model may write into what it is given, and a failed batch is run again.
-            return [self._pipe.forward(_own(chunks[0]), **fresh(self._forward))]
+            return [self._answered(_own(chunks[0]))]
         if not self._padding.batches:  # found out since they were placed
             return [self._run([chunk])[0] for chunk in chunks]
         try:
@@ -68,7 +69,11 @@ class Program:
     def _together(self, chunks: Sequence[Features]) -> list[Outputs]:
         rows = collate.rows_of(chunks, self._padding, self._token_outputs)
         batch = collate.collate(chunks, self._padding)
-        return collate.uncollate(self._pipe.forward(batch, **fresh(self._forward)), rows)
+        return collate.uncollate(self._answered(batch), rows)
+
+    def _answered(self, features: Features) -> Outputs:
+        with contained:
+            return self._pipe.forward(features, **fresh(self._forward))
 
 
 class Replica:

@@ -14,7 +14,7 @@ from . import check, metrics, revisions
 from .calls import Call
 from .computing import computing
 from .engine import Engine
-from .failures import ElementError, failure, is_fatal
+from .failures import ElementError, contained, failure, is_fatal
 from .flight import Flight
 from .media.decoding import decoded, stand_in
 from .pipelines import weightless
@@ -235,7 +235,8 @@ class _Work:
                 texts = examples[i : i + _PREFETCHED]
                 self._call.prefetch([text for text in texts if type(text) is str])
             try:
-                record = self._preprocess(example)
+                with contained:
+                    record = self._preprocess(example)
             except Exception as error:
                 found[i] = self._failed("preprocess", example, error)
             else:
@@ -260,7 +261,7 @@ class _Work:
         if ticket.error is not None:
             return i, self._failed("forward", record.element, ticket.error, ticket.attempts)
         try:
-            with computing:
+            with contained, computing:
                 return i, self._call.postprocess(record.example, ticket.chunks, record.counts)
         except Exception as error:
             return i, self._failed("postprocess", record.element, error)

@@ -21,6 +21,7 @@ from torch.utils.data import Dataset
 from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
 from transformers.pipelines.base import ChunkPipeline
 
+from ..failures import PanicError, contained
 from ..names import unknown
 
 Floats = NDArray[np.floating[Any]]
@@ -171,19 +172,19 @@ class QuestionAnsweringPipeline(ChunkPipeline):  # type: ignore[misc]
     ) -> list[Window]:
         context_last = self.tokenizer.padding_side == "right"
         try:
-            encoded = self.tokenizer(
-                *((question, context) if context_last else (context, question)),
-                padding=padding,
-                truncation="only_second" if context_last else "only_first",
-                max_length=size,
-                stride=stride,
-                return_token_type_ids="token_type_ids" in self._features,
-                return_overflowing_tokens=True,
-                return_offsets_mapping=True,
-            )
-        except BaseException as error:
-            # A panic of the tokenizers' Rust is no Exception: one element would end a worker.
-            if type(error).__name__ != "PanicException" and "Truncation" not in str(error):
+            with contained:
+                encoded = self.tokenizer(
+                    *((question, context) if context_last else (context, question)),
+                    padding=padding,
+                    truncation="only_second" if context_last else "only_first",
+                    max_length=size,
+                    stride=stride,
+                    return_token_type_ids="token_type_ids" in self._features,
+                    return_overflowing_tokens=True,
+                    return_offsets_mapping=True,
+                )
+        except Exception as error:
+            if not isinstance(error, PanicError) and "Truncation" not in str(error):
                 raise
             raise ValueError(
                 f"the question {question[:80]!r} leaves no room for windows of the context: "
