@@ -78,6 +78,7 @@ def _watched(model: Any) -> Iterator[list[bool]]:
         yield generated
         return
     generate = model.generate
+    own = vars(model).get("generate")
 
     def watched(*args: Any, **kwargs: Any) -> Any:
         generated.append(True)
@@ -88,6 +89,8 @@ def _watched(model: Any) -> Iterator[list[bool]]:
         yield generated
     finally:
         del model.generate
+        if own is not None:
+            model.generate = own
 
 
 def _agrees(alone: Any, together: Any) -> bool:

@@ -21,6 +21,7 @@ from .engine import EngineSpec
 from .failures import contained
 from .flight import Flight
 from .forward import EngineFn
+from .names import shown
 from .record import nbytes
 from .spec import Limits, Sharing
 from .tickets import Computes
@@ -128,7 +129,7 @@ class HandlerFn(EngineFn):
 def check(handler: Any, arguments: Mapping[str, Any] | None) -> None:
     """Raises TypeError or ValueError for what cannot sit in our engine."""
     if not isinstance(handler, ModelHandler):
-        raise TypeError(f"handler must be one of Beam's ModelHandlers, got {handler!r:.200}")
+        raise TypeError(f"handler must be one of Beam's ModelHandlers, got {shown(handler)}")
     if handler.should_skip_batching():
         raise ValueError("handler has with_no_batching(): here it is the engine that makes batches")
     inner = handler

@@ -105,7 +105,7 @@ def _pads_samples(config: Any) -> bool:
 
 def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> Padding:
     model = pipe.model
-    asked = _generation_parameters(pipe, forward)
+    asked = generation_parameters(pipe, forward)
     if hasattr(model, "thinker"):  # it generates the text: its own settings, and those named so
         named = {k.removeprefix("thinker_"): v for k, v in asked.items()}
         asked = {**model.thinker.generation_config.to_diff_dict(), **named}
@@ -121,7 +121,7 @@ def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> P
     ends = frozenset(np.atleast_1d(end).tolist()) if end is not None else frozenset()
     if pad is None:
         pad = min(ends, default=None)
-    if isinstance(asked.get("stop_strings"), list | str) and (pad is None or pad in ends):
+    if asked.get("stop_strings") and (pad is None or pad in ends):
         return Padding(None, batches=False)  # a filler could not be told from an answer's end
     encoder_decoder = model.config.is_encoder_decoder
     counted = _COUNTS_ENCODER if encoder_decoder else tuple(_COUNTS_PROMPT)
@@ -133,7 +133,7 @@ def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> P
     return Padding(side if known and not counts else None, token=fill or 0, ends=ends, filler=pad)
 
 
-def _generation_parameters(pipe: Any, forward: Mapping[str, Any]) -> Mapping[str, Any]:
+def generation_parameters(pipe: Any, forward: Mapping[str, Any]) -> Mapping[str, Any]:
     """The generation parameters in force: the call's over the pipeline's over the model's."""
     found: Mapping[str, Any]
     forward = {**forward, **(forward.get("generate_kwargs") or {})}

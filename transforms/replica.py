@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
@@ -87,6 +88,8 @@ class Replica:
         if not self.accelerated:
             malloc.keep()
         _slim(self._pipe, task_of(spec).outputs)
+        if self.generates:
+            _find_stop_strings(self._pipe)
         self._compiled: speed.Compiled | None = None
         if spec.torch_compile is not False:
             self._compiled = speed.Compiled(self._pipe.model, spec.torch_compile)
@@ -148,6 +151,28 @@ def _slim(pipe: Any, names: frozenset[str]) -> None:
         return kind({name: value for name, value in outputs.items() if name in kept})
 
     pipe._forward = slim
+
+
+def _find_stop_strings(pipe: Any) -> None:
+    """Have `generate` given the pipeline's tokenizer where there are stop strings to find by it."""
+    model, tokenizer = pipe.model, pipe.tokenizer
+    generate = model.generate
+
+    @functools.wraps(generate)
+    def found(*args: Any, **keywords: Any) -> Any:
+        if keywords.get("tokenizer") is None and _stop_strings(model, keywords):
+            keywords["tokenizer"] = tokenizer
+        return generate(*args, **keywords)
+
+    if tokenizer is not None:
+        model.generate = found
+
+
+def _stop_strings(model: Any, keywords: Mapping[str, Any]) -> Any:
+    if "stop_strings" in keywords:
+        return keywords["stop_strings"]
+    config = keywords.get("generation_config") or getattr(model, "generation_config", None)
+    return getattr(config, "stop_strings", None)
 
 
 def _own(features: Features) -> Features:

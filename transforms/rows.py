@@ -19,7 +19,7 @@ from apache_beam.ml.inference.base import PredictionResult
 from apache_beam.typehints import typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
 
-from .names import unknown
+from .names import shown, unknown
 from .schema import arrow_field, converter, has_files, hub_feature
 from .tasks import Task
 from .tasks.task import Columns
@@ -53,7 +53,7 @@ class Binding:
         if not isinstance(self.input, str | Mapping) or not self.input:
             raise TypeError(
                 f"input must be a column's name or a mapping of inputs to columns, "
-                f"got {self.input!r}"
+                f"got {shown(self.input)}"
             )
         if self.task.open_inputs:
             return
@@ -62,7 +62,7 @@ class Binding:
         if isinstance(self.input, str) and len(needed) > 1:
             raise TypeError(
                 f"{self.task.name} has several inputs: input must map each of "
-                f"{', '.join(needed)} to a column, got {self.input!r}"
+                f"{', '.join(needed)} to a column, got {shown(self.input)}"
             )
         if isinstance(self.input, Mapping):
             for name in self.input:
@@ -107,7 +107,7 @@ class Binding:
         try:
             self.task.check_input(value)
         except TypeError as error:
-            where = "" if self.input is None else f"column {self.input!r}: "
+            where = "" if self.input is None else f"column {shown(self.input)}: "
             raise TypeError(f"{where}{error}") from None
         if self.task.open_inputs:
             return value
@@ -142,7 +142,7 @@ class Binding:
         if not self.keyed:
             return element
         if not isinstance(element, tuple) or len(element) != 2:
-            raise TypeError(f"keyed=True takes (key, value) pairs, got {element!r:.200}")
+            raise TypeError(f"keyed=True takes (key, value) pairs, got {shown(element)}")
         return element[1]
 
     def _cells(self, as_mapping: bool) -> Callable[[Any], dict[str, Any]]:

@@ -22,7 +22,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_
 from transformers.pipelines.base import ChunkPipeline
 
 from ..failures import PanicError, contained
-from ..names import unknown
+from ..names import shown, unknown
 
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
@@ -124,7 +124,7 @@ class QuestionAnsweringPipeline(ChunkPipeline):  # type: ignore[misc]
         for name in ("top_k", "max_answer_len"):
             value = postprocess[name]
             if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value!r}")
+                raise ValueError(f"{name} must be at least 1, got {shown(value)}")
         return _given(preprocess), {}, _given(postprocess)
 
     def __call__(self, *args: Any, question: Any = None, context: Any = None, **kwargs: Any) -> Any:
@@ -154,7 +154,9 @@ class QuestionAnsweringPipeline(ChunkPipeline):  # type: ignore[misc]
         size = min(self.tokenizer.model_max_length, 384) if max_seq_len is None else max_seq_len
         stride = min(size // 2, 128) if doc_stride is None else doc_stride
         if not 0 <= stride <= size:
-            raise ValueError(f"doc_stride must be from 0 to max_seq_len={size}, got {stride!r}")
+            raise ValueError(
+                f"doc_stride must be from 0 to max_seq_len={size}, got {shown(stride)}"
+            )
         if self.tokenizer.is_fast:
             windows = self._windows(question, context, padding, size, stride)
         else:
@@ -452,7 +454,7 @@ def _example(item: Any) -> dict[str, str]:
         if value is None:
             raise ValueError(f"the {name} is missing: the input must be one of {_FORMS}")
         if not isinstance(value, str):
-            raise TypeError(f"{name} must be a string, got {value!r:.80}")
+            raise TypeError(f"{name} must be a string, got {shown(value)}")
         if not value:
             raise ValueError(f"{name} must not be empty")
     return {"question": item["question"], "context": item["context"]}

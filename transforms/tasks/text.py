@@ -5,6 +5,7 @@ is one column holding that list. (Beam reads the annotations of
 NamedTuples: they are not postponed here, and say Optional, since it does not know `| None`.)
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
@@ -14,6 +15,16 @@ from .task import REQUIRED, Columns, Parameters, Task
 
 _TEXT = {"text": (str,)}
 _REVIVED = "transforms.tasks.revived:"
+
+
+class _OfPandas(type):
+    def __instancecheck__(cls, value: Any) -> bool:
+        pandas = sys.modules.get("pandas")  # where it is not imported, nothing is a DataFrame
+        return pandas is not None and isinstance(value, pandas.DataFrame)
+
+
+class DataFrame(metaclass=_OfPandas):
+    """What is a pandas.DataFrame is an instance of it; pandas need not be there."""
 
 
 class Label(NamedTuple):
@@ -256,7 +267,7 @@ TASKS = (
     Task(
         name="table-question-answering",
         transform="TableQuestionAnswering",
-        inputs={"table": (dict, list), "query": (str,)},
+        inputs={"table": (dict, list, DataFrame), "query": (str,)},
         parameters={"sequential": False, "padding": True, "truncation": None},
         generates=True,
         columns=_fixed(
@@ -267,6 +278,7 @@ TASKS = (
         ),
         values=_itself,
         token_outputs=frozenset({"logits"}),
+        pipeline="transforms.tasks.table:TableQuestionAnsweringPipeline",
     ),
     Task(
         name="question-answering",
