@@ -49,8 +49,9 @@ def test_a_handler_honours_or_refuses_every_option_of_a_transform() -> None:
 
 @pytest.mark.parametrize("name", sorted(_ELSEWHERE))
 def test_a_handler_says_where_run_inference_has_an_option(model: Model, name: str) -> None:
+    option: dict[str, Any] = {name: None}
     with pytest.raises(TypeError, match=f"no option '{name}': (use|wrap) .*"):
-        TaskModelHandler("ner", model("bert-ner"), **{name: None})
+        TaskModelHandler("ner", model("bert-ner"), **option)
 
 
 def test_an_option_that_came_later_is_refused(
@@ -145,8 +146,9 @@ def test_a_task_by_another_name(name: str, meant: str) -> None:
     ],
 )
 def test_a_parameter_by_another_name(name: str, hint: str) -> None:
+    option: dict[str, Any] = {name: 1}
     with pytest.raises(TypeError) as raised:
-        TextClassification("a/model", **{name: 1})
+        TextClassification("a/model", **option)
     message = str(raised.value)
     assert message.startswith(f"text-classification: unknown parameter '{name}'. {hint}")
     for valid in ("top_k", "model", "device", "dtype", "batch_size", "input", "output"):
@@ -264,7 +266,7 @@ def a_list(outputs: Any) -> list:  # type: ignore[type-arg]
     return []
 
 
-def an_array(outputs: Any) -> np.ndarray:  # type: ignore[type-arg]
+def an_array(outputs: Any) -> np.ndarray:
     return np.zeros(3)
 
 

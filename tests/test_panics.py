@@ -28,7 +28,7 @@ from transforms.spec import Limits, ModelSpec
 Model = Callable[[str], str]
 
 #: With these, the tokenizer panics over every text that it has to cut.
-CUT = {"truncation": True, "max_length": 8, "stride": 6}
+CUT: dict[str, Any] = {"truncation": True, "max_length": 8, "stride": 6}
 SHORT = [f"text {i}" for i in range(150)]
 LONG = [f"{i} this text has more than eight tokens, whoever counts them" for i in range(2)]
 SHARES = ["process", pytest.param("machine", marks=pytest.mark.slow)]

@@ -17,6 +17,7 @@ from . import collate, malloc, pipelines, speed
 from .calls import Features, Outputs, fresh, sanitized
 from .computing import computing
 from .failures import contained
+from .lengths import Lengths
 from .padding import Padding, padding_of
 from .spec import ModelSpec
 from .tasks import task_of
@@ -38,10 +39,12 @@ class Program:
     ) -> None:
         self._pipe = pipe
         self._compiled = compiled
-        self._token_outputs = task_of(spec).token_outputs
+        task = task_of(spec)
+        self._token_outputs = task.token_outputs
         _, forward, _ = sanitized(pipe, parameters)
         self._forward = {**pipe._forward_params, **forward}
         self._padding = padding_of(pipe, self._forward)
+        self._lengths = Lengths(pipe, task, self._forward, is_accelerated(pipe))
 
     def place(self, features: Features) -> collate.Place:
         """With which chunks this one may share a batch, and its length in tokens."""
@@ -56,8 +59,7 @@ class Program:
 
     def _run(self, chunks: Sequence[Features]) -> list[Outputs]:
         if len(chunks) == 1:
-            # The model may write into what it is given, and a failed batch is run again.
-            return [self._answered(_own(chunks[0]))]
+            return [self._alone(chunks[0])]
         if not self._padding.batches:  # found out since they were placed
             return [self._run([chunk])[0] for chunk in chunks]
         try:
@@ -72,8 +74,18 @@ class Program:
         batch = collate.collate(chunks, self._padding)
         return collate.uncollate(self._answered(batch), rows)
 
+    def _alone(self, chunk: Features) -> Outputs:
+        try:
+            # The model may write into what it is given, and a failed batch is run again.
+            return self._answered(_own(chunk))
+        except Exception as error:
+            explained = self._lengths.explained(error, chunk)
+            if explained is error:
+                raise
+            raise explained from error
+
     def _answered(self, features: Features) -> Outputs:
-        with contained:
+        with contained, self._lengths.guard(features):
             return self._pipe.forward(features, **fresh(self._forward))
 
 
@@ -97,9 +109,7 @@ class Replica:
     @property
     def accelerated(self) -> bool:
         """Whether the model, or a part of it, runs on something other than the CPU."""
-        places = getattr(self._pipe.model, "hf_device_map", {}).values()
-        devices = {str(place) for place in places} - {"disk"} or {str(self._pipe.device)}
-        return any(device.partition(":")[0] != "cpu" for device in devices)
+        return is_accelerated(self._pipe)
 
     @property
     def nbytes(self) -> int:
@@ -121,6 +131,13 @@ class Replica:
         from .cautious import CautiousProgram
 
         return CautiousProgram(self._pipe, self.spec, parameters, self._compiled)
+
+
+def is_accelerated(pipe: Any) -> bool:
+    """Whether a pipeline's model, or a part of it, runs on something other than the CPU."""
+    places = getattr(pipe.model, "hf_device_map", {}).values()
+    devices = {str(place) for place in places} - {"disk"} or {str(pipe.device)}
+    return any(device.partition(":")[0] != "cpu" for device in devices)
 
 
 def _nbytes(weight: torch.Tensor) -> int:
