@@ -10,6 +10,7 @@ from typing import Any
 
 import cases
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import transformers
@@ -17,7 +18,7 @@ from apache_beam.ml.inference.base import PredictionResult
 from cases import BATCHES, COMPOSED, arranged
 from models import CORPUS
 
-from pipelines_beam import TaskTransform, pipeline
+from pipelines_beam import ElementError, TaskTransform, pipeline
 from transforms.calls import Call
 from transforms.pipelines import weightless
 from transforms.record import nbytes
@@ -280,3 +281,40 @@ def test_elements_are_left_as_they_were(model: Callable[[str], str], run: Run) -
 
 def test_a_transform_is_what_pipeline_returns(model: Callable[[str], str]) -> None:
     assert isinstance(pipeline("ner", model("bert-ner")), TaskTransform)
+
+
+CITY = {"City": ["Paris", "Rome"], "People": ["2", "3"]}
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"City": ["Paris", "Rome"], "People": [2, 3]}, r"column 'People', row 0 is 2 \(int\)"),
+        ({"City": ["Paris", None]}, r"column 'City', row 1 is None"),
+        ({"City": ["Paris", float("nan")]}, r"column 'City', row 1 is nan \(float\)"),
+        ({"City": [True]}, r"column 'City', row 0 is True \(bool\)"),
+        ([{"City": "Paris"}, {"People": "2"}], r"column 'People', row 0 is nan"),
+        ([["Paris", "2"]], r"the header of column 0 is 0 \(int\)"),
+        (
+            {"City": ["Paris", "Rome"], "People": ["2"]},
+            "equally long, got {'City': 2, 'People': 1}",
+        ),
+        ({"City": "Paris"}, "the column 'City' must be a list of cells, got 'Paris'"),
+        ({}, "table is empty"),
+    ],
+)
+def test_a_table_that_cannot_be_read_says_which_cell_is_to_blame(
+    model: Callable[[str], str], run: Run, table: Any, message: str
+) -> None:
+    transform = pipeline("table-question-answering", model("tapas-qa"), share="process")
+    with pytest.raises(ElementError, match=f"preprocess failed.*{message}"):
+        run([{"table": table, "query": "How many?"}], transform)
+
+
+def test_a_table_may_be_a_data_frame(model: Callable[[str], str], run: Run) -> None:
+    example = {"table": pd.DataFrame(CITY), "query": "How many?"}
+    transform = pipeline("table-question-answering", model("tapas-qa"), share="process")
+    stock = transformers.pipeline("table-question-answering", model("tapas-qa"))
+    assert same(
+        run([example], transform)[0].inference, stock({"table": CITY, "query": "How many?"})
+    )

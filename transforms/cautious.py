@@ -75,6 +75,7 @@ def _watched(model: Any) -> Iterator[list[bool]]:
         yield generated
         return
     generate = model.generate
+    own = vars(model).get("generate")
 
     def watched(*args: Any, **kwargs: Any) -> Any:
         generated.append(True)
@@ -85,3 +86,5 @@ def _watched(model: Any) -> Iterator[list[bool]]:
         yield generated
     finally:
         del model.generate
+        if own is not None:
+            model.generate = own

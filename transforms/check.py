@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any
 
-from . import identity, revisions, safetensors, staging
+from . import generation, identity, revisions, safetensors, staging
 from .calls import sanitized
 from .pipelines import ModelLoadError, weightless
+from .shown import cut, shown
 from .spec import ModelSpec, Spec, is_local, is_uri
+from .tasks import REQUIRED, task_of
 
 logger = logging.getLogger(__name__)
 
@@ -16,26 +19,69 @@ logger = logging.getLogger(__name__)
 _checked: dict[str, Any] = {}
 
 
-def check(spec: Spec) -> None:
+_STAGES = ("preprocess", "forward", "postprocess")
+#: Whether a pipeline class has use for a processor; None: it may.
+_PROCESSORS = ("_load_processor", "_load_image_processor", "_load_feature_extractor")
+
+
+def check(spec: Spec, replaced: Collection[str] = ()) -> None:
     """Load everything but the weights, and try the parameters on it.
+
+    `replaced`: "preprocess" or "postprocess", of which the user has an own.
 
     Raises:
       ModelLoadError: the model's files are not there, not readable, or of another task.
-      ValueError: a parameter has a value that the task refuses.
+      ValueError: a parameter has a value that the task refuses, or nobody reads it.
 
     """
     pipe = _weightless(spec.model)
     if pipe is None:
         return
+    _check_sources(spec.model, type(pipe))
     try:
-        sanitized(pipe, spec.parameters)
+        stages = sanitized(pipe, spec.parameters)
+        generation.check(pipe, stages[1])
     except (KeyError, ValueError, TypeError) as error:
-        given = ", ".join(f"{name}={value!r}" for name, value in spec.parameters.items())
+        given = ", ".join(f"{name}={shown(value)}" for name, value in spec.parameters.items())
         raise ValueError(f"{spec.task}: {_reason(error)} (given: {given})") from error
+    if replaced:
+        _check_read(pipe, spec, stages, replaced)
+
+
+def _check_sources(model: ModelSpec, cls: type[Any]) -> None:
+    """Raises ValueError for a tokenizer or processor that the task does not have."""
+    loads = {"tokenizer": ("_load_tokenizer",), "processor": _PROCESSORS}
+    for name, flags in loads.items():
+        source = getattr(model, name)
+        reads = name == "processor" and getattr(cls, "_load_video_processor", None)
+        if source is None or reads:
+            continue
+        if all(getattr(cls, flag, None) is False for flag in flags):
+            raise ValueError(f"{model.task} has no {name}, got {name}={shown(source)}")
+
+
+def _check_read(pipe: Any, spec: Spec, stages: Any, replaced: Collection[str]) -> None:
+    """Raises ValueError for a parameter that only stages read which the user has replaced."""
+    known = task_of(spec.model).parameters
+    for name in spec.parameters:
+        if known.get(name) is REQUIRED:
+            continue
+        others = {key: value for key, value in spec.parameters.items() if key != name}
+        without = sanitized(pipe, others)
+        readers = {
+            stage
+            for stage, own, rest in zip(_STAGES, stages, without, strict=True)
+            if own.keys() != rest.keys()
+        }
+        if readers and readers <= set(replaced):
+            raise ValueError(
+                f"{spec.task}: {name} is read by {' and '.join(sorted(readers))} alone, in whose "
+                f"place you have put your own: give {name} to that"
+            )
 
 
 def _reason(error: Exception) -> str:
-    return f"unknown value {error}" if isinstance(error, KeyError) else str(error)
+    return cut(f"unknown value {error}" if isinstance(error, KeyError) else str(error))
 
 
 def _weightless(model: ModelSpec) -> Any:
@@ -49,7 +95,7 @@ def _weightless(model: ModelSpec) -> Any:
                 "cannot check the model %r from here: the hub is out of reach", model.model
             )
             return None
-        raise ModelLoadError(f"cannot load the model {model.model!r}: {error}") from error
+        raise ModelLoadError(f"cannot load the model {shown(model.model)}: {error}") from error
 
 
 def _check_files(model: ModelSpec) -> str | None:

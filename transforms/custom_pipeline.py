@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .names import likely, unknown
 from .spec import ModelSpec
 from .tasks.custom import resolved
-from .transform import TaskTransform
+from .transform import TaskTransform, options_of
 
 
 class CustomPipeline(TaskTransform):
@@ -50,6 +51,11 @@ class CustomPipeline(TaskTransform):
 
     def _check_task(self, name: str, model: str | None, parameters: Mapping[str, Any]) -> None:
         if model is None:
+            options = options_of(CustomPipeline)
+            for given in parameters:
+                if likely(given, options) is not None:
+                    reason = unknown("option", given, (), more={"options": options})
+                    raise TypeError(f"{name}: {reason}")
             raise TypeError(f"{name}: a pipeline class of its own needs a model")
 
     def _resolved(self, spec: ModelSpec) -> ModelSpec:

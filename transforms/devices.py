@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from .shown import shown
+
 
 def check(device: int | str | None) -> None:
     """Raise ValueError for a device that was named and that this worker does not have.
@@ -19,7 +21,7 @@ def check(device: int | str | None) -> None:
     if found is None or kind != found.type or number >= count:
         has = _listed(found.type, count) if found is not None and count else "no accelerator"
         raise ValueError(
-            f"device {device!r}: this worker has {has}; None takes the best that it has"
+            f"device {shown(device)}: this worker has {has}; None takes the best that it has"
         )
 
 

@@ -23,7 +23,7 @@ import torch
 from . import malloc
 from .ceilings import Ceilings
 from .collate import Place
-from .failures import EngineError, breaks_engine, is_fatal, is_out_of_memory
+from .failures import EngineError, breaks_engine, contained, is_fatal, is_out_of_memory
 from .metrics import BatchReport, LoadReport, Report
 from .scheduler import Budget, Clock, Company, Pool
 from .spec import Limits, Sharing
@@ -249,8 +249,9 @@ class Engine:
             self._fail(ticket, _CANCELLED)
             return
         try:
-            program = self._program(ticket.client)
-            places = [program.place(chunk) for chunk in ticket.chunks]
+            with contained:
+                program = self._program(ticket.client)
+                places = [program.place(chunk) for chunk in ticket.chunks]
         except Exception as error:
             self._fail(ticket, error)
             return
@@ -288,7 +289,8 @@ class Engine:
         start = time.perf_counter()
         self.running_since = time.monotonic()
         try:
-            outputs = program.run([chunk.features for chunk in batch])
+            with contained:
+                outputs = program.run([chunk.features for chunk in batch])
         except Exception as error:
             failed: Exception | None = error
         else:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import pickle
 import traceback
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Literal, Self
 
 import apache_beam as beam
@@ -35,6 +37,56 @@ class EngineCrashError(Exception):
     """The engine's process died while it computed this element alone."""
 
 
+class PanicError(Exception):
+    """A library gave up with what is no Exception, as Rust code does when it panics.
+
+    The message names it; it is the cause.
+    """
+
+
+#: What ends or cancels the work itself, whatever element it is at.
+_ENDINGS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
+
+
+def _ends_work(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(_ENDINGS) is not None
+    return isinstance(error, _ENDINGS)
+
+
+class _Contained:
+    """Makes a PanicError of what a library raises that is no Exception.
+
+    Each Rust extension has a PanicException of its own, which none of them lets import: so it is
+    told by what it is not. What ends the work, such as KeyboardInterrupt, goes through.
+    """
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None or isinstance(error, Exception) or _ends_work(error):
+            return
+        raise PanicError(f"{type(error).__name__}: {message_of(error)}") from error
+
+
+#: `with contained:` around code of libraries and of users that works on an element, or loads.
+contained = _Contained()
+
+
+def message_of(error: BaseException) -> str:
+    """What an error says; of one that cannot, how that fails."""
+    try:
+        return str(error)
+    except Exception as unsayable:
+        return f"(its message fails: {type(unsayable).__name__})"
+
+
 class RemoteTracebackError(Exception):
     """Where an error was raised in the engine's process; the cause of the error here."""
 
@@ -57,14 +109,15 @@ class Crossing:
     def of(cls, error: BaseException) -> Self:
         """The error, ready to cross."""
         try:
-            pickled: bytes | None = pickle.dumps(error)
-            pickle.loads(pickled)  # type: ignore[arg-type]  # noqa: S301 - our own
+            with contained:
+                pickled: bytes | None = pickle.dumps(error)
+                pickle.loads(pickled)  # type: ignore[arg-type]  # noqa: S301 - our own
         except Exception:
             pickled = None
         return cls(
             pickled,
             type(error).__name__,
-            str(error),
+            message_of(error),
             "".join(traceback.format_tb(error.__traceback__)),
             None if error.__cause__ is None else cls.of(error.__cause__),
         )
@@ -93,8 +146,8 @@ class ElementError(Exception):
         """The error for an element of a task that failed in a stage."""
         return cls(
             f"{task}: {stage} failed for the element {shown(element, 300)}: "
-            f"{type(error).__name__}: {cut(str(error), _LONGEST)}. To keep going without such "
-            "elements, use with_exception_handling() (in Beam YAML: error_handling)."
+            f"{type(error).__name__}: {cut(message_of(error), _LONGEST)}. To keep going without "
+            "such elements, use with_exception_handling() (in Beam YAML: error_handling)."
         )
 
 
@@ -105,7 +158,7 @@ def failure(stage: str, element: Any, error: BaseException, attempts: int = 1) -
         stage=stage,
         kind=kind_of(error),
         error=type(error).__name__,
-        message=cut(str(error), _LONGEST),
+        message=cut(message_of(error), _LONGEST),
         traceback=_ends("".join(traceback.format_exception(error))),
         attempts=attempts,
     )

@@ -7,6 +7,7 @@ import apache_beam as beam
 from apache_beam.utils.windowed_value import WindowedValue
 
 from . import metrics
+from .failures import contained
 from .flight import Flight
 from .record import Record, nbytes
 from .stages import StageFn, kept
@@ -83,7 +84,8 @@ class EngineFn(StageFn):
         assert self._flight is not None
         flight, found = self._flight, []
         try:
-            chunks, size = self._chunks(element)
+            with contained:
+                chunks, size = self._chunks(element)
         except Exception as error:
             found.append(self._failed(element, windowed, error, stage="preprocess"))
         else:
@@ -106,7 +108,8 @@ class EngineFn(StageFn):
             element = self._original(windowed.value)
             return self._failed(element, windowed, ticket.error, ticket.attempts)
         try:
-            answer = self._answer(windowed.value, ticket.chunks)
+            with contained:
+                answer = self._answer(windowed.value, ticket.chunks)
             return windowed if answer is windowed.value else windowed.with_value(answer)
         except Exception as error:
             return self._failed(windowed.value, windowed, error, stage="postprocess")

@@ -18,9 +18,11 @@ from . import metrics, sharing
 from .collate import Place
 from .computing import computing
 from .engine import EngineSpec
+from .failures import contained
 from .flight import Flight
 from .forward import EngineFn
 from .record import nbytes
+from .shown import shown
 from .spec import Limits, Sharing
 from .tickets import Computes, Parameters
 
@@ -59,7 +61,8 @@ class HandlerModel:
         handler.set_environment_vars()
         before = _resident()
         self._handler = handler
-        self._model = handler.load_model()
+        with contained:
+            self._model = handler.load_model()
         #: What the process has grown by, as RunInference measures it.
         self.nbytes = _resident() - before
 
@@ -126,7 +129,7 @@ class HandlerFn(EngineFn):
 def check(handler: Any, arguments: Mapping[str, Any] | None) -> None:
     """Raises TypeError or ValueError for what cannot sit in our engine."""
     if not isinstance(handler, ModelHandler):
-        raise TypeError(f"handler must be one of Beam's ModelHandlers, got {handler!r:.200}")
+        raise TypeError(f"handler must be one of Beam's ModelHandlers, got {shown(handler)}")
     if handler.should_skip_batching():
         raise ValueError("handler has with_no_batching(): here it is the engine that makes batches")
     inner = handler

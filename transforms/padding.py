@@ -140,10 +140,10 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
         found = _generation_padding(pipe, forward, known)
         made = generation_parameters(pipe, forward).get("max_new_tokens") or 0
         return replace(found, most=_most_tokens(config) - made)
-    if forward.get("sequential") or "assistant_model" in forward:
+    # Such a model finds a row's last token by its padding.
+    needs_pad = pad is None and _is_decoder(model) and _classifies(model)
+    if needs_pad or forward.get("sequential") or "assistant_model" in forward:
         return Padding(None, batches=False)
-    if pad is None and _is_decoder(model) and _classifies(model):
-        return Padding(None, batches=False)  # the model finds a row's last token by its padding
     if pad is None:
         pad = _in_vocabulary(getattr(tokenizer, "pad_token_id", None), config)
     if pads_samples(model.config):
@@ -221,7 +221,7 @@ def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> P
     ends = frozenset(np.atleast_1d(end).tolist()) if end is not None else frozenset()
     if pad is None:
         pad = min(ends, default=None)
-    if isinstance(asked.get("stop_strings"), list | str) and (pad is None or pad in ends):
+    if asked.get("stop_strings") and (pad is None or pad in ends):
         return Padding(None, batches=False)  # a filler could not be told from an answer's end
     encoder_decoder = model.config.is_encoder_decoder
     counted = _COUNTS_ENCODER if encoder_decoder else tuple(_COUNTS_PROMPT)

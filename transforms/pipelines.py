@@ -17,6 +17,7 @@ import transformers.pipelines
 from transformers import GenerationConfig
 
 from . import devices, patches, random_weights, revisions, safetensors, speed, staging
+from .failures import contained
 from .spec import ModelSpec, is_local, is_uri
 from .tasks import class_of, task_of
 from .tasks.decision_models import decision_config, with_decision_settings
@@ -37,8 +38,9 @@ def load(spec: ModelSpec) -> Any:
     with patches.recorded() as loaded:
         try:
             devices.check(spec.device)
-            cls = class_of(spec)
-            pipe = cls.load(spec) if _builds_itself(cls) else _load(spec)
+            with contained:
+                cls = class_of(spec)
+                pipe = cls.load(spec) if _builds_itself(cls) else _load(spec)
         except Exception as error:
             reason = _other_shapes(loaded) or _first_cause(error)
             raise ModelLoadError(
@@ -78,7 +80,7 @@ def weightless(spec: ModelSpec) -> Any:
         classes = _model_classes(spec, model_classes)
         return _without_weights(model, config, classes, {**kwargs, "dtype": _dtype(spec, config)})
 
-    with patches.loading_with(loader):
+    with contained, patches.loading_with(loader):
         return _build(spec, device=torch.device("meta"), weights=False)
 
 

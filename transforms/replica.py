@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import functools
 import itertools
 import logging
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,8 @@ from transformers.utils import ModelOutput
 from . import collate, malloc, pipelines, random_weights, speed
 from .calls import Features, Outputs, fresh, sanitized
 from .computing import computing
+from .failures import contained
+from .lengths import Lengths
 from .padding import Padding, padding_of
 from .random_weights import Trial
 from .spec import ModelSpec
@@ -38,7 +41,8 @@ class Program:
     ) -> None:
         self._pipe = pipe
         self._compiled = compiled
-        self._token_outputs = task_of(spec).token_outputs
+        task = task_of(spec)
+        self._token_outputs = task.token_outputs
         _, forward, postprocess = sanitized(pipe, parameters)
         self._forward = {**pipe._forward_params, **forward}
         self._trial: Trial | None = None
@@ -47,6 +51,7 @@ class Program:
             postprocess = {**pipe._postprocess_params, **postprocess}
             self._trial = Trial(pipe, weights, self._run_one, postprocess, spec.model)
         self._padding = padding_of(pipe, self._forward)
+        self._lengths = Lengths(pipe, task, self._forward, is_accelerated(pipe))
 
     def place(self, features: Features) -> collate.Place:
         """With which chunks this one may share a batch, and its length in tokens."""
@@ -64,7 +69,7 @@ class Program:
 
     def _run(self, chunks: Sequence[Features]) -> list[Outputs]:
         if len(chunks) == 1:
-            return [self._run_one(chunks[0])]
+            return [self._alone(chunks[0])]
         if not self._padding.batches:  # found out since they were placed
             return [self._run([chunk])[0] for chunk in chunks]
         try:
@@ -76,12 +81,25 @@ class Program:
 
     def _run_one(self, chunk: Features) -> Outputs:
         # The model may write into what it is given, and a failed batch is run again.
-        return self._pipe.forward(_own(chunk), **fresh(self._forward))
+        return self._answered(_own(chunk))
 
     def _together(self, chunks: Sequence[Features]) -> list[Outputs]:
         rows = collate.rows_of(chunks, self._padding, self._token_outputs)
         batch = collate.collate(chunks, self._padding)
-        return collate.uncollate(self._pipe.forward(batch, **fresh(self._forward)), rows)
+        return collate.uncollate(self._answered(batch), rows)
+
+    def _alone(self, chunk: Features) -> Outputs:
+        try:
+            return self._run_one(chunk)
+        except Exception as error:
+            explained = self._lengths.explained(error, chunk)
+            if explained is error:
+                raise
+            raise explained from error
+
+    def _answered(self, features: Features) -> Outputs:
+        with contained, self._lengths.guard(features):
+            return self._pipe.forward(features, **fresh(self._forward))
 
 
 class Replica:
@@ -97,6 +115,8 @@ class Replica:
         _slim(self._pipe, task_of(spec).outputs)
         if spec.allow_random_weights:
             random_weights.warn(spec.model, self._pipe.random_weights)
+        if self.generates:
+            _find_stop_strings(self._pipe)
         self._compiled: speed.Compiled | None = None
         if spec.torch_compile is not False:
             self._compiled = speed.Compiled(self._pipe.model, spec.torch_compile)
@@ -104,9 +124,7 @@ class Replica:
     @property
     def accelerated(self) -> bool:
         """Whether the model, or a part of it, runs on something other than the CPU."""
-        places = getattr(self._pipe.model, "hf_device_map", {}).values()
-        devices = {str(place) for place in places} - {"disk"} or {str(self._pipe.device)}
-        return any(device.partition(":")[0] != "cpu" for device in devices)
+        return is_accelerated(self._pipe)
 
     @property
     def nbytes(self) -> int:
@@ -128,6 +146,13 @@ class Replica:
         from .cautious import CautiousProgram
 
         return CautiousProgram(self._pipe, self.spec, parameters, self._compiled)
+
+
+def is_accelerated(pipe: Any) -> bool:
+    """Whether a pipeline's model, or a part of it, runs on something other than the CPU."""
+    places = getattr(pipe.model, "hf_device_map", {}).values()
+    devices = {str(place) for place in places} - {"disk"} or {str(pipe.device)}
+    return any(device.partition(":")[0] != "cpu" for device in devices)
 
 
 def _nbytes(weight: torch.Tensor) -> int:
@@ -158,6 +183,28 @@ def _slim(pipe: Any, names: frozenset[str]) -> None:
         return kind({name: value for name, value in outputs.items() if name in kept})
 
     pipe._forward = slim
+
+
+def _find_stop_strings(pipe: Any) -> None:
+    """Have `generate` given the pipeline's tokenizer where there are stop strings to find by it."""
+    model, tokenizer = pipe.model, pipe.tokenizer
+    generate = model.generate
+
+    @functools.wraps(generate)
+    def found(*args: Any, **keywords: Any) -> Any:
+        if keywords.get("tokenizer") is None and _stop_strings(model, keywords):
+            keywords["tokenizer"] = tokenizer
+        return generate(*args, **keywords)
+
+    if tokenizer is not None:
+        model.generate = found
+
+
+def _stop_strings(model: Any, keywords: Mapping[str, Any]) -> Any:
+    if "stop_strings" in keywords:
+        return keywords["stop_strings"]
+    config = keywords.get("generation_config") or getattr(model, "generation_config", None)
+    return getattr(config, "stop_strings", None)
 
 
 def _own(features: Features) -> Features:

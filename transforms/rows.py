@@ -61,7 +61,7 @@ class Binding:
         if not isinstance(self.input, str | Mapping) or not self.input:
             raise TypeError(
                 f"input must be a column's name or a mapping of inputs to columns, "
-                f"got {self.input!r}"
+                f"got {shown(self.input)}"
             )
         if self.versioned and self.output == "model_id":
             raise TypeError("output='model_id': rows have the model's id in a column of that name")
@@ -80,7 +80,7 @@ class Binding:
         if isinstance(self.input, str) and needed not in ([], [next(iter(names))]):
             raise TypeError(
                 f"{self.task.name} has several inputs: input must map each of "
-                f"{', '.join(needed)} to a column, got {self.input!r}"
+                f"{', '.join(needed)} to a column, got {shown(self.input)}"
             )
         if isinstance(self.input, Mapping):
             for name in self.input:
@@ -156,7 +156,7 @@ class Binding:
         try:
             return read(cells)
         except TypeError as error:
-            raise TypeError(f"column {self.input!r}: {error}") from None
+            raise TypeError(f"column {shown(self.input)}: {error}") from None
 
     def _of_element(self, value: Any) -> Any:
         if type(value) is str and self._takes_text:

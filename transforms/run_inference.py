@@ -14,7 +14,7 @@ from . import check, metrics, revisions
 from .calls import Call
 from .computing import computing
 from .engine import Engine
-from .failures import ElementError, failure, is_fatal
+from .failures import ElementError, contained, failure, is_fatal
 from .flight import Flight
 from .media.decoding import decoded, stand_in
 from .pipelines import weightless
@@ -23,13 +23,15 @@ from .replica import Replica
 from .rows import Binding
 from .spec import Spec
 from .tickets import Parameters, Ticket
-from .transform import TaskTransform
+from .transform import TaskTransform, options_of
 from .updates import model_of, version
 
 _PREFETCHED = 64  # a tokenizer gains nothing from more
 
 #: Options of a TaskTransform that RunInference has in a form of its own.
 _ELSEWHERE = {
+    "model_metadata_pcoll": "use RunInference's model_metadata_pcoll",
+    "watch_model_pattern": "use RunInference's watch_model_pattern",
     "keyed": "wrap the handler in Beam's KeyedModelHandler",
     "input": "use the handler's with_preprocess_fn",
     "output": "use the handler's with_postprocess_fn",
@@ -39,6 +41,28 @@ _ELSEWHERE = {
     "share": "use large_model or model_copies",
     "batch_timeout": "use RunInference's with_exception_handling(timeout=…)",
 }
+
+
+#: Options of a TaskTransform that this handler honours, beside `model`.
+HONOURED = frozenset(
+    {
+        "attn_implementation",
+        "batch_size",
+        "batch_tokens",
+        "device",
+        "device_map",
+        "dtype",
+        "max_wait_ms",
+        "media_limits",
+        "model_kwargs",
+        "processor",
+        "quantization_config",
+        "revision",
+        "tokenizer",
+        "torch_compile",
+        "trust_remote_code",
+    }
+)
 
 
 class TaskModelHandler(ModelHandler):  # type: ignore[misc]
@@ -106,6 +130,10 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
         for name in options:
             if name in _ELSEWHERE:
                 raise TypeError(f"TaskModelHandler has no option {name!r}: {_ELSEWHERE[name]}")
+            if name in options_of(TaskTransform) and name not in HONOURED:
+                raise TypeError(
+                    f"TaskModelHandler has no option {name!r}: only the transform of the task has"
+                )
         transform = TaskTransform(model, task=task, **options)
         self._spec = transform.spec
         self._first = self._spec.model
@@ -237,7 +265,8 @@ class _Work:
                 texts = examples[i : i + _PREFETCHED]
                 self._call.prefetch([text for text in texts if type(text) is str])
             try:
-                record = self._preprocess(example)
+                with contained:
+                    record = self._preprocess(example)
             except Exception as error:
                 found[i] = self._failed("preprocess", example, error)
             else:
@@ -262,7 +291,7 @@ class _Work:
         if ticket.error is not None:
             return i, self._failed("forward", record.element, ticket.error, ticket.attempts)
         try:
-            with computing:
+            with contained, computing:
                 return i, self._call.postprocess(record.example, ticket.chunks, record.counts)
         except Exception as error:
             return i, self._failed("postprocess", record.element, error)

@@ -14,20 +14,23 @@ _MOST_BYTES = 50
 _MOST_ITEMS = 20  # of a list or mapping
 
 
-def shown(value: Any, most: int = 80) -> str:
-    """The value's repr in about `most` characters; no more of it is made than is shown."""
-    return cut(repr(_cut(value, most)), most)
+def shown(value: Any, most: int = 100) -> str:
+    """The value's repr on one line of about `most` characters: it may be a whole model."""
+    text = repr(_cut(value, most))
+    if "\n" in text:  # of a model, a tensor, a table
+        text = f"{type(value).__name__}: {' '.join(text.split())}"
+    return cut(text, most)
 
 
-def cut(text: str, most: int) -> str:
+def cut(text: str, most: int = 300) -> str:
     """The text, or its beginning and how long it is."""
     return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
 
 
 def _cut(value: Any, most: int) -> Any:
     """The value with long bytes, texts, lists and arrays cut, in structs and rows, too."""
-    if isinstance(value, bytes | bytearray | str):
-        return _cut_text(value, _MOST_BYTES if isinstance(value, bytes | bytearray) else most)
+    if isinstance(value, bytes | bytearray | memoryview | str):
+        return _cut_text(value, most if isinstance(value, str) else _MOST_BYTES)
     if isinstance(value, np.ndarray):
         return _Cut(f"array {value.dtype} {value.shape}")
     if type(value) in (list, tuple):
@@ -47,7 +50,7 @@ def _cut_row(row: Any, columns: Mapping[str, Any], most: int) -> Any:
     return _Cut(f"{type(row).__name__}({listed})")
 
 
-def _cut_text(text: bytes | bytearray | str, most: int) -> Any:
+def _cut_text(text: bytes | bytearray | memoryview | str, most: int) -> Any:
     if len(text) <= most:
         return text
     what = "characters" if isinstance(text, str) else "bytes"

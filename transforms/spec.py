@@ -14,6 +14,7 @@ from fsspec.registry import known_implementations, registry
 from . import identity, speed
 from .media.limits import MediaLimits
 from .names import unknown
+from .shown import shown
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 _DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
@@ -50,7 +51,7 @@ class Limits:
             if value is None and item.default is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{item.name} must be a positive integer, got {value!r}")
+                raise ValueError(f"{item.name} must be a positive integer, got {shown(value)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +94,13 @@ class ModelSpec:
         object.__setattr__(self, "dtype", _dtype_name(self.dtype))
         for name in ("revision", "attn_implementation"):
             if not isinstance(getattr(self, name), str | None):
-                raise ValueError(f"{name} must be a string, got {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be a string, got {shown(getattr(self, name))}")
         for name in ("trust_remote_code", "allow_random_weights"):
             if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
+                raise ValueError(f"{name} must be True or False, got {shown(getattr(self, name))}")
         if not isinstance(self.model_kwargs, Mapping):
-            raise ValueError(f"model_kwargs must be a mapping, got {self.model_kwargs!r}")
+            raise ValueError(f"model_kwargs must be a mapping, got {shown(self.model_kwargs)}")
+        object.__setattr__(self, "model_kwargs", dict(self.model_kwargs))
         speed.check(self)
 
     @property
@@ -137,12 +139,14 @@ class Sharing:
 
     def __post_init__(self) -> None:
         if self.share not in _SHARES:
-            raise ValueError(f"share must be one of {', '.join(_SHARES)}, got {self.share!r}")
+            raise ValueError(f"share must be one of {', '.join(_SHARES)}, got {shown(self.share)}")
         timeout = self.timeout
         if timeout is None:
             return
         if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
-            raise ValueError(f"batch_timeout must be a positive number of seconds, got {timeout!r}")
+            raise ValueError(
+                f"batch_timeout must be a positive number of seconds, got {shown(timeout)}"
+            )
         if self.share == "process":
             raise ValueError(
                 "batch_timeout needs an engine in a process of its own, which can be ended: "
@@ -188,7 +192,7 @@ def _source(name: str, source: object) -> str | None:
     if not isinstance(source, str) or not source:
         raise ValueError(
             f"{name} must be a Hugging Face model id, a local directory or a URI, got "
-            f"{source!r:.200}; "
+            f"{shown(source)}; "
             "a loaded object cannot be sent to the workers: save_pretrained() it and pass the "
             "directory"
         )
@@ -196,12 +200,12 @@ def _source(name: str, source: object) -> str | None:
         protocol = source.partition(":")[0]
         known = {*registry, *known_implementations}
         if protocol not in known:
-            raise ValueError(f"{name}={source!r}: {unknown('protocol', protocol, known)}")
+            raise ValueError(f"{name}={shown(source)}: {unknown('protocol', protocol, known)}")
     if not is_local(source):
         return source
     path = os.path.abspath(os.path.expanduser(source))
     if not os.path.isdir(path):
-        raise FileNotFoundError(f"{name}: there is no directory {source!r} (looked at {path})")
+        raise FileNotFoundError(f"{name}: there is no directory {shown(source)} (looked at {path})")
     return path
 
 
@@ -209,7 +213,7 @@ def _check_wait(value: object) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 <= value <= 60_000:  # type: ignore[operator]
         raise ValueError(
-            f"max_wait_ms must be a number of milliseconds from 0 to 60000, got {value!r}"
+            f"max_wait_ms must be a number of milliseconds from 0 to 60000, got {shown(value)}"
         )
 
 
@@ -222,12 +226,12 @@ def _check_device(device: object) -> None:
         return
     raise ValueError(
         "device must be None (the best the worker has), -1 or 'cpu', the number of an "
-        f"accelerator, or a name such as 'cuda:1' or 'mps', got {device!r}"
+        f"accelerator, or a name such as 'cuda:1' or 'mps', got {shown(device)}"
     )
 
 
 def _dtype_name(dtype: object) -> str:
     name = str(dtype).removeprefix("torch.") if dtype is not None else "auto"
     if name not in _DTYPES:
-        raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}, got {dtype!r}")
+        raise ValueError(f"dtype must be one of {', '.join(_DTYPES)}, got {shown(dtype)}")
     return name

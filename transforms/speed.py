@@ -18,6 +18,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from .failures import EngineError, breaks_engine, is_out_of_memory
 from .names import unknown
+from .shown import cut, shown
 
 if TYPE_CHECKING:
     from .spec import ModelSpec
@@ -57,7 +58,7 @@ def _check_device_map(device_map: object, device: object) -> None:
     if device is not None:
         raise ValueError(
             "device and device_map exclude each other, got "
-            f"device={device!r} and device_map={device_map!r}"
+            f"device={shown(device)} and device_map={shown(device_map)}"
         )
     if isinstance(device_map, str) and device_map in _PLANS:
         return
@@ -66,7 +67,7 @@ def _check_device_map(device_map: object, device: object) -> None:
         return
     raise ValueError(
         f"device_map must be one of {', '.join(_PLANS)}, a device, or a mapping from modules "
-        f"to devices (0, 'cuda:1', 'cpu', 'disk'), got {device_map!r}"
+        f"to devices (0, 'cuda:1', 'cpu', 'disk'), got {shown(device_map)}"
     )
 
 
@@ -84,7 +85,7 @@ def _check_compile(given: object) -> None:
     if not isinstance(given, Mapping):
         raise ValueError(
             "torch_compile must be True, False or a mapping of torch.compile's keywords, "
-            f"got {given!r}"
+            f"got {shown(given)}"
         )
     valid = set(inspect.signature(torch.compile).parameters) - {"model", "disable"}
     for name in given:
@@ -95,7 +96,7 @@ def _check_compile(given: object) -> None:
     try:
         torch.compile(_nothing, **compile_keywords(given))
     except (RuntimeError, ValueError, TypeError) as error:
-        raise ValueError(f"torch_compile={dict(given)!r}: {error}") from error
+        raise ValueError(f"torch_compile={shown(dict(given))}: {cut(str(error))}") from error
 
 
 def _nothing() -> None:
@@ -114,7 +115,7 @@ def _check_quantization(given: object) -> None:
     if not isinstance(given, Mapping):
         raise ValueError(
             "quantization_config must be one of transformers' quantization configurations or a "
-            f"mapping with a quant_method, got {given!r}"
+            f"mapping with a quant_method, got {shown(given)}"
         )
     bits = given.get("load_in_8bit") or given.get("load_in_4bit")
     method = "bitsandbytes" if bits else given.get("quant_method")
@@ -129,7 +130,7 @@ def _check_quantization(given: object) -> None:
     except ImportError:
         return  # the workers may have what this machine has not
     except Exception as error:
-        raise ValueError(f"quantization_config={dict(given)!r}: {error}") from error
+        raise ValueError(f"quantization_config={shown(dict(given))}: {cut(str(error))}") from error
     names = {*vars(config), *inspect.signature(type(config)).parameters} - {"kwargs"}
     for name in given:
         if not hasattr(config, name) and name not in names:
@@ -197,7 +198,7 @@ class Compiled:
             result = call()
         if not self._works:
             raise EngineError(
-                f"torch_compile={self._given!r}: the model runs, but does not compile: "
+                f"torch_compile={shown(self._given)}: the model runs, but does not compile: "
                 f"{type(failed).__name__}: {failed}"
             ) from failed
         logger.warning("a batch was computed without torch.compile, which failed: %r", failed)

@@ -11,7 +11,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from . import metrics
 from .calls import Call
 from .computing import computing
-from .failures import ElementError, failure, is_fatal, kind_of
+from .failures import ElementError, contained, failure, is_fatal, kind_of
 from .media.ahead import Ahead
 from .media.decoding import decoded, stand_in
 from .pipelines import weightless
@@ -144,7 +144,8 @@ class PreprocessFn(StageFn):
         buffered, self._buffer = self._buffer, []
         for windowed in buffered:
             try:
-                example = self._binding.example(windowed.value)
+                with contained:
+                    example = self._binding.example(windowed.value)
                 examples.append(((windowed, example), example))
             except Exception as error:
                 yield self._failed(windowed.value, windowed, error)
@@ -164,7 +165,8 @@ class PreprocessFn(StageFn):
         """The Record of an element, or its failure."""
         (windowed, given), example = ready
         try:
-            chunks, counts = self._preprocess(example)
+            with contained:
+                chunks, counts = self._preprocess(example)
         except Exception as error:
             return self._failed(windowed.value, windowed, error)
         shown = given if self._ahead is None else stand_in(given, self._binding.task)
@@ -218,13 +220,14 @@ class PostprocessFn(StageFn):
         self, record: Record, windowed: WindowedValue = beam.DoFn.WindowedValueParam
     ) -> Iterable[Any]:
         """The prediction of one element."""
+        model_id = record.model_id or self._spec.model.model
         try:
-            inference = self._postprocess(record)
-            metrics.counts().answered += 1
-            model_id = record.model_id or self._spec.model.model
-            return [self._result(record.element, inference, model_id)]
+            with contained:
+                found = self._result(record.element, self._postprocess(record), model_id)
         except Exception as error:
             return kept([self._failed(record.element, windowed, error)], windowed)
+        metrics.counts().answered += 1
+        return [found]
 
     def _postprocess(self, record: Record) -> Any:
         if self._function is None:

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
+from .failures import contained
+
 #: Keywords with which a text's tokens depend on its neighbours, or the result has other rows.
 _UNSAFE = ("return_overflowing_tokens", "text_pair", "text_target", "is_split_into_words")
 
@@ -53,7 +55,8 @@ class _Prefetch:
             return
         keywords = {k: v for k, v in self._asked.items() if k != "return_tensors"}
         try:
-            encoded = self._tokenize(list(texts), **keywords)
+            with contained:
+                encoded = self._tokenize(list(texts), **keywords)
         except Exception:  # one of them cannot be tokenized: each is then asked for alone
             return
         self._found = {text: (encoded, i) for i, text in enumerate(texts)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -17,8 +18,10 @@ from .media.limits import MediaLimits
 from .names import unknown
 from .parts import Forward, Handling, Postprocess, Preprocess
 from .rows import Binding
+from .shown import shown
 from .spec import Limits, ModelSpec, Sharing, Spec
-from .tasks import canonical, find, task_of
+from .tasks import Task, canonical, find, task_of
+from .tasks.custom import as_cell, returned_type
 
 #: A function in place of a stage's own, or a transform in place of the stage.
 Custom: TypeAlias = "Callable[[Any], Any] | beam.PTransform"
@@ -151,13 +154,21 @@ class TaskTransform(Handling):
                 device_map=device_map,
                 torch_compile=torch_compile,
                 quantization_config=quantization_config,
-                model_kwargs=dict(model_kwargs or {}),
+                model_kwargs={} if model_kwargs is None else model_kwargs,
                 trust_remote_code=trust_remote_code,
                 allow_random_weights=allow_random_weights,
             )
         )
         found = task_of(loaded)
-        found.check_parameters(parameters)
+        found.check_parameters(parameters, options_of(type(self)))
+        _check_used(
+            found,
+            (preprocess, postprocess),
+            media_limits=media_limits,
+            input=input,
+            output=output,
+            keyed=keyed,
+        )
         self.spec = Spec(
             model=loaded,
             parameters=parameters,
@@ -168,7 +179,7 @@ class TaskTransform(Handling):
             sharing=Sharing(share=share, timeout=batch_timeout),
         )
         if callable(postprocess) and not isinstance(postprocess, beam.PTransform):
-            found = replace(found, **_custom_columns(postprocess))
+            found = replace(found, **_custom_columns(postprocess, of_rows=input is not None))
         self._updates = _updates(model_metadata_pcoll, watch_model_pattern)
         self._binding = Binding(
             task=found,
@@ -187,7 +198,7 @@ class TaskTransform(Handling):
 
     def _check_task(self, name: str, model: str | None, parameters: Mapping[str, Any]) -> None:
         """Raises for a task that does not exist, or cannot be asked without a model."""
-        find(name).check_parameters(parameters)
+        find(name).check_parameters(parameters, options_of(type(self)))
 
     def _resolved(self, spec: ModelSpec) -> ModelSpec:
         """The same, by the name that the pipeline is built with."""
@@ -209,7 +220,7 @@ class TaskTransform(Handling):
     def expand(self, pcoll: Any) -> Any:
         """The three stages, one after the other."""
         self._pin()
-        check.check(self.spec)
+        check.check(self.spec, [name for name, own in self._custom.items() if own is not None])
         of = copy.copy(self)
         of._element_type = pcoll.element_type
         bad: list[Any] = []
@@ -236,19 +247,55 @@ class TaskTransform(Handling):
         return good
 
 
+#: The options that most jobs have.
+_COMMON = ("model", "device", "dtype", "batch_size", "input", "output", "keyed", "tokenizer")
+
+
+def options_of(cls: Any) -> tuple[str, ...]:
+    """The names of a transform's options, common ones first: what is no parameter of its task."""
+    found = dict.fromkeys(_COMMON)
+    for each in (TaskTransform, cls):
+        taken = inspect.signature(each).parameters.values()
+        found |= {item.name: None for item in taken if item.kind is not item.VAR_KEYWORD}
+    return tuple(found)
+
+
+def _check_used(task: Task, stages: tuple[Any, Any], **given: Any) -> None:
+    """Raises ValueError for an option that nothing would read.
+
+    stages: what the user has in place of preprocess and postprocess.
+    """
+    first, last = (isinstance(stage, beam.PTransform) for stage in stages)
+    idle: dict[str, str] = {}
+    if last:
+        idle["output"] = "postprocess is a transform of your own, which names its columns itself"
+    if first and last:
+        own = "preprocess and postprocess are transforms of your own, which read the elements"
+        idle |= {"input": own, "keyed": own}
+    if stages[0] is not None:
+        idle["media_limits"] = "preprocess is your own, which reads the media"
+    elif not task.media:
+        idle["media_limits"] = f"{task.name} reads no images, audio or video"
+    for name, reason in idle.items():
+        if given[name]:
+            raise ValueError(f"{name} would be ignored: {reason}")
+
+
 def _updates(metadata: Any, pattern: str | None) -> Any:
     """What says which model answers: a PCollection, a file pattern, or None."""
     if metadata is not None and pattern is not None:
         raise ValueError("model_metadata_pcoll and watch_model_pattern exclude each other")
     if not isinstance(metadata, beam.PCollection | None):
-        raise TypeError(f"model_metadata_pcoll must be a PCollection, got {metadata!r:.200}")
+        raise TypeError(f"model_metadata_pcoll must be a PCollection, got {shown(metadata)}")
     if not isinstance(pattern, str | None) or pattern == "":
-        raise TypeError(f"watch_model_pattern must be a file pattern, got {pattern!r:.200}")
+        raise TypeError(f"watch_model_pattern must be a file pattern, got {shown(pattern)}")
     return metadata if pattern is None else pattern
 
 
 def _media_limits(given: Mapping[str, float], parameters: Mapping[str, Any]) -> MediaLimits:
     """The limits, with the `timeout` that transformers' media tasks have as a parameter."""
+    if not isinstance(given, Mapping):
+        raise ValueError(f"media_limits must be a mapping, got {shown(given)}")
     valid = {item.name for item in fields(MediaLimits)}
     for name in given:
         if name not in valid:
@@ -268,12 +315,17 @@ def _default_model(task: str, revision: str | None) -> tuple[str, str]:
     return model, revision
 
 
-def _custom_columns(function: Callable[[Any], Any]) -> dict[str, Any]:
-    """What a postprocess function of the user's gives: one column, of the type it declares."""
-    kind = getattr(function, "__annotations__", {}).get("return", Any)
+def _custom_columns(function: Callable[[Any], Any], of_rows: bool) -> dict[str, Any]:
+    """What a postprocess function of the user's gives: one column, of the type it declares.
+
+    Raises TypeError for a type that no column of rows can have.
+    """
+    kind: Any = returned_type(function) if of_rows else Any
     return {
         "columns": lambda parameters: {"inference": kind},
-        "values": lambda inference, parameters: {"inference": inference},
+        "values": lambda inference, parameters: {
+            "inference": inference if kind is Any else as_cell(inference)
+        },
     }
 
 
@@ -281,5 +333,5 @@ def _error_output(spec: Mapping[str, Any]) -> str:
     """The name of the failures' output in Beam YAML's error_handling."""
     names = {name: value for name, value in spec.items() if not name.startswith("__")}
     if set(names) != {"output"} or not isinstance(names["output"], str):
-        raise ValueError(f"error_handling must be {{output: a name}}, got {names!r}")
+        raise ValueError(f"error_handling must be {{output: a name}}, got {shown(names)}")
     return names["output"]

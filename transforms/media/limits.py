@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from ..shown import shown
+
 
 @dataclass(frozen=True, kw_only=True)
 class MediaLimits:
@@ -39,6 +41,6 @@ class MediaLimits:
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-                raise ValueError(f"{item.name} must be a positive number, got {value!r}")
+                raise ValueError(f"{item.name} must be a positive number, got {shown(value)}")
         if not isinstance(self.fetches, int):
-            raise ValueError(f"fetches must be a whole number, got {self.fetches!r}")
+            raise ValueError(f"fetches must be a whole number, got {shown(self.fetches)}")

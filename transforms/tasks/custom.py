@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
 import inspect
 import operator
+import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from apache_beam.typehints.row_type import RowTypeConstraint
 
 from .. import identity
 from ..calls import call_keywords
 from ..schema import arrow_type
+from ..shown import shown
 from ..spec import ModelSpec, is_local
 from .registry import ALIASES, TASKS, find
 from .task import Columns, Parameters, Task
@@ -91,7 +95,7 @@ def task_of(spec: ModelSpec) -> Task:
         open_parameters=_is_open(class_of(spec)),
         open_inputs=True,
         columns=functools.partial(_columns, spec),
-        values=_values,
+        values=functools.partial(_values, spec),
         model_classes=spec.model_classes,
     )
 
@@ -144,7 +148,7 @@ def _importable(given: type[Any] | str) -> str:
         name = f"{given.__module__}:{given.__qualname__}"
     else:
         raise TypeError(
-            f"pipeline_class must be a subclass of transformers.Pipeline, got {given!r:.200}"
+            f"pipeline_class must be a subclass of transformers.Pipeline, got {shown(given)}"
         )
     if name.startswith("__main__:") or "<locals>" in name:
         raise ValueError(
@@ -154,7 +158,7 @@ def _importable(given: type[Any] | str) -> str:
     try:
         found = _imported(name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"pipeline_class {given!r} cannot be imported: {error}") from error
+        raise ValueError(f"pipeline_class {shown(given)} cannot be imported: {error}") from error
     _checked(found)
     return name
 
@@ -163,7 +167,9 @@ def _checked(cls: Any) -> Any:
     from transformers import Pipeline
 
     if not (isinstance(cls, type) and issubclass(cls, Pipeline)):
-        raise TypeError(f"pipeline_class must be a subclass of transformers.Pipeline, got {cls!r}")
+        raise TypeError(
+            f"pipeline_class must be a subclass of transformers.Pipeline, got {shown(cls)}"
+        )
     for name in _TOGETHER:
         if not getattr(cls, name).__module__.startswith("transformers.pipelines."):
             raise TypeError(
@@ -220,24 +226,88 @@ def _is_open(cls: Any) -> bool:
 
 def _columns(spec: ModelSpec, parameters: Parameters) -> Columns:
     """One column, of the type that the class's postprocess says it returns."""
+    return {"inference": _column_type(class_of(spec).postprocess)}
+
+
+@functools.lru_cache(64)
+def _column_type(postprocess: Any) -> Any:
     try:
-        kind = typing.get_type_hints(class_of(spec).postprocess).get("return", Any)
-        kind = _structs(kind)
-        arrow_type(kind)
-    except (NameError, TypeError):  # a type that no column can have
-        return {"inference": Any}
-    return {"inference": kind}
+        return returned_type(postprocess)
+    except TypeError:  # a type that no column can have
+        return Any
+
+
+def returned_type(function: Any) -> Any:
+    """The type of the column that holds what a function returns, as it is annotated.
+
+    Any where it has no annotation, or one that cannot be told from here. Raises TypeError for a
+    type that no column can have.
+    """
+    inner = function
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    if not inspect.isroutine(inner):
+        inner = type(inner).__call__
+    try:
+        kind = typing.get_type_hints(inner).get("return", Any)
+    except (NameError, TypeError):  # of what is only imported for type checkers
+        return Any
+    if kind is Any:
+        return Any
+    found = _structs(kind)
+    try:
+        arrow_type(found)
+    except TypeError as error:
+        name = getattr(inner, "__qualname__", type(inner).__name__)
+        raise TypeError(
+            f"{name} returns {_name_of(kind)}, which no column can have. Annotate it with str, "
+            "int, float, bool or bytes, with a TypedDict, NamedTuple or dataclass of such fields, "
+            "or with a list of one of these, such as list[float]; or with nothing, for a column "
+            "of any type, which no file can hold"
+        ) from error
+    return found
+
+
+def _name_of(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) and not typing.get_args(kind) else str(kind)
 
 
 def _structs(kind: Any) -> Any:
-    """The type with its TypedDicts as row types."""
-    if typing.is_typeddict(kind):
+    """The type as columns have it: TypedDicts and dataclasses as row types, numpy's as Python's."""
+    if typing.is_typeddict(kind) or dataclasses.is_dataclass(kind):
         fields = [(name, _structs(each)) for name, each in typing.get_type_hints(kind).items()]
         return RowTypeConstraint.from_fields(fields)
-    if typing.get_origin(kind) in (list, Sequence):
-        return Sequence[_structs(typing.get_args(kind)[0])]  # type: ignore[misc]
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (list, Sequence):
+        return Sequence[_structs(args[0])]  # type: ignore[misc]
+    if origin in (typing.Union, types.UnionType):
+        return typing.Union[tuple(map(_structs, args))]  # noqa: UP007 - of any number
+    if isinstance(kind, type) and issubclass(kind, np.generic) and kind is not np.float32:
+        return next((own for numpys, own in _OWN if issubclass(kind, numpys)), kind)
     return kind
 
 
-def _values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
-    return {"inference": inference}
+#: Python's types for NumPy's numbers.
+_OWN = (
+    (np.bool_, bool),
+    (np.integer, int),
+    (np.floating, float),
+    (np.str_, str),
+    (np.bytes_, bytes),
+)
+
+
+def as_cell(inference: Any) -> Any:
+    """The same with dataclasses as mappings, as cells of row types are made of."""
+    if dataclasses.is_dataclass(inference) and not isinstance(inference, type):
+        return dataclasses.asdict(inference)
+    if isinstance(inference, tuple) and hasattr(inference, "_asdict"):
+        return inference._asdict()
+    if isinstance(inference, list):
+        return [as_cell(item) for item in inference]
+    return inference
+
+
+def _values(spec: ModelSpec, inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+    typed = _column_type(class_of(spec).postprocess) is not Any
+    return {"inference": as_cell(inference) if typed else inference}

@@ -9,6 +9,8 @@ from transformers.pipelines.feature_extraction import (
     FeatureExtractionPipeline as _FeatureExtractionPipeline,
 )
 
+from ..shown import shown
+
 POOLINGS = ("mean", "cls", "last", "max")
 
 
@@ -24,7 +26,7 @@ class FeatureExtractionPipeline(_FeatureExtractionPipeline):  # type: ignore[mis
         self, pooling: str | None = None, normalize: bool | None = None, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         if pooling is not None and pooling not in POOLINGS:
-            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
+            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {shown(pooling)}")
         if normalize and pooling is None:
             raise ValueError(f"normalize=True needs a pooling: {', '.join(POOLINGS)}")
         kwargs["tokenize_kwargs"] = dict(kwargs.get("tokenize_kwargs") or {})

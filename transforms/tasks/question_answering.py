@@ -21,7 +21,9 @@ from torch.utils.data import Dataset
 from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
 from transformers.pipelines.base import ChunkPipeline
 
+from ..failures import PanicError, contained
 from ..names import unknown
+from ..shown import shown
 
 Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
@@ -123,7 +125,7 @@ class QuestionAnsweringPipeline(ChunkPipeline):  # type: ignore[misc]
         for name in ("top_k", "max_answer_len"):
             value = postprocess[name]
             if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value!r}")
+                raise ValueError(f"{name} must be at least 1, got {shown(value)}")
         return _given(preprocess), {}, _given(postprocess)
 
     def __call__(self, *args: Any, question: Any = None, context: Any = None, **kwargs: Any) -> Any:
@@ -153,7 +155,9 @@ class QuestionAnsweringPipeline(ChunkPipeline):  # type: ignore[misc]
         size = min(self.tokenizer.model_max_length, 384) if max_seq_len is None else max_seq_len
         stride = min(size // 2, 128) if doc_stride is None else doc_stride
         if not 0 <= stride <= size:
-            raise ValueError(f"doc_stride must be from 0 to max_seq_len={size}, got {stride!r}")
+            raise ValueError(
+                f"doc_stride must be from 0 to max_seq_len={size}, got {shown(stride)}"
+            )
         if self.tokenizer.is_fast:
             windows = self._windows(question, context, padding, size, stride)
         else:
@@ -171,19 +175,19 @@ class QuestionAnsweringPipeline(ChunkPipeline):  # type: ignore[misc]
     ) -> list[Window]:
         context_last = self.tokenizer.padding_side == "right"
         try:
-            encoded = self.tokenizer(
-                *((question, context) if context_last else (context, question)),
-                padding=padding,
-                truncation="only_second" if context_last else "only_first",
-                max_length=size,
-                stride=stride,
-                return_token_type_ids="token_type_ids" in self._features,
-                return_overflowing_tokens=True,
-                return_offsets_mapping=True,
-            )
-        except BaseException as error:
-            # A panic of the tokenizers' Rust is no Exception: one element would end a worker.
-            if type(error).__name__ != "PanicException" and "Truncation" not in str(error):
+            with contained:
+                encoded = self.tokenizer(
+                    *((question, context) if context_last else (context, question)),
+                    padding=padding,
+                    truncation="only_second" if context_last else "only_first",
+                    max_length=size,
+                    stride=stride,
+                    return_token_type_ids="token_type_ids" in self._features,
+                    return_overflowing_tokens=True,
+                    return_offsets_mapping=True,
+                )
+        except Exception as error:
+            if not isinstance(error, PanicError) and "Truncation" not in str(error):
                 raise
             raise ValueError(
                 f"the question {question[:80]!r} leaves no room for windows of the context: "
@@ -451,7 +455,7 @@ def _example(item: Any) -> dict[str, str]:
         if value is None:
             raise ValueError(f"the {name} is missing: the input must be one of {_FORMS}")
         if not isinstance(value, str):
-            raise TypeError(f"{name} must be a string, got {value!r:.80}")
+            raise TypeError(f"{name} must be a string, got {shown(value)}")
         if not value:
             raise ValueError(f"{name} must not be empty")
     return {"question": item["question"], "context": item["context"]}

@@ -7,7 +7,7 @@ import re
 import transformers
 from transformers.pipelines import SUPPORTED_TASKS
 
-from ..names import unknown
+from ..names import did_you_mean, likely, normal, unknown
 from .audio import TASKS as AUDIO_TASKS
 from .image import TASKS as IMAGE_TASKS
 from .multimodal import TASKS as MULTIMODAL_TASKS
@@ -27,6 +27,50 @@ ALIASES: dict[str, str] = {alias: task.name for task in TASKS.values() for alias
 #: Tasks of transformers, past and present, that have no transform, and why.
 LEFT_OUT: dict[str, str] = {}
 
+#: What else tasks are called.
+_CALLED: dict[str, str] = {
+    "asr": "automatic-speech-recognition",
+    "captioning": "image-to-text",
+    "chat": "text-generation",
+    "classification": "text-classification",
+    "depth": "depth-estimation",
+    "detection": "object-detection",
+    "docqa": "document-question-answering",
+    "embedding": "feature-extraction",
+    "embeddings": "feature-extraction",
+    "extractiveqa": "question-answering",
+    "generation": "text-generation",
+    "imagecaptioning": "image-to-text",
+    "img2img": "image-to-image",
+    "img2text": "image-to-text",
+    "llm": "text-generation",
+    "maskedlm": "fill-mask",
+    "mlm": "fill-mask",
+    "namedentityrecognition": "token-classification",
+    "postagging": "token-classification",
+    "qa": "question-answering",
+    "sam": "mask-generation",
+    "segmentation": "image-segmentation",
+    "sentenceembedding": "feature-extraction",
+    "sentiment": "text-classification",
+    "speechrecognition": "automatic-speech-recognition",
+    "speechtotext": "automatic-speech-recognition",
+    "stt": "automatic-speech-recognition",
+    "summarisation": "summarization",
+    "summarize": "summarization",
+    "summary": "summarization",
+    "tableqa": "table-question-answering",
+    "texttovoice": "text-to-audio",
+    "tokenclassifier": "token-classification",
+    "transcription": "automatic-speech-recognition",
+    "translate": "translation",
+    "tts": "text-to-audio",
+    "txt2img": "text-to-image",
+    "vlm": "image-text-to-text",
+    "whisper": "automatic-speech-recognition",
+    "zeroshot": "zero-shot-classification",
+}
+
 _LANGUAGE_PAIR = re.compile(r"translation_[a-z]{2,3}_to_[a-z]{2,3}")
 
 
@@ -41,8 +85,20 @@ def find(name: str) -> Task:
         )
     found = TASKS.get(ALIASES.get(name, name)) if isinstance(name, str) else None
     if found is None:
-        raise ValueError(unknown("task", name, [*TASKS, *ALIASES, "translation_xx_to_yy"]))
+        valid = [*TASKS, *ALIASES, "translation_xx_to_yy"]
+        raise ValueError(unknown("task", name, valid, hint=did_you_mean(_meant(name))))
     return found
+
+
+def _meant(name: object) -> str | None:
+    """The task that goes by another name, or is written in another way."""
+    called = _CALLED.get(normal(name).removesuffix("pipeline"))
+    if called is not None:
+        return called
+    by_transform = {task.transform: task.name for task in TASKS.values()}
+    transform = likely(name, by_transform)
+    own = likely(name, [*TASKS, *ALIASES])
+    return own if own is not None else by_transform.get(transform or "")
 
 
 def canonical(name: str) -> str:

@@ -14,6 +14,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_L
 from transformers.pipelines.base import Pipeline
 
 from ..names import unknown
+from ..shown import shown
 from .question_answering import QuestionAnsweringPipeline
 
 __all__ = [
@@ -157,10 +158,10 @@ class Text2TextGenerationPipeline(GeneratingPipeline):
     def _first_token(self, stop_sequence: str) -> int:
         tokens = self.tokenizer.encode(stop_sequence, add_special_tokens=False)
         if not tokens:
-            raise ValueError(f"stop_sequence must have a token, got {stop_sequence!r}")
+            raise ValueError(f"stop_sequence must have a token, got {shown(stop_sequence)}")
         if len(tokens) > 1:
             warnings.warn(
-                f"generation stops at the first token of stop_sequence={stop_sequence!r}, "
+                f"generation stops at the first token of stop_sequence={shown(stop_sequence)}, "
                 f"{self.tokenizer.decode(tokens[:1])!r}, for it has {len(tokens)}",
                 stacklevel=2,
             )

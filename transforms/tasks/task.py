@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..names import unknown
+from ..names import likely, unknown
 
 
 class _Required:
@@ -96,16 +96,24 @@ class Task:
         model = self.default_model or _supported(self.name)["default"]["model"]
         return next(iter(model.values())) if isinstance(model, Mapping) else model
 
-    def check_parameters(self, given: Parameters) -> None:
-        """Raises TypeError for a parameter that does not exist, or is missing."""
-        valid = set(self.parameters)
+    def check_parameters(self, given: Parameters, options: Collection[str] = ()) -> None:
+        """Raises TypeError for a parameter that does not exist, or is missing.
+
+        `options`: names that are valid beside the parameters, and may have been meant.
+        """
+        more: dict[str, Collection[str]] = {}
         if self.tokenizer_keywords:
-            valid |= tokenizer_keywords()
+            more["of the tokenizer's call"] = sorted(tokenizer_keywords())
         if self.generates:
-            valid |= generation_keywords()
+            more["of generate"] = sorted(generation_keywords(), key=_rarity)
+        valid = {*self.parameters}.union(*more.values())
         for name in given:
-            if name not in valid and not self.open_parameters:
-                raise TypeError(f"{self.name}: {unknown('parameter', name, valid)}")
+            if name in valid or (self.open_parameters and not _is_meant(name, options)):
+                continue
+            hint = _renamed(name, valid.union(options))
+            more = {"options of every task": options, **more}
+            reason = unknown("parameter", name, self.parameters, hint=hint, more=more)
+            raise TypeError(f"{self.name}: {reason}")
         for name, default in self.parameters.items():
             if default is REQUIRED and given.get(name) is None:
                 raise TypeError(f"{self.name}: the parameter {name!r} must be given")
@@ -121,6 +129,62 @@ class Task:
         if first in self.media:  # a struct of bytes and path, or of samples
             return not self.inputs.keys() & example.keys()
         return len(self.inputs) == 1 and isinstance(example, self.inputs[first])
+
+
+#: Names that transformers gave up, or that others have: the parameter or option that is meant
+#: (empty: there is none), and what to write.
+_RENAMED = {
+    "return_all_scores": ("top_k", "top_k=None"),
+    "topk": ("top_k", "'top_k'"),
+    "grouped_entities": ("aggregation_strategy", 'aggregation_strategy="simple"'),
+    "ignore_subwords": ("aggregation_strategy", 'aggregation_strategy="first"'),
+    "torch_dtype": ("dtype", "'dtype'"),
+    "feature_extractor": ("processor", "'processor'"),
+    "image_processor": ("processor", "'processor'"),
+    "max_tokens": ("max_new_tokens", "'max_new_tokens'"),
+    "max_output_tokens": ("max_new_tokens", "'max_new_tokens'"),
+    "stop": ("stop_strings", "'stop_strings'"),
+    "stop_words": ("stop_strings", "'stop_strings'"),
+    "beam_size": ("num_beams", "'num_beams'"),
+    "labels": ("candidate_labels", "'candidate_labels'"),
+    "candidates": ("candidate_labels", "'candidate_labels'"),
+    "template": ("hypothesis_template", "'hypothesis_template'"),
+    "multi_class": ("multi_label", "'multi_label'"),
+    "language": ("generate_kwargs", 'generate_kwargs={"language": …}'),
+    "column": ("input", "'input'"),
+    "load_in_8bit": ("quantization_config", 'quantization_config={"load_in_8bit": True}'),
+    "load_in_4bit": ("quantization_config", 'quantization_config={"load_in_4bit": True}'),
+    "cache_dir": ("model_kwargs", 'model_kwargs={"cache_dir": …}, or the variable HF_HOME'),
+    "config": ("model", "model, a directory with a config.json of your own"),
+    "use_auth_token": ("", "Set the variable HF_TOKEN, here and on the workers."),
+    "token": ("", "Set the variable HF_TOKEN, here and on the workers."),
+    "framework": ("", "Leave it out: all models run on PyTorch."),
+    "num_workers": ("", "Leave it out: the runner's workers preprocess."),
+    "binary_output": ("", "Leave it out: the runner stores the results."),
+    "pipeline_class": ("", "Use pipeline(…, pipeline_class=…) or CustomPipeline."),
+}
+
+
+_COMMON = ("max_new_tokens", "do_sample", "temperature", "top_p", "top_k", "num_beams")
+
+
+def _rarity(name: str) -> tuple[int, str]:
+    """A key to sort the parameters of generation by: common ones first."""
+    return (_COMMON.index(name) if name in _COMMON else len(_COMMON), name)
+
+
+def _renamed(name: str, valid: Collection[str]) -> str | None:
+    """A hint at what is now in place of a name that others have, or transformers had."""
+    now, text = _RENAMED.get(name, (None, ""))
+    if now == "":
+        return text
+    return f"Did you mean {text}?" if now in valid else None
+
+
+def _is_meant(name: str, options: Collection[str]) -> bool:
+    """Whether a name that anything may have is an option with two letters in the wrong order."""
+    close = likely(name, options)
+    return close is not None and sorted(close) == sorted(name)
 
 
 def _supported(name: str) -> Mapping[str, Any]:

@@ -291,6 +291,7 @@ TASKS = (
         ),
         values=_one_answer,
         token_outputs=frozenset({"logits"}),
+        pipeline="transforms.tasks.table:TableQuestionAnsweringPipeline",
     ),
     Task(
         name="question-answering",

@@ -22,6 +22,7 @@ from transformers.pipelines.base import Pipeline
 from .. import patches, safetensors, staging
 from ..computing import computing
 from ..names import unknown
+from ..shown import shown
 from ..spec import ModelSpec, is_uri
 
 if TYPE_CHECKING:
@@ -169,9 +170,9 @@ class TextToImagePipeline(Pipeline):  # type: ignore[misc]
         given = {name: value for name, value in parameters.items() if value is not None}
         for name, value in given.items():
             if name in _POSITIVE and (not _is_integer(value) or value < 1):
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+                raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
         if seed is not None and not _is_integer(seed):
-            raise ValueError(f"seed must be an integer, got {seed!r}")
+            raise ValueError(f"seed must be an integer, got {shown(seed)}")
         return {} if seed is None else {"seed": seed}, given, {}
 
     def preprocess(self, inputs: str | Mapping[str, Any], seed: int = 0) -> dict[str, Any]:
@@ -261,7 +262,7 @@ def _index(spec: ModelSpec) -> dict[str, Any]:
 def _check_options(spec: ModelSpec) -> None:
     for name in _NO_OPTIONS:
         if getattr(spec, name) not in (None, False):
-            raise ValueError(f"text-to-image has no {name}, got {getattr(spec, name)!r}")
+            raise ValueError(f"text-to-image has no {name}, got {shown(getattr(spec, name))}")
     asked = [name for name in _REMOTE_CODE if name in spec.model_kwargs]
     if asked or spec.trust_remote_code:
         name = f"model_kwargs[{asked[0]!r}]" if asked else "trust_remote_code"
