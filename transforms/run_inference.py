@@ -46,12 +46,14 @@ _ELSEWHERE = {
 #: Options of a TaskTransform that this handler honours, beside `model`.
 HONOURED = frozenset(
     {
+        "allow_random_weights",
         "attn_implementation",
         "batch_size",
         "batch_tokens",
         "device",
         "device_map",
         "dtype",
+        "json_chats",
         "max_wait_ms",
         "media_limits",
         "model_kwargs",
