@@ -13,6 +13,7 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification
 
+from transforms import patches
 from transforms.computing import computing
 from transforms.pipelines import load, weightless
 from transforms.spec import ModelSpec
@@ -64,6 +65,7 @@ def test_nobody_computes_while_the_default_dtype_is_another(model: Model) -> Non
 
 def test_who_computes_may_construct_a_model(model: Model) -> None:
     directory = model("bert-classification")
+    patches.install()  # as the first model of ours does
     done = []
 
     def build() -> None:

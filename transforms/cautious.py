@@ -8,9 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-
 from . import collate
+from .agreement import agrees
 from .calls import Features, Outputs
 from .failures import is_out_of_memory
 from .replica import Program
@@ -19,8 +18,6 @@ logger = logging.getLogger(__name__)
 
 #: Chunks of the first batch that are run alone, too.
 _SHOWN = 4
-#: How far a batch may move numbers, by their bytes: a row of a batch is added up in another order.
-_TOLERANCES = {8: 1e-6, 4: 1e-3, 2: 3e-2}
 
 
 class CautiousProgram(Program):
@@ -42,7 +39,7 @@ class CautiousProgram(Program):
         if len(chunks) == 1 or not self._padding.batches or self._shown:
             return super()._run(chunks)
         alone = [self._run([chunk])[0] for chunk in chunks[:_SHOWN]]
-        if all(_agrees(alone[0], each) for each in alone):  # equal rows would show nothing
+        if all(agrees(alone[0], each) for each in alone):  # equal rows would show nothing
             return [*alone, *(self._run([chunk])[0] for chunk in chunks[_SHOWN:])]
         reason = self._difference(chunks[:_SHOWN], alone)
         if reason is None:
@@ -65,7 +62,7 @@ class CautiousProgram(Program):
             return f"it fails for a batch: {error}"
         if generated and not self._inherits:
             return "it generates, and nobody knows where a row of its batch ends"
-        if all(map(_agrees, alone, together)):
+        if all(map(agrees, alone, together)):
             return None
         return "a batch does not answer as its chunks do alone"
 
@@ -88,31 +85,3 @@ def _watched(model: Any) -> Iterator[list[bool]]:
         yield generated
     finally:
         del model.generate
-
-
-def _agrees(alone: Any, together: Any) -> bool:
-    """Whether two outputs are the same, but for noise in floating-point numbers."""
-    if isinstance(alone, torch.Tensor):
-        return (
-            isinstance(together, torch.Tensor)
-            and alone.shape == together.shape
-            and _agree(alone, together)
-        )
-    if isinstance(alone, Mapping):
-        return alone.keys() == together.keys() and all(
-            _agrees(value, together[name]) for name, value in alone.items()
-        )
-    if isinstance(alone, list | tuple):
-        return len(alone) == len(together) and all(map(_agrees, alone, together))
-    if isinstance(alone, str | bool | int | float):
-        return bool(alone == together)
-    return True  # it came with the chunk, or is a cache
-
-
-def _agree(alone: torch.Tensor, together: torch.Tensor) -> bool:
-    if not alone.is_floating_point():
-        return torch.equal(alone, together)
-    tolerance = _TOLERANCES.get(alone.element_size(), 1e-3)
-    return torch.allclose(
-        alone.double(), together.double(), rtol=tolerance, atol=tolerance, equal_nan=True
-    )

@@ -15,7 +15,8 @@ def keep() -> None:
     """Let glibc reuse freed buffers of up to 64 MB instead of giving them back to the kernel.
 
     Every batch needs the same large buffers again; getting them from the kernel, page by page,
-    was 6-9 % of the engine's time on a CPU. Does nothing where there is no glibc.
+    was 6-9 % of the engine's time on a CPU. It holds for all of the process, until it ends. Does
+    nothing where there is no glibc.
     """
     mallopt = getattr(_glibc, "mallopt", None)
     # Older versions refuse that much: without the first, the second would make it worse.

@@ -2,24 +2,21 @@
 
 Without weights for the stages around the model, with weights for the engine.
 
-transformers' own factory finds the configuration, tokenizer and processors. Only its loading of
-the model is replaced, for the calling thread and for the time of the call.
+transformers' own factory finds the configuration, tokenizer and processors. Its loading of the
+model is replaced, for the calling thread and for the time of the call: patches.py says how.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import transformers.pipelines
-from transformers import GenerationConfig, modeling_utils
+from transformers import GenerationConfig
 
-from . import devices, revisions, safetensors, speed, staging
-from .computing import computing
+from . import devices, patches, random_weights, revisions, safetensors, speed, staging
 from .spec import ModelSpec, is_local, is_uri
 from .tasks import class_of, task_of
 from .tasks.decision_models import decision_config, with_decision_settings
@@ -27,69 +24,28 @@ from .tasks.task import named_classes
 
 logger = logging.getLogger(__name__)
 
-_local = threading.local()
-_stock_load_model = transformers.pipelines.load_model
-
 
 class ModelLoadError(Exception):
     """The model cannot be loaded: no element of the job can be answered."""
 
 
-def _load_model(model: Any, *args: Any, **kwargs: Any) -> Any:
-    """Stands in for transformers' load_model: other threads still get transformers' own."""
-    loader = getattr(_local, "loader", _stock_load_model)
-    return loader(model, *args, **kwargs)
-
-
-transformers.pipelines.load_model = _load_model
-
-_stock_dtype = modeling_utils.local_torch_dtype
-
-
-@contextlib.contextmanager
-def _local_torch_dtype(dtype: torch.dtype, *args: Any) -> Iterator[None]:
-    """Stands in for transformers' own, in which a model is constructed."""
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(computing.constructing())
-        if dtype != torch.get_default_dtype():
-            stack.enter_context(computing.excluded())
-        stack.enter_context(_stock_dtype(dtype, *args))
-        yield
-
-
-modeling_utils.local_torch_dtype = _local_torch_dtype
-
-_stock_initialize = modeling_utils.PreTrainedModel._initialize_missing_keys
-
-
-def _initialize_missing_keys(self: Any, *args: Any, **kwargs: Any) -> Any:
-    """Stands in for transformers' own, which makes the tensors that a checkpoint does not have."""
-    with computing:
-        return _stock_initialize(self, *args, **kwargs)
-
-
-modeling_utils.PreTrainedModel._initialize_missing_keys = _initialize_missing_keys
-
-
-@contextlib.contextmanager
-def _loading_with(loader: Callable[..., Any]) -> Iterator[None]:
-    _local.loader = loader
-    try:
-        yield
-    finally:
-        del _local.loader
-
-
 def load(spec: ModelSpec) -> Any:
-    """The pipeline with its weights on its device, and on no other. Raises ModelLoadError."""
-    try:
-        devices.check(spec.device)
-        cls = class_of(spec)
-        return cls.load(spec) if _builds_itself(cls) else _load(spec)
-    except Exception as error:
-        raise ModelLoadError(
-            f"cannot load the model {spec.model!r} for {spec.task}: {_first_cause(error)}"
-        ) from error
+    """The pipeline with its weights on its device, and on no other. Raises ModelLoadError.
+
+    Its attribute `random_weights` has those that the checkpoint does not.
+    """
+    with patches.recorded() as loaded:
+        try:
+            devices.check(spec.device)
+            cls = class_of(spec)
+            pipe = cls.load(spec) if _builds_itself(cls) else _load(spec)
+        except Exception as error:
+            reason = _other_shapes(loaded) or _first_cause(error)
+            raise ModelLoadError(
+                f"cannot load the model {spec.model!r} for {spec.task}: {reason}"
+            ) from error
+    pipe.random_weights = random_weights.of(loaded)
+    return pipe
 
 
 def _builds_itself(cls: type[Any]) -> bool:
@@ -104,11 +60,11 @@ def _load(spec: ModelSpec) -> Any:
     # A pickled checkpoint can run code when it is read: only safetensors, unless asked for.
     safe = {"use_safetensors": True, **speed.loading(spec)}
 
-    def loader(model: Any, *, model_classes: Any, **kwargs: Any) -> Any:
+    def loader(stock: Any, model: Any, *, model_classes: Any, **kwargs: Any) -> Any:
         classes = _model_classes(spec, model_classes)
-        return _stock_load_model(model, model_classes=classes, **{**safe, **kwargs})
+        return stock(model, model_classes=classes, **{**safe, **kwargs})
 
-    with _loading_with(loader):
+    with patches.loading_with(loader):
         return _build(spec, device=spec.device, weights=True)
 
 
@@ -118,11 +74,11 @@ def weightless(spec: ModelSpec) -> Any:
     if _builds_itself(cls):
         return cls.weightless(spec)
 
-    def loader(model: Any, *, config: Any, model_classes: Any, **kwargs: Any) -> Any:
+    def loader(_: Any, model: Any, *, config: Any, model_classes: Any, **kwargs: Any) -> Any:
         classes = _model_classes(spec, model_classes)
         return _without_weights(model, config, classes, {**kwargs, "dtype": _dtype(spec, config)})
 
-    with _loading_with(loader):
+    with patches.loading_with(loader):
         return _build(spec, device=torch.device("meta"), weights=False)
 
 
@@ -228,6 +184,20 @@ def _named(cls: type[Any], task: str) -> type[Any]:
         cls.__init__(self, *args, **{**kwargs, "task": task})
 
     return type(cls.__name__, (cls,), {"__init__": __init__, "__module__": cls.__module__})
+
+
+def _other_shapes(loaded: Sequence[patches.Loaded]) -> str:
+    """What a checkpoint has in another shape than its model; "" where there is no such weight.
+
+    transformers says it in its log alone.
+    """
+    found = (shape for each in loaded for shape in each.mismatched)
+    shapes = [
+        f"{name} has the shape {tuple(saved)} in the checkpoint and {tuple(own)} in the model"
+        for name, saved, own in dict.fromkeys(found)  # each class was tried more than once
+    ]
+    more = f", and {len(shapes) - 3} more" if len(shapes) > 3 else ""
+    return "; ".join(shapes[:3]) + more
 
 
 def _first_cause(error: BaseException) -> str:

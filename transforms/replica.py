@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import itertools
@@ -12,10 +13,11 @@ from typing import Any
 import torch
 from transformers.utils import ModelOutput
 
-from . import collate, malloc, pipelines, speed
+from . import collate, malloc, pipelines, random_weights, speed
 from .calls import Features, Outputs, fresh, sanitized
 from .computing import computing
 from .padding import Padding, padding_of
+from .random_weights import Trial
 from .spec import ModelSpec
 from .tasks import task_of
 
@@ -37,8 +39,13 @@ class Program:
         self._pipe = pipe
         self._compiled = compiled
         self._token_outputs = task_of(spec).token_outputs
-        _, forward, _ = sanitized(pipe, parameters)
+        _, forward, postprocess = sanitized(pipe, parameters)
         self._forward = {**pipe._forward_params, **forward}
+        self._trial: Trial | None = None
+        weights = getattr(pipe, "random_weights", ())
+        if weights and not spec.allow_random_weights:
+            postprocess = {**pipe._postprocess_params, **postprocess}
+            self._trial = Trial(pipe, weights, self._run_one, postprocess, spec.model)
         self._padding = padding_of(pipe, self._forward)
 
     def place(self, features: Features) -> collate.Place:
@@ -48,14 +55,16 @@ class Program:
     def run(self, chunks: Sequence[Features]) -> list[Outputs]:
         """The outputs of each chunk. What the model raises goes through."""
         with computing:
+            if self._trial is not None:
+                with contextlib.nullcontext() if self._compiled is None else self._compiled.eager():
+                    self._trial.check(chunks)
             if self._compiled is None:
                 return self._run(chunks)
             return self._compiled.run(lambda: self._run(chunks))
 
     def _run(self, chunks: Sequence[Features]) -> list[Outputs]:
         if len(chunks) == 1:
-            # The model may write into what it is given, and a failed batch is run again.
-            return [self._pipe.forward(_own(chunks[0]), **fresh(self._forward))]
+            return [self._run_one(chunks[0])]
         if not self._padding.batches:  # found out since they were placed
             return [self._run([chunk])[0] for chunk in chunks]
         try:
@@ -64,6 +73,10 @@ class Program:
             logger.info("%s runs one at a time: %s", self._pipe.task, error)
             self._padding = Padding(None, batches=False)
             return [self._run([chunk])[0] for chunk in chunks]
+
+    def _run_one(self, chunk: Features) -> Outputs:
+        # The model may write into what it is given, and a failed batch is run again.
+        return self._pipe.forward(_own(chunk), **fresh(self._forward))
 
     def _together(self, chunks: Sequence[Features]) -> list[Outputs]:
         rows = collate.rows_of(chunks, self._padding, self._token_outputs)
@@ -82,6 +95,8 @@ class Replica:
         if not self.accelerated:
             malloc.keep()
         _slim(self._pipe, task_of(spec).outputs)
+        if spec.allow_random_weights:
+            random_weights.warn(spec.model, self._pipe.random_weights)
         self._compiled: speed.Compiled | None = None
         if spec.torch_compile is not False:
             self._compiled = speed.Compiled(self._pipe.model, spec.torch_compile)

@@ -117,7 +117,11 @@ def _engine(spec: EngineSpec) -> Engine | RemoteEngine | Fleet:
 
 
 def _in_process(spec: EngineSpec) -> Model:
-    """The model, with this process's part of the cores."""
+    """The model, with this process's part of the cores.
+
+    torch has one number of threads for all that computes in a process: it stays divided, for
+    other code in a worker process, too.
+    """
     processes = spec.sharing.processes or 1
     if processes > 1:
         torch.set_num_threads(max(1, _threads() // processes))

@@ -79,6 +79,8 @@ class ModelSpec:
     quantization_config: Any = None
     model_kwargs: Mapping[str, Any] = field(default_factory=dict)
     trust_remote_code: bool = False
+    #: Whether to answer with weights that the checkpoint does not have.
+    allow_random_weights: bool = False
     #: A class that is nobody's here: "module:Class", or "module.Class" in the model's repository.
     pipeline_class: str | None = None
     #: What loads its model: names in transformers, or "module:Class".
@@ -92,10 +94,9 @@ class ModelSpec:
         for name in ("revision", "attn_implementation"):
             if not isinstance(getattr(self, name), str | None):
                 raise ValueError(f"{name} must be a string, got {getattr(self, name)!r}")
-        if not isinstance(self.trust_remote_code, bool):
-            raise ValueError(
-                f"trust_remote_code must be True or False, got {self.trust_remote_code!r}"
-            )
+        for name in ("trust_remote_code", "allow_random_weights"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
         if not isinstance(self.model_kwargs, Mapping):
             raise ValueError(f"model_kwargs must be a mapping, got {self.model_kwargs!r}")
         speed.check(self)

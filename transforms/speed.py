@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import inspect
 import logging
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -168,6 +169,15 @@ class Compiled:
         #: Whether it ever worked.
         self._works = False
 
+    @contextlib.contextmanager
+    def eager(self) -> Iterator[None]:
+        """The model without torch.compile."""
+        self._model.forward = self._eager
+        try:
+            yield
+        finally:
+            self._model.forward = self._compiled
+
     def run(self, call: Callable[[], T]) -> T:
         """Call what calls the model.
 
@@ -183,11 +193,8 @@ class Compiled:
         else:
             self._works = True
             return result
-        self._model.forward = self._eager
-        try:
+        with self.eager():
             result = call()
-        finally:
-            self._model.forward = self._compiled
         if not self._works:
             raise EngineError(
                 f"torch_compile={self._given!r}: the model runs, but does not compile: "

@@ -57,6 +57,8 @@ class TaskTransform(Handling):
         "weights": "int8"}.
       model_kwargs: more keywords for `from_pretrained`.
       trust_remote_code: run Python code from the model's repository.
+      allow_random_weights: answer although the checkpoint lacks weights that the task reads, which
+        are random then. Without it, such a model ends the job before the first answer.
       batch_size: most chunks in a batch. None: chosen by the engine.
       batch_tokens: most tokens in a batch, padding included; of images and sounds, 768 numbers
         count as one. None: chosen by the engine.
@@ -111,6 +113,7 @@ class TaskTransform(Handling):
         quantization_config: Any = None,
         model_kwargs: Mapping[str, Any] | None = None,
         trust_remote_code: bool = False,
+        allow_random_weights: bool = False,
         batch_size: int | None = None,
         batch_tokens: int | None = None,
         share: str = "auto",
@@ -147,6 +150,7 @@ class TaskTransform(Handling):
                 quantization_config=quantization_config,
                 model_kwargs=dict(model_kwargs or {}),
                 trust_remote_code=trust_remote_code,
+                allow_random_weights=allow_random_weights,
             )
         )
         found = task_of(loaded)

@@ -19,7 +19,7 @@ import torch
 from transformers import PretrainedConfig
 from transformers.pipelines.base import Pipeline
 
-from .. import safetensors, staging
+from .. import patches, safetensors, staging
 from ..computing import computing
 from ..names import unknown
 from ..spec import ModelSpec, is_uri
@@ -125,6 +125,7 @@ class TextToImagePipeline(Pipeline):  # type: ignore[misc]
         if not os.path.isdir(folder):
             folder = kind.download(folder, revision=spec.revision, **keywords)
         dtype = _dtype(spec, folder)
+        patches.install_in_diffusers()
         # diffusers replaces torch's initialisers and default dtype for the whole process.
         with contextlib.ExitStack() as stack:
             stack.enter_context(computing.constructing())
