@@ -62,7 +62,7 @@ class Hidden(Plain):
         return float(outputs["last_hidden_state"][0, 0, 0])
 
 
-class Chosen(Plain):
+class Chosen(transformers.Pipeline):  # type: ignore[misc]
     """One of the numbers that it is given, and what a function makes of it."""
 
     def _sanitize_parameters(
@@ -70,6 +70,9 @@ class Chosen(Plain):
     ) -> tuple[Any, Any, Any]:
         given = {"numbers": numbers, "function": function}
         return {}, {name: each for name, each in given.items() if each is not None}, {}
+
+    def preprocess(self, text: str) -> Any:
+        return self.tokenizer(text, return_tensors="pt", truncation=True, max_length=32)
 
     def _forward(self, inputs: Any, numbers: Any, function: Any = None) -> Any:
         number = float(numbers[1000])

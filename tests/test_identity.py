@@ -48,7 +48,10 @@ class Colour(enum.IntEnum):
 
 
 def _adds(number: Any) -> Callable[[Any], Any]:
-    return lambda x, y=0: x + y + number
+    def adds(x: Any, y: Any = 0) -> Any:
+        return x + y + number
+
+    return adds
 
 
 def _made(number: int) -> Any:
@@ -197,7 +200,7 @@ def test_stages_with_other_parameters_have_other_programs(
     model: Model, tmp_path: Path, share: str
 ) -> None:
     directory = model("bert-classification")
-    asked = {
+    asked: dict[str, dict[str, Any]] = {
         "zeros": {"numbers": _ZEROS},
         "seven": {"numbers": _SEVEN},
         "tensor": {"numbers": torch.from_numpy(_SEVEN) + 1e-5},
@@ -226,7 +229,12 @@ def _write(found: Any, name: str, path: Path) -> None:
 def test_inference_args_have_programs_of_their_own(model: Model) -> None:
     task = _chosen(model("bert-classification"), numbers=_ZEROS)
     loaded = TaskModel(task.spec, task._binding)
-    arguments = ({}, {"numbers": _SEVEN}, {}, {"numbers": torch.from_numpy(_SEVEN)})
+    arguments: list[dict[str, Any]] = [
+        {},
+        {"numbers": _SEVEN},
+        {},
+        {"numbers": torch.from_numpy(_SEVEN)},
+    ]
     assert [loaded.infer(["a"], each, False)[1] for each in arguments] == [[0], [7], [0], [7]]
 
 

@@ -168,7 +168,7 @@ class _Content:
             return
         about = (type(value).__name__, value.dtype, tuple(value.shape), value.device)
         self._write("tensor", repr(about).encode())
-        self._write("bytes", memoryview(tensor_bytes(value)))
+        self._write("bytes", tensor_bytes(value).tobytes())
 
     def _is_known(self, value: Any) -> bool:
         """Whether an object was added before; from now on it was."""
@@ -251,10 +251,11 @@ class _Content:
             self.add(getattr(value, "__wrapped__", None))
             return
         self._kept.append(reduced)
-        make, arguments, state, items, pairs = (*reduced[:5], *[None] * (5 - len(reduced)))
+        found: list[Any] = [*reduced, None, None, None]
+        make, arguments, state, items, pairs = found[:5]
         self.add(make)
         self.add(arguments)
-        if type(state) is dict and all(type(name) is str for name in state):
+        if isinstance(state, dict) and all(type(name) is str for name in state):
             self._attributes(state)
         else:
             self.add(state)

@@ -154,8 +154,9 @@ class Trial:
         if not isinstance(right, Mapping) or right.keys() != spoilt.keys():
             return True
         rest = {name: each for name, each in right.items() if agrees(each, spoilt[name])}
+        kind: Any = type(right)
         try:
-            return not agrees(self._answer(right), self._answer(type(right)(rest)))
+            return not agrees(self._answer(right), self._answer(kind(rest)))
         except Exception:
             return True
 

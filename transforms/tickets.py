@@ -30,7 +30,8 @@ class Parameters(dict[str, Any]):
     @functools.cached_property
     def pickled(self) -> bytes:
         """As they cross to an engine's process. Beam's pickle takes functions along."""
-        return cloudpickle.dumps(dict(self))
+        found: bytes = cloudpickle.dumps(dict(self))
+        return found
 
 
 class Computes(Protocol):
