@@ -242,7 +242,7 @@ def test_padding_is_a_token_of_the_model(pad: int | None) -> None:
     assert rule(model, "text-generation", max_new_tokens=2).token in range(60)
 
 
-ROPES = {
+ROPES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "dynamic": ("llama", {"factor": 4.0}),
     "longrope": ("phi3", {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}),
 }

@@ -152,9 +152,9 @@ def _most_tokens(config: Any) -> int:
     if not any(each.get("rope_type") in ("dynamic", "longrope") for each in sets):
         return sys.maxsize
     name = "original_max_position_embeddings"
-    limits = [each.get(name) for each in sets] + [getattr(config, name, None)]
+    limits = [*(each.get(name) for each in sets), getattr(config, name, None)]
     limits.append(config.max_position_embeddings)
-    return min(limit for limit in limits if limit is not None)
+    return min(int(limit) for limit in limits if limit is not None)
 
 
 def _drops_tokens(config: Any) -> bool:
