@@ -29,7 +29,7 @@ from transforms.padding import PADS_EXACTLY, Padding
 TOLERANCE = 1e-4
 
 #: Bare encoder-decoders to which a text alone is not enough: nothing to compare with.
-UNANSWERED = {"mt5", "t5", "umt5"}
+UNANSWERED = {"mt5", "t5"}
 
 #: Options with which a type computes in another way.
 VARIANTS: Mapping[str, list[dict[str, Any]]] = {
