@@ -29,7 +29,7 @@ _FORWARD_AND_PROMPTS = frozenset(
         "stablelm", "starcoder2", "xlm-roberta", "xlm-roberta-xl",
     }
 )
-# Without UMT5: in transformers 5.17 its heads show the decoder the padding of the text.
+# Without UMT5: in transformers 5.17 padding changes what its heads answer.
 _FORWARD = frozenset(
     {
         "albert", "bart", "deberta", "deberta-v2", "distilbert", "esm", "eurobert",
