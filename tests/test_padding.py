@@ -29,7 +29,7 @@ from transforms.padding import PADS_EXACTLY, Padding
 TOLERANCE = 1e-4
 
 #: Bare encoder-decoders to which a text alone is not enough: nothing to compare with.
-UNANSWERED = {"mt5", "t5", "umt5"}
+UNANSWERED = {"mt5", "t5"}
 
 #: Options with which a type computes in another way.
 VARIANTS: Mapping[str, list[dict[str, Any]]] = {
@@ -242,7 +242,7 @@ def test_padding_is_a_token_of_the_model(pad: int | None) -> None:
     assert rule(model, "text-generation", max_new_tokens=2).token in range(60)
 
 
-ROPES = {
+ROPES: Mapping[str, tuple[str, dict[str, Any]]] = {
     "dynamic": ("llama", {"factor": 4.0}),
     "longrope": ("phi3", {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}),
 }
