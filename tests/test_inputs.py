@@ -36,7 +36,7 @@ from transforms.tasks.inputs import Inputs
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]
 PROMPT, OTHER = CORPUS[3], CORPUS[4]
-NEW = {"max_new_tokens": 4}
+NEW: dict[str, Any] = {"max_new_tokens": 4}
 
 
 class Message(NamedTuple):
@@ -261,7 +261,7 @@ def test_chats_in_beam_yaml(model: Model, tmp_path: Path) -> None:
     read = {"type": "ReadFromJson", "config": {"path": str(tmp_path / "chats.jsonl")}}
     for source, options in ((create, {}), (read, {"json_chats": True})):
         config = {"model": model("llama-lm"), "input": "chat", **options, **NEW}
-        out = tmp_path / source["type"]
+        out = tmp_path / str(source["type"])
         steps = [
             source,
             {"type": "TextGeneration", "config": config},

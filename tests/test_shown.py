@@ -71,8 +71,8 @@ def test_a_value_is_cut(kind: str) -> None:
 
 
 def test_what_is_cut_says_how_much_there_is() -> None:
-    assert shown({"photo": FILE}, 200).endswith("… (200004 bytes)}")
-    assert shown(beam.Row(id=1, photo=FILE), 200).startswith("Row(id=1, photo=b'\\x89PNG")
+    assert shown({"photo": FILE}, 300).endswith("… (200004 bytes)}")
+    assert shown(beam.Row(id=1, photo=FILE), 300).startswith("Row(id=1, photo=b'\\x89PNG")
     assert shown(Row(1, b"x")) == "Row(id=1, photo=b'x')"
     assert shown([1.0] * 100, 200).endswith("… (80 more)]")
     assert shown(["a" * 100], 200) == f"[{'a' * 100!r}]"

@@ -24,11 +24,13 @@ _OBJECTS = "OUST"  # numpy's kinds of arrays that hold objects, texts or bytes
 
 def columns_of(row: Any) -> Mapping[str, Any] | None:
     """The columns of one row, by name; None for what is no row."""
-    if isinstance(row, Mapping):
+    if type(row) is dict:
         return row
     if isinstance(row, beam.Row):
         own: dict[str, Any] = vars(row)
         return own
+    if isinstance(row, Mapping):
+        return row
     if isinstance(row, tuple):
         names = getattr(row, "_fields", None)
         return None if names is None else dict(zip(names, row, strict=True))

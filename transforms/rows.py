@@ -119,13 +119,6 @@ class Binding:
             json_chats=self.json_chats,
         )
 
-    @functools.cached_property
-    def _takes_text(self) -> bool:
-        """Whether any string is an input as it is: most inputs are, and there are many."""
-        first = next(iter(self.task.inputs))
-        no_other = self.task.lists is None and first not in self.task.structures
-        return no_other and self.task.inputs[first] == (str,) and self.task.one_needed
-
     def example(self, element: Any) -> Any:
         """The task's input in an element.
 
@@ -148,7 +141,7 @@ class Binding:
             found = {name: _cell(own, column) for name, column in self.input.items()}
             return self._of_columns(self._inputs.named, found)
         cell = _cell(own, self.input)
-        if type(cell) is str and self._takes_text:
+        if self._inputs.is_text(cell):
             return cell
         return self._of_columns(self._inputs.of, cell)
 
@@ -159,7 +152,7 @@ class Binding:
             raise TypeError(f"column {shown(self.input)}: {error}") from None
 
     def _of_element(self, value: Any) -> Any:
-        if type(value) is str and self._takes_text:
+        if self._inputs.is_text(value):
             return value
         try:
             return self._inputs.of(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -37,6 +38,18 @@ class Inputs:
     #: Whether a string that is a chat in JSON is that chat (True), or a prompt (False). None: it is
     #: refused.
     json_chats: bool | None = None
+
+    def is_text(self, given: Any) -> bool:
+        """Whether it is a string that is the input as it is: most are, and there are many."""
+        if type(given) is not str or not self._takes_text:
+            return False
+        return self.task.lists != "chat" or not _CHAT_IN_JSON.match(given)
+
+    @functools.cached_property
+    def _takes_text(self) -> bool:
+        first = next(iter(self.task.inputs))
+        as_it_is = self.task.lists in (None, "chat") and first not in self.task.structures
+        return as_it_is and str in self.task.inputs[first] and len(self._needed) <= 1
 
     def of(self, given: Any) -> Any:
         """The input in an element, or in the column of the first input.

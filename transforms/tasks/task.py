@@ -118,11 +118,6 @@ class Task:
             if default is REQUIRED and given.get(name) is None:
                 raise TypeError(f"{self.name}: the parameter {name!r} must be given")
 
-    @property
-    def one_needed(self) -> bool:
-        """Whether the first input alone may be an element."""
-        return len(self.inputs) - len(self.optional_inputs) <= 1
-
     def is_plain(self, example: Mapping[Any, Any]) -> bool:
         """Whether a mapping is itself the value of the first input, and not a set of inputs."""
         first = next(iter(self.inputs))
