@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import transformers
+from counting import Counting
 from transformers import GenerationConfig
 
 from pipelines_beam import (
@@ -101,6 +102,11 @@ def test_a_source_that_the_task_does_not_have(model: Model) -> None:
         build(ImageClassification(image, tokenizer=text))
     with pytest.raises(ValueError, match="text-classification has no processor, got processor="):
         build(TextClassification(text, processor=image))
+
+
+def test_copies_of_a_handlers_model_are_refused() -> None:
+    with pytest.raises(ValueError, match="model_copies=2, which would be ignored"):
+        Forward(handler=Counting(model_copies=2))
 
 
 # Names

@@ -10,7 +10,7 @@ import pytest
 from audio_models import SOUNDS, copied
 from image_models import PICTURES
 from models import CORPUS
-from test_text import TABLES, same
+from test_text import same
 
 from pipelines_beam import pipeline
 from transforms import pipelines
@@ -30,7 +30,6 @@ CASES = [
     pytest.param("translation", "marian-seq2seq", CORPUS[8:14], False, marks=SLOW),
     ("text-generation", "gpt2-lm", CORPUS[8:14], False),
     pytest.param("text-generation", "llama-lm", CORPUS[8:14], False, marks=SLOW),
-    ("table-question-answering", "tapex-qa", TABLES, False),
     ("image-to-text", "blip-caption", PICTURES[:3], True),
     pytest.param("image-to-text", "vit-gpt2", PICTURES[:3], False, marks=SLOW),
     pytest.param("image-to-text", "git", PICTURES[:3], True, marks=SLOW),
@@ -43,13 +42,13 @@ CASES = [
 
 def text_of(answer: Any) -> str:
     """What was generated, however deep it is in an answer."""
-    while not isinstance(answer, str):
+    while not isinstance(answer, str | None):
         if isinstance(answer, list):
             answer = answer[0]
         else:
             names = ("text", "answer")
             answer = next(v for k, v in answer.items() if k.endswith(names) and k != "input_text")
-    return answer
+    return answer or ""
 
 
 @pytest.mark.parametrize(("task", "name", "inputs", "nested"), CASES)
@@ -68,15 +67,19 @@ def test_an_answer_ends_where_it_is_told_to(
         example = copied(example) if task.startswith("automatic") else copy.deepcopy(example)
         return pipe(example, **copy.deepcopy(given))
 
-    longest = max((text_of(stock(each)) for each in inputs), key=len)
-    middle = len(longest) * 2 // 3
-    stops = [longest[middle : middle + 2], "never said"]
+    plain = [stock(each) for each in inputs]
+    longest = max(map(text_of, plain), key=len)
+    # What ends an answer that has more to say; of several beams, not every text does.
+    for start in range(1, len(longest) - 2, 2):
+        stops = [longest[start : start + 2], "never said"]
+        expected = [stock(each, stop_strings=stops) for each in inputs]
+        if not all(map(same, plain, expected)):
+            break
+    else:
+        pytest.fail("nothing ends earlier")
     parameters = {**NEW, "stop_strings": stops}
     given = {"generate_kwargs": parameters} if nested else parameters
     found = run(inputs, pipeline(task, model(name), share="process", batch_size=4, **given))
-    expected = [stock(each, stop_strings=stops) for each in inputs]
-    assert any(len(text_of(each)) < len(longest) for each in expected)
-    assert any(not same(stock(x), y) for x, y in zip(inputs, expected, strict=True))
     assert len(found) == len(inputs)
     by_input = {id(each.example): each.inference for each in found}
     answers = [by_input.get(id(x)) for x in inputs]

@@ -140,6 +140,11 @@ def check(handler: Any, arguments: Mapping[str, Any] | None) -> None:
             "handler must have one model: a KeyedModelHandler of several needs RunInference, or "
             "one Forward for each model"
         )
+    if handler.model_copies() > 1:
+        raise ValueError(
+            f"handler has model_copies={handler.model_copies()}, which would be ignored: here one "
+            "model answers in each worker process, or with large_model on each machine"
+        )
     handler.validate_inference_args(arguments)
 
 

@@ -95,7 +95,9 @@ class TaskTransform(Handling):
 
     Raises:
       ValueError: an option or parameter has a value that cannot be right.
-      TypeError: a parameter does not exist for this task, or is missing.
+      ValueError: an option that nothing would read beside the others.
+      TypeError: a parameter does not exist for this task, or is missing; postprocess is annotated
+        with a type that no column can have.
       FileNotFoundError: a local model is not there.
 
     """
@@ -275,7 +277,11 @@ def _check_used(task: Task, stages: tuple[Any, Any], **given: Any) -> None:
     if stages[0] is not None:
         idle["media_limits"] = "preprocess is your own, which reads the media"
     elif not task.media:
-        idle["media_limits"] = f"{task.name} reads no images, audio or video"
+        idle["media_limits"] = (
+            "the pipeline class reads its media itself"
+            if task.open_inputs
+            else f"{task.name} reads no images, audio or video"
+        )
     for name, reason in idle.items():
         if given[name]:
             raise ValueError(f"{name} would be ignored: {reason}")
