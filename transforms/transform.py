@@ -12,7 +12,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.typehints import typehints
 
-from . import check, revisions
+from . import check, functions, revisions
 from .media.limits import MediaLimits
 from .names import unknown
 from .parts import Forward, Handling, Postprocess, Preprocess
@@ -20,8 +20,8 @@ from .rows import Binding
 from .spec import Limits, ModelSpec, Sharing, Spec
 from .tasks import canonical, find, task_of
 
-#: A function in place of a stage's own, or a transform in place of the stage.
-Custom: TypeAlias = "Callable[[Any], Any] | beam.PTransform"
+#: A function in place of a stage's own, or its name; or a transform in place of the stage.
+Custom: TypeAlias = "Callable[[Any], Any] | beam.PTransform | str"
 
 
 class TaskTransform(Handling):
@@ -82,7 +82,8 @@ class TaskTransform(Handling):
       preprocess: in place of the first stage: a function from an input to the model's features
         (one mapping, or a list of them), or a PTransform that gives Records.
       postprocess: in place of the last stage: a function from the model's outputs to the
-        inference, or a PTransform that takes Records.
+        inference, or a PTransform that takes Records. Functions may be given by their names, as
+        "module.function", of a module that the workers can import.
       error_handling: Beam YAML's {output: name}; in Python, `with_exception_handling()`.
       **parameters: the task's own, under Hugging Face's names.
 
@@ -160,6 +161,8 @@ class TaskTransform(Handling):
             media_limits=_media_limits(media_limits or {}, parameters),
             sharing=Sharing(share=share, timeout=batch_timeout),
         )
+        preprocess = functions.resolved("preprocess", preprocess)
+        postprocess = functions.resolved("postprocess", postprocess)
         if callable(postprocess) and not isinstance(postprocess, beam.PTransform):
             found = replace(found, **_custom_columns(postprocess))
         self._updates = _updates(model_metadata_pcoll, watch_model_pattern)
