@@ -17,8 +17,6 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.runner import create_runner
 
-from transforms.names import unknown
-
 #: Beam's in-process runner. Beam's default would first try to download a Go binary (Prism).
 DEFAULT_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
@@ -146,7 +144,12 @@ def _check_own(own: Mapping[str, Any]) -> None:
     actions = {action.dest: action for action in parser._actions}
     for name, value in own.items():
         if name not in actions:
-            raise OptionsError(f"options: {unknown('option', name, actions)}")
+            close = difflib.get_close_matches(str(name), actions, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise OptionsError(
+                f"options: unknown option {name!r:.80}.{hint} Valid are Beam's options, which "
+                "pipelines-beam run --help-beam lists"
+            )
         for each in value if isinstance(value, list) else [value]:
             _check_value(parser, actions[name], each)
 

@@ -7,6 +7,7 @@ import difflib
 import importlib.metadata
 import logging
 import os
+import re
 import sys
 import time
 import traceback
@@ -34,6 +35,10 @@ runner knows, as Flink's has some, are given as --beam-option NAME=VALUE. An opt
 goes before the same of the file.
 """
 _LONGEST_MESSAGE = 4000
+#: Where Beam says that a transform could not be made or applied.
+_WRAPPER = re.compile(
+    r'(?:Invalid transform specification|Error applying transform) (?:at )?(".*?" at line \w+)'
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -225,10 +230,26 @@ def _message(error: BaseException) -> str:
     chain: list[Any] = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(cause)
+    places = [match[1] for each in chain if (match := _WRAPPER.match(str(each)))]
     known = (transforms.ElementError, transforms.ModelLoadError)
-    found = next((each for each in chain if isinstance(each, known)), chain[-1])
-    name = "" if isinstance(found, known) else f"{type(found).__name__}: "
-    return f"{name}{found}"
+    found = next((each for each in chain if isinstance(each, known)), None)
+    if found is None and places:  # Beam's words for whatever a transform raises while it is built
+        found = next((each for each in chain if not _WRAPPER.match(str(each))), error)
+    if found is None:
+        found = error if isinstance(error, _our_errors()) else chain[-1]
+    name = "" if isinstance(found, (*known, *_our_errors())) else f"{type(found).__name__}: "
+    text = getattr(found, "message", None) or str(found)  # a schema's error prints the whole file
+    return f"{places[-1] + ': ' if places else ''}{name}{text}"
+
+
+def _our_errors() -> tuple[type[Exception], ...]:
+    from . import beam_options, specification, template
+
+    return (
+        beam_options.OptionsError,
+        specification.SpecificationError,
+        template.TemplateError,
+    )
 
 
 def _quiet(verbose: bool) -> None:

@@ -30,13 +30,12 @@ def show(outcome: Outcome, seconds: float, result: PipelineResult) -> bool:
         failures = outcome.failures(result)
         _show_counts(failures, seconds, result)
         files = outcome.files(result)
+        for sink in outcome.sinks:
+            if files[sink.name]:
+                _show_files(sink, files[sink.name])
     except Exception as error:
         _note("what it did", error)
-        return bool(failures)
-    for sink in outcome.sinks:
-        if files[sink.name]:
-            _show_files(sink, files[sink.name])
-    return bool(failures)
+    return bool(failures) or metrics.counts().failed > 0
 
 
 def _show_counts(failures: Mapping[str, Failures], seconds: float, result: PipelineResult) -> None:

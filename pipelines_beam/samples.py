@@ -41,7 +41,8 @@ def _rows(file: pq.ParquetFile) -> Iterator[str]:
 
 def _readable(file: pq.ParquetFile) -> tuple[list[str], list[str]]:
     """The columns that can be shown on a line; and those of bytes, or with much in each row."""
-    names, left_out = [], []
+    names: list[str] = []
+    left_out: list[str] = []
     for field in file.schema_arrow:
         fits = not _has_bytes(field.type) and _row_bytes(file, field.name) <= _ROW_BYTES
         (names if fits else left_out).append(field.name)
@@ -62,7 +63,7 @@ def _row_bytes(file: pq.ParquetFile, name: str) -> float:
         column = group.column(i)
         if column.path_in_schema.partition(".")[0] == name.partition(".")[0]:
             size += column.total_uncompressed_size
-    return size / group.num_rows
+    return float(size / group.num_rows)
 
 
 def _first_group(file: pq.ParquetFile) -> int:
@@ -104,7 +105,8 @@ def _neighbours(file: pq.ParquetFile) -> list[str]:
 def _is_vector(kind: pa.DataType) -> bool:
     """Embeddings are of 32 bits; lists of doubles are scores."""
     listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    return (listed or pa.types.is_fixed_size_list(kind)) and pa.types.is_float32(kind.value_type)
+    listed = listed or pa.types.is_fixed_size_list(kind)
+    return bool(listed and pa.types.is_float32(kind.value_type))
 
 
 def _is_text(kind: pa.DataType) -> bool:

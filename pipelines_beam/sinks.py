@@ -11,14 +11,18 @@ import base64
 import collections
 import dataclasses
 import functools
+import inspect
 import json
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pandas as pd
 from apache_beam.typehints import arrow_type_compatibility, schemas, typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
+
+from transforms.names import unknown
 
 #: Of a value that no file format has, such as an image in memory.
 _LONGEST = 200
@@ -68,11 +72,18 @@ def _write(
     write: Callable[..., beam.PTransform], column: Callable[[str, Any], tuple[Any, Convert | None]]
 ) -> Callable[..., beam.PTransform]:
     """One of Beam's sinks, each column of its rows converted as `column` says of its type."""
+    prefix = _PREFIX.get(write, "path")
+    valid = {*_keywords(write), *_MORE.get(write, ()), "path"}
 
     @functools.wraps(write)
-    def create(path: str | None = None, **config: Any) -> beam.PTransform:
-        if path is not None:
-            config[_PREFIX.get(write, "path")] = path
+    def create(**config: Any) -> beam.PTransform:
+        for name in config:
+            if name not in valid:
+                raise TypeError(unknown("key", name, valid))
+        if "path" in config:
+            config[prefix] = config.pop("path")
+        if prefix not in config:
+            raise TypeError("path must be given: where the names of the files begin")
         return _Written(write(**config), column)
 
     return create
@@ -153,6 +164,17 @@ def _tuple_type(names: tuple[str, ...]) -> Any:
     return named("Struct", names)
 
 
+def _keywords(function: Callable[..., Any]) -> set[str]:
+    """The keywords that a function, or a class's constructor, takes by name."""
+    taken = inspect.signature(function).parameters.values()
+    return {each.name for each in taken if each.kind is not each.VAR_KEYWORD} - {"self"}
+
+
+#: What Beam passes on to pandas, which says what it does not know only when the job runs.
+_MORE = {
+    beam.io.WriteToJson: _keywords(pd.DataFrame.to_json) - {"path_or_buf", "index"},
+    beam.io.WriteToCsv: _keywords(pd.DataFrame.to_csv) - {"path_or_buf", "index", "index_label"},
+}
 _PREFIX = {beam.io.WriteToParquet: "file_path_prefix"}
 #: By the names of their types in Beam YAML.
 TRANSFORMS = {

@@ -129,6 +129,8 @@ class TaskTransform(Handling):
         **parameters: Any,
     ) -> None:
         super().__init__()
+        preprocess = functions.resolved("preprocess", preprocess)
+        postprocess = functions.resolved("postprocess", postprocess)
         name = parameters.pop("task", None) or self.task
         self._check_task(name, model, parameters)
         if model is None:
@@ -161,8 +163,6 @@ class TaskTransform(Handling):
             media_limits=_media_limits(media_limits or {}, parameters),
             sharing=Sharing(share=share, timeout=batch_timeout),
         )
-        preprocess = functions.resolved("preprocess", preprocess)
-        postprocess = functions.resolved("postprocess", postprocess)
         if callable(postprocess) and not isinstance(postprocess, beam.PTransform):
             found = replace(found, **_custom_columns(postprocess))
         self._updates = _updates(model_metadata_pcoll, watch_model_pattern)
@@ -174,7 +174,7 @@ class TaskTransform(Handling):
             output=output,
             versioned=self._updates is not None,
         )
-        self._custom = {"preprocess": preprocess, "postprocess": postprocess}
+        self._custom: dict[str, Any] = {"preprocess": preprocess, "postprocess": postprocess}
         self._element_type: Any = typehints.Any
         self._is_pinned = False
         if error_handling:
