@@ -185,6 +185,7 @@ def _run_file(
     options: argparse.Namespace, file: str, flags: list[str], given: Mapping[str, Any]
 ) -> int:
     import apache_beam as beam
+    from apache_beam.options.pipeline_options import StandardOptions
     from apache_beam.runners.runner import PipelineState
     from apache_beam.yaml.yaml_transform import SafeLineLoader
 
@@ -206,12 +207,16 @@ def _run_file(
     try:
         with progress.shown():
             result = pipeline.run()
-            state = result.wait_until_finish()
+            waits = not settings.view_as(StandardOptions).no_wait_until_finish
+            state = result.wait_until_finish() if waits else result.state
     except Exception as error:
         return _failed(options, file, error, FAILED)
     if state in (PipelineState.FAILED, PipelineState.CANCELLED):
         print(f"{file}: the job is {state.lower()}", file=sys.stderr)
         return FAILED
+    if not waits and state != PipelineState.DONE:
+        print(f"the job is submitted: {state}")
+        return DONE
     rows_failed = report.show(outcome, time.monotonic() - start, result)
     return ROWS_FAILED if rows_failed else DONE
 
@@ -232,7 +237,7 @@ def _message(error: BaseException) -> str:
         chain.append(cause)
     places = [match[1] for each in chain if (match := _WRAPPER.match(str(each)))]
     known = (transforms.ElementError, transforms.ModelLoadError)
-    found = next((each for each in chain if isinstance(each, known)), None)
+    found: Any = next((each for each in chain if isinstance(each, known)), None)
     if found is None and places:  # Beam's words for whatever a transform raises while it is built
         found = next((each for each in chain if not _WRAPPER.match(str(each))), error)
     if found is None:

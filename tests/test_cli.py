@@ -21,7 +21,7 @@ def command(*args: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "pipelines_beam", *args],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 

@@ -8,18 +8,18 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
-import yaml
 
-from pipelines_beam import outcome, provider, report
+from pipelines_beam import outcome, provider, report, template
 from pipelines_beam.outcome import Failures, Outcome, Sink
 from transforms import metrics
 
 
-def ran(spec: Mapping[str, Any]) -> tuple[Outcome, Any]:
+def ran(path: Path) -> tuple[Outcome, Any]:
     """What a Beam YAML job did, and its result."""
     metrics.reset()
+    spec = template.load(str(path), {})
     pipeline = beam.Pipeline("apache_beam.runners.portability.fn_api_runner.FnApiRunner")
-    provider.expand(pipeline, dict(spec), "")
+    provider.expand(pipeline, spec, str(path))
     watched = Outcome(pipeline)
     result = pipeline.run()
     result.wait_until_finish()
@@ -40,7 +40,8 @@ pipeline:
     - {{type: WriteToCsv, name: Good, input: Divide, config: {{path: {tmp_path}/x}}}}
     - {{type: WriteToJson, name: Bad, input: Divide.bad, config: {{path: {tmp_path}/x.bad}}}}
 """
-    watched, result = ran(yaml.safe_load(text))
+    (tmp_path / "job.yaml").write_text(text)
+    watched, result = ran(tmp_path / "job.yaml")
     (tmp_path / "x-from-before").write_text("old")
     assert report.show(watched, 1.0, result) is True
     said = capsys.readouterr().out.splitlines()
