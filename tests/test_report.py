@@ -47,7 +47,7 @@ pipeline:
     said = capsys.readouterr().out.splitlines()
     assert said == [
         "failed in Divide: 2",
-        "  2 x division by zero",
+        "  2 x ZeroDivisionError('division by zero')",
         f"wrote {tmp_path}/x-00000-of-00001 (0.0 MB)",
         f"wrote {tmp_path}/x.bad-00000-of-00001 (0.0 MB)",
     ]
