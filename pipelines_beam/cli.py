@@ -3,35 +3,65 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib.metadata
 import logging
 import os
+import re
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-#: Beam's in-process runner. Beam's default would first try to download a Go binary (Prism).
-DEFAULT_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+#: Exit statuses: see _STATUSES.
+DONE, FAILED, REFUSED, ROWS_FAILED, STOPPED = 0, 1, 2, 3, 130
+_STATUSES = """\
+exit status:
+  0    the job is done, and no row failed
+  1    the job failed
+  2    nothing has run: the command or the file is not right
+  3    the job is done, but rows failed: the report says how many, and why
+  130  stopped
+
+The folder of the file is put at the end of Python's import path, here and in worker processes on
+this machine: `postprocess: my_module.function` finds my_module.py beside the file. Workers on
+other machines need it installed.
+"""
+_RUN = """\
+Run a Beam YAML file. Options that are not listed here are Beam's (--runner=…): see --help-beam.
+One that neither knows is refused, before anything runs. Options that only the job server of a
+runner knows, as Flink's has some, are given as --beam-option NAME=VALUE. An option of the command
+goes before the same of the file.
+"""
+_LONGEST_MESSAGE = 4000
+#: Where Beam says that a transform could not be made or applied.
+_WRAPPER = re.compile(
+    r'(?:Invalid transform specification|Error applying transform) (?:at )?(".*?" at line \w+)'
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 1 for a failed job, 2 for bad input."""
-    parser = _parser()
-    options, beam_options = parser.parse_known_args(argv)
-    if options.command == "tasks" and beam_options:
-        parser.error(f"tasks takes no {' '.join(beam_options)}")
-    if options.command == "tasks" and options.markdown and options.task is not None:
-        parser.error("--markdown is the table of all tasks: it takes no task")
+    """Run the command line; returns the exit status, as `run --help` lists them."""
+    for stream in (sys.stdout, sys.stderr):  # data may have what a terminal cannot show
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    parser, run, tasks = _parsers()
+    options, rest = parser.parse_known_args(argv)
+    if options.command == "tasks":
+        if rest:
+            tasks.error(_unknown(rest[0], tasks))
+        if options.markdown and options.task is not None:
+            tasks.error("--markdown is the table of all tasks: it takes no task")
     try:
-        return _tasks(options) if options.command == "tasks" else _run(options, beam_options)
+        return _tasks(options) if options.command == "tasks" else _run(options, rest, run)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        return 130
+        return STOPPED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parsers() -> tuple[argparse.ArgumentParser, ...]:
+    """The parser of the command, and those of `run` and `tasks`."""
     parser = argparse.ArgumentParser(prog="pipelines-beam", allow_abbrev=False)
     version = importlib.metadata.version("pipelines-beam")
     parser.add_argument("--version", action="version", version=version)
@@ -39,20 +69,30 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run",
         help="run a Beam YAML file",
-        description="Run a Beam YAML file. Options not listed here go to Beam: --runner=…",
+        usage="pipelines-beam run FILE [options] [Beam's options]",
+        description=_RUN,
+        epilog=_STATUSES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    run.add_argument("file", help="the Beam YAML file")
     run.add_argument(
         "--set",
+        action=_Assign,
+        default={},
+        metavar="NAME=VALUE",
+        help="a jinja variable of the file; one that no part of the file reads is refused",
+    )
+    run.add_argument(
+        "--beam-option",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        type=_assignment,
-        help="a jinja variable of the file",
+        type=_beam_option,
+        help="an option that the runner's job server knows: passed on unchecked",
     )
     run.add_argument("--verbose", action="store_true", help="show what Beam and models log")
     run.add_argument("--traceback", action="store_true", help="show where an error came from")
+    run.add_argument("--help-beam", action="store_true", help="list Beam's options")
     tasks = commands.add_parser(
         "tasks",
         help="list the tasks, or show one",
@@ -65,7 +105,40 @@ def _parser() -> argparse.ArgumentParser:
     form = tasks.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="all of it, or of every task, as JSON")
     form.add_argument("--markdown", action="store_true", help="the README's table of all tasks")
-    return parser
+    return parser, run, tasks
+
+
+class _Assign(argparse.Action):
+    """Keeps NAME=VALUE; a name is given once."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        name, equals, value = str(values).partition("=")
+        if not equals or not name.isidentifier():
+            parser.error(f"--set: must be NAME=VALUE, got {values!r:.200}")
+        given = getattr(namespace, self.dest)
+        if name in given:
+            parser.error(f"--set: {name} is given twice: {given[name]!r:.80} and {value!r:.80}")
+        setattr(namespace, self.dest, {**given, name: value})
+
+
+def _beam_option(text: str) -> str:
+    if text.startswith(("-", "=")) or not text:
+        raise argparse.ArgumentTypeError(f"must be NAME=VALUE without dashes, got {text!r:.80}")
+    return text
+
+
+def _own_names(parser: argparse.ArgumentParser) -> list[str]:
+    return [
+        flag for action in parser._actions for flag in action.option_strings if flag[:2] == "--"
+    ]
+
+
+def _unknown(argument: str, parser: argparse.ArgumentParser) -> str:
+    """What is said of an argument that a command does not have."""
+    names = _own_names(parser)
+    close = difflib.get_close_matches(argument.partition("=")[0], names, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"unknown argument {argument!r:.80}.{hint} Valid: {', '.join(names)}"
 
 
 def _tasks(options: argparse.Namespace) -> int:
@@ -92,48 +165,66 @@ def _task(options: argparse.Namespace) -> int:
     return 0
 
 
-def _assignment(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise argparse.ArgumentTypeError(f"must be NAME=VALUE, got {text!r}")
-    return name, value
-
-
-def _run(options: argparse.Namespace, beam_options: list[str]) -> int:
+def _run(options: argparse.Namespace, rest: list[str], parser: argparse.ArgumentParser) -> int:
     _quiet(options.verbose)
+    from . import beam_options
+
+    if options.help_beam:
+        print(beam_options.described())
+        return DONE
+    if not any(not each.startswith("-") for each in rest):
+        parser.error("the Beam YAML file to run is missing")
+    try:
+        file, flags, given = beam_options.parsed(rest, _own_names(parser), options.beam_option)
+    except beam_options.OptionsError as error:
+        parser.error(str(error))
+    return _run_file(options, file, flags, given)
+
+
+def _run_file(
+    options: argparse.Namespace, file: str, flags: list[str], given: Mapping[str, Any]
+) -> int:
     import apache_beam as beam
-    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.options.pipeline_options import StandardOptions
+    from apache_beam.runners.runner import PipelineState
     from apache_beam.yaml.yaml_transform import SafeLineLoader
 
-    from . import progress, provider, report
+    from . import beam_options, progress, provider, report, specification, template
+    from .outcome import Outcome
 
     try:
-        _, spec = provider.load(options.file, dict(options.set))
+        spec = template.load(file, options.set)
+        specification.check_top(spec)
         own = SafeLineLoader.strip_metadata(spec.get("options", {}))
-        settings = PipelineOptions(beam_options, pickle_library="cloudpickle", **own)
-        if not any(option.startswith("--runner") for option in beam_options):
-            settings.view_as(beam.options.pipeline_options.StandardOptions).runner = (
-                own.get("runner") or DEFAULT_RUNNER
-            )
+        settings = beam_options.settings(flags, given, own)
+        provider.importable(os.path.dirname(os.path.abspath(file)))
         pipeline = beam.Pipeline(options=settings)
-        provider.expand(pipeline, spec, options.file)
+        provider.expand(pipeline, spec, file)
+        outcome = Outcome(pipeline)
     except Exception as error:
-        return _failed(options, error, 2)
+        return _failed(options, file, error, REFUSED)
     start = time.monotonic()
     try:
         with progress.shown():
             result = pipeline.run()
-            result.wait_until_finish()
+            waits = not settings.view_as(StandardOptions).no_wait_until_finish
+            state = result.wait_until_finish() if waits else result.state
     except Exception as error:
-        return _failed(options, error, 1)
-    report.show(SafeLineLoader.strip_metadata(spec), time.monotonic() - start, result)
-    return 0
+        return _failed(options, file, error, FAILED)
+    if state in (PipelineState.FAILED, PipelineState.CANCELLED):
+        print(f"{file}: the job is {state.lower()}", file=sys.stderr)
+        return FAILED
+    if not waits and state != PipelineState.DONE:
+        print(f"the job is submitted: {state}")
+        return DONE
+    rows_failed = report.show(outcome, time.monotonic() - start, result)
+    return ROWS_FAILED if rows_failed else DONE
 
 
-def _failed(options: argparse.Namespace, error: Exception, status: int) -> int:
+def _failed(options: argparse.Namespace, file: str, error: Exception, status: int) -> int:
     if options.traceback:
         traceback.print_exception(error)
-    print(f"{options.file}: {_message(error)}", file=sys.stderr)
+    print(f"{file}: {_message(error)[:_LONGEST_MESSAGE]}", file=sys.stderr)
     return status
 
 
@@ -144,10 +235,26 @@ def _message(error: BaseException) -> str:
     chain: list[Any] = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(cause)
+    places = [match[1] for each in chain if (match := _WRAPPER.match(str(each)))]
     known = (transforms.ElementError, transforms.ModelLoadError)
-    found = next((each for each in chain if isinstance(each, known)), chain[-1])
-    name = "" if isinstance(found, known) else f"{type(found).__name__}: "
-    return f"{name}{found}"
+    found: Any = next((each for each in chain if isinstance(each, known)), None)
+    if found is None and places:  # Beam's words for whatever a transform raises while it is built
+        found = next((each for each in chain if not _WRAPPER.match(str(each))), error)
+    if found is None:
+        found = error if isinstance(error, _our_errors()) else chain[-1]
+    name = "" if isinstance(found, (*known, *_our_errors())) else f"{type(found).__name__}: "
+    text = getattr(found, "message", None) or str(found)  # a schema's error prints the whole file
+    return f"{places[-1] + ': ' if places else ''}{name}{text}"
+
+
+def _our_errors() -> tuple[type[Exception], ...]:
+    from . import beam_options, specification, template
+
+    return (
+        beam_options.OptionsError,
+        specification.SpecificationError,
+        template.TemplateError,
+    )
 
 
 def _quiet(verbose: bool) -> None:

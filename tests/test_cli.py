@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ def command(*args: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "pipelines_beam", *args],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
 
@@ -82,6 +83,90 @@ def test_a_small_job_runs(model: Callable[[str], str], tmp_path: Path) -> None:
     done = command("run", _yaml(tmp_path, model("bert-classification")))
     assert done.returncode == 0, done.stderr
     assert "2 rows in" in done.stdout
+
+
+MODULE = """
+import transformers
+
+
+def post(outputs) -> float:
+    return float(outputs["logits"].max())
+
+
+class Mine(transformers.TextClassificationPipeline):
+    pass
+"""
+
+
+def _failing_job(folder: Path, model: str, *, fails: bool, options: str) -> str:
+    """A job of one text, or of one that is none; its failed rows go to sinks of three kinds."""
+    path = folder / "failing.yaml"
+    (folder / "beside_the_file.py").write_text(MODULE)
+    path.write_text(
+        f"""
+pipeline:
+  transforms:
+    - type: Create
+      name: Read
+      config:
+        elements: [{{id: 1, text: "good"}}, {{id: 7, text: {"null" if fails else "bad"}}}]
+    - type: {"CustomPipeline" if "pipeline_class" in options else "TextClassification"}
+      name: Look
+      input: Read
+      config: {{model: {model}, input: text, {options}, error_handling: {{output: failed}}}}
+    - {{type: WriteToParquet, name: Rows, input: Look, config: {{path: {folder}/out/rows}}}}
+    - {{type: WriteToJson, name: J, input: Look.failed, config: {{path: {folder}/out/failed.json}}}}
+    - {{type: WriteToCsv, name: C, input: Look.failed, config: {{path: {folder}/out/failed.csv}}}}
+    - {{type: WriteToParquet, name: P, input: Look.failed, config: {{path: {folder}/out/bad}}}}
+"""
+    )
+    return str(path)
+
+
+def test_failed_rows_have_a_status_of_their_own(
+    model: Callable[[str], str], tmp_path: Path
+) -> None:
+    """And the report names the files of this run: not an earlier one's, nor another sink's."""
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("rows-00000-of-00009", "rows.old", "failed.json.notes"):
+        (out / name).write_bytes(b"\xff not a file of this job")
+    directory = model("bert-classification")
+    file = _failing_job(
+        tmp_path, directory, fails=True, options="postprocess: beside_the_file.post"
+    )
+    done = command("run", file)
+    assert done.returncode == 3, done.stderr
+    assert "2 rows in" in done.stdout
+    assert "1 of them failed" in done.stdout
+    assert "failed in Look: 1" in done.stdout
+    reason = "TypeError: column 'text': text must be a string, got NoneType None"
+    assert done.stdout.count(f"  1 x {reason}") == 1
+    wrote = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("wrote")]
+    names = ("rows", "failed.json", "failed.csv", "bad")
+    assert wrote == [f"{out}/{name}-00000-of-00001" for name in names]
+    assert "more" not in done.stdout
+    assert done.stdout.count('{"id": 1, "text": "good", "inference": ') == 1
+    (failed,) = map(json.loads, Path(wrote[1]).read_text().splitlines())
+    assert failed["element"] == {"id": 7, "text": None}
+    assert "the job is done, but" not in done.stderr
+
+
+@pytest.mark.slow
+def test_modules_beside_the_file_in_other_processes(
+    model: Callable[[str], str], tmp_path: Path
+) -> None:
+    workers = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    options = "task: text-classification, pipeline_class: beside_the_file.Mine"
+    directory = model("bert-classification")
+    done = command("run", _failing_job(tmp_path, directory, fails=True, options=options), *workers)
+    assert done.returncode == 3, done.stderr
+    assert "failed in Look: 1" in done.stdout
+    assert "text" in done.stdout.partition("failed in Look: 1\n")[2].splitlines()[0]
+    assert f"wrote {tmp_path}/out/rows-0000" in done.stdout
+    options = "postprocess: beside_the_file.post"
+    done = command("run", _failing_job(tmp_path, directory, fails=False, options=options), *workers)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

@@ -101,7 +101,7 @@ def test_it_runs(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> N
         settings["model"] = Path(request.getfixturevalue(fixture)(tiny))
     given = {**settings, **job.settings}
     done = command("run", str(CONFIGS / name), *(f"--set={k}={v}" for k, v in given.items()))
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr
     assert f"{len(rows)} rows in" in done.stdout
     assert "1 of them failed" in done.stdout
     assert f"1 x TypeError: column {job.column!r}: {job.reason}" in done.stdout

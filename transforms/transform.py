@@ -13,7 +13,7 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.typehints import typehints
 
-from . import check, revisions
+from . import check, functions, revisions
 from .media.limits import MediaLimits
 from .names import unknown
 from .parts import Forward, Handling, Postprocess, Preprocess
@@ -23,8 +23,8 @@ from .spec import Limits, ModelSpec, Sharing, Spec
 from .tasks import Task, canonical, find, task_of
 from .tasks.custom import as_cell, returned_type
 
-#: A function in place of a stage's own, or a transform in place of the stage.
-Custom: TypeAlias = "Callable[[Any], Any] | beam.PTransform"
+#: A function in place of a stage's own, or its name; or a transform in place of the stage.
+Custom: TypeAlias = "Callable[[Any], Any] | beam.PTransform | str"
 
 
 class TaskTransform(Handling):
@@ -89,7 +89,8 @@ class TaskTransform(Handling):
       preprocess: in place of the first stage: a function from an input to the model's features
         (one mapping, or a list of them), or a PTransform that gives Records.
       postprocess: in place of the last stage: a function from the model's outputs to the
-        inference, or a PTransform that takes Records.
+        inference, or a PTransform that takes Records. Functions may be given by their names, as
+        "module.function", of a module that the workers can import.
       error_handling: Beam YAML's {output: name}; in Python, `with_exception_handling()`.
       **parameters: the task's own, under Hugging Face's names.
 
@@ -139,6 +140,8 @@ class TaskTransform(Handling):
         **parameters: Any,
     ) -> None:
         super().__init__()
+        preprocess = functions.resolved("preprocess", preprocess)
+        postprocess = functions.resolved("postprocess", postprocess)
         name = parameters.pop("task", None) or self.task
         self._check_task(name, model, parameters)
         if model is None:
@@ -192,7 +195,7 @@ class TaskTransform(Handling):
             versioned=self._updates is not None,
             json_chats=json_chats,
         )
-        self._custom = {"preprocess": preprocess, "postprocess": postprocess}
+        self._custom: dict[str, Any] = {"preprocess": preprocess, "postprocess": postprocess}
         self._element_type: Any = typehints.Any
         self._is_pinned = False
         if error_handling:

@@ -1,0 +1,167 @@
+"""The options of Beam, in a command or in a file: each is known, or refused."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import difflib
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+    StandardOptions,
+    TestOptions,
+    _BeamArgumentParser,
+)
+from apache_beam.runners.runner import create_runner
+
+#: Beam's in-process runner. Beam's default would first try to download a Go binary (Prism).
+DEFAULT_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+
+
+class OptionsError(ValueError):
+    """An option is not known, or has a value that it cannot have."""
+
+
+class _Parser(_BeamArgumentParser):  # type: ignore[misc]
+    """Beam's parser; raises OptionsError where it would end the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionsError(message)
+
+
+def parsed(
+    arguments: Sequence[str], own_names: Sequence[str], unchecked: Sequence[str]
+) -> tuple[str, list[str], dict[str, Any]]:
+    """The file of a command, the rest as Beam takes it, and the values that this rest gives.
+
+    Args:
+      arguments: what the command has beside options of its own: the file and Beam's options.
+      own_names: the command's own options, for suggestions.
+      unchecked: options that only a runner's job server knows, as name or name=value.
+
+    Raises OptionsError.
+
+    """
+    parser = _parser(arguments)
+    parser.add_argument("file")
+    given, rest = parser.parse_known_args(list(arguments))
+    for option in rest:
+        _refuse(option, given.file, own_names, _flags(parser))
+    flags = [each for each in arguments if each is not given.file and each != "--"]
+    values = {name: value for name, value in vars(given).items() if name != "file"}
+    return given.file, [*flags, *(f"--{each}" for each in unchecked)], values
+
+
+def settings(flags: list[str], given: Mapping[str, Any], own: Mapping[str, Any]) -> PipelineOptions:
+    """The options of a job: those of the command, then those of the file's `options`.
+
+    Raises OptionsError for an option of the file that does not exist, or its value.
+    """
+    _check_own(own)
+    rest = {name: value for name, value in own.items() if name not in given}
+    found = PipelineOptions(flags, **{"pickle_library": "cloudpickle", **rest})
+    standard = found.view_as(StandardOptions)
+    standard.runner = given.get("runner") or own.get("runner") or DEFAULT_RUNNER
+    with _one_line("runner"):
+        create_runner(standard.runner)
+    return found
+
+
+def described() -> str:
+    """Beam's options, with what Beam says of each."""
+    parser = _parser(())
+    return parser.format_help().partition("\n\n")[2]
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """A parser of every option that Beam knows, once its runner and plugins are there.
+
+    What is not given is not in its namespace.
+    """
+    early = _Parser(add_help=False, allow_abbrev=False)
+    early.add_argument("--runner")
+    early.add_argument("--beam_plugin", "--beam_plugins", action="append", default=[])
+    found, _ = early.parse_known_args(list(arguments))
+    _load(found.runner, found.beam_plugin)
+    parser = _Parser(
+        prog="pipelines-beam run",
+        add_help=False,
+        allow_abbrev=False,
+        conflict_handler="resolve",
+    )
+    # A class of a module that was loaded twice stands there twice.
+    for cls in {str(cls): cls for cls in PipelineOptions.__subclasses__()}.values():
+        if cls is not TestOptions:  # of Beam's own tests: a job would ignore them
+            cls._add_argparse_args(parser)
+    for action in parser._actions:
+        action.default = argparse.SUPPRESS
+    return parser
+
+
+def _load(runner: str | None, plugins: Sequence[str]) -> None:
+    """Import what may have options of its own. Raises OptionsError for an unknown runner."""
+    for name in plugins:
+        with contextlib.suppress(ImportError):  # the workers may have it
+            importlib.import_module(name)
+    if runner is not None:
+        with _one_line("runner"):
+            create_runner(runner)
+
+
+@contextlib.contextmanager
+def _one_line(name: str) -> Any:
+    try:
+        yield
+    except (ImportError, AttributeError, ValueError) as error:
+        raise OptionsError(f"{name}: {error}") from error
+
+
+def _flags(parser: argparse.ArgumentParser) -> list[str]:
+    return [flag for action in parser._actions for flag in action.option_strings]
+
+
+def _refuse(option: str, file: str, own_names: Sequence[str], beams: Sequence[str]) -> NoReturn:
+    """Raise what is wrong with an argument that is no option."""
+    if not option.startswith("-"):
+        raise OptionsError(f"one file is run at a time: got {file!r:.200} and {option!r:.200}")
+    name = option.partition("=")[0]
+    known = {each.replace("_", "-"): each for each in (*own_names, *beams)}
+    close = difflib.get_close_matches(name.replace("_", "-"), known, n=1)
+    hint = f" Did you mean {known[close[0]]!r}?" if close else ""
+    raise OptionsError(
+        f"unknown option {name!r:.80}.{hint} Valid: {', '.join(own_names)}, and Beam's options, "
+        "which --help-beam lists. One that only the runner's job server knows is given as "
+        "--beam-option NAME=VALUE"
+    )
+
+
+def _check_own(own: Mapping[str, Any]) -> None:
+    """Check a file's `options`: their names, and that Beam takes their values."""
+    parser = _parser([f"--runner={own['runner']}"] if own.get("runner") else [])
+    actions = {action.dest: action for action in parser._actions}
+    for name, value in own.items():
+        if name not in actions:
+            close = difflib.get_close_matches(str(name), actions, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise OptionsError(
+                f"options: unknown option {name!r:.80}.{hint} Valid are Beam's options, which "
+                "pipelines-beam run --help-beam lists"
+            )
+        for each in value if isinstance(value, list) else [value]:
+            _check_value(parser, actions[name], each)
+
+
+def _check_value(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> None:
+    if value is None or isinstance(value, dict):
+        return
+    if action.nargs == 0:  # a switch
+        if not isinstance(value, bool):
+            raise OptionsError(f"options: {action.dest} must be true or false, got {value!r:.80}")
+        return
+    try:
+        parser.parse_args([f"{action.option_strings[0]}={value}"])
+    except (OptionsError, ValueError) as error:
+        raise OptionsError(f"options: {action.dest}: {error}") from error

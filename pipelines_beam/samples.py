@@ -1,0 +1,151 @@
+"""A few rows of a Parquet file that a job wrote, in little memory however large the file is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_SHOWN = 3
+_WIDTH = 100
+#: What is read of a file's start, at most: of all vectors, and of a row on average.
+_VECTOR_BYTES, _ROW_BYTES = 8 * 1024 * 1024, 16 * 1024
+_MOST_VECTORS = 5000
+_TITLE = 200  # characters kept of each text
+
+
+def lines(paths: Sequence[str]) -> Iterator[str]:
+    """Lines that show a sample: rows that are alike where there are vectors, or the first rows.
+
+    Of the first file that has rows: others may have another schema.
+    """
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            if file.metadata.num_rows:
+                yield from _neighbours(file) or _rows(file)
+                return
+    yield "  no rows"
+
+
+def _rows(file: pq.ParquetFile) -> Iterator[str]:
+    names, left_out = _readable(file)
+    if names:
+        for row in _read(file, names, _SHOWN).to_pylist():
+            yield "  " + clean(json.dumps(row, ensure_ascii=False, default=str))
+    if left_out:
+        yield "  not shown: " + clean(", ".join(left_out))
+
+
+def _readable(file: pq.ParquetFile) -> tuple[list[str], list[str]]:
+    """The columns that can be shown on a line; and those of bytes, or with much in each row."""
+    names: list[str] = []
+    left_out: list[str] = []
+    for field in file.schema_arrow:
+        fits = not _has_bytes(field.type) and _row_bytes(file, field.name) <= _ROW_BYTES
+        (names if fits else left_out).append(field.name)
+    return names, left_out
+
+
+def _has_bytes(kind: pa.DataType) -> bool:
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return True
+    return any(_has_bytes(kind.field(i).type) for i in range(kind.num_fields))
+
+
+def _row_bytes(file: pq.ParquetFile, name: str) -> float:
+    """Bytes that a column takes in each row of the first group that has any, on average."""
+    group = file.metadata.row_group(_first_group(file))
+    size = 0
+    for i in range(group.num_columns):
+        column = group.column(i)
+        if column.path_in_schema.partition(".")[0] == name.partition(".")[0]:
+            size += column.total_uncompressed_size
+    return float(size / group.num_rows)
+
+
+def _first_group(file: pq.ParquetFile) -> int:
+    groups = range(file.metadata.num_row_groups)
+    return next(i for i in groups if file.metadata.row_group(i).num_rows)
+
+
+def _read(file: pq.ParquetFile, names: Sequence[str], rows: int) -> pa.Table:
+    """The first rows of the file, at most as many; no more of it is decoded."""
+    batches: list[pa.RecordBatch] = []
+    size = min(rows, 256)
+    for batch in file.iter_batches(size, columns=list(names), use_threads=False):
+        batches.append(batch.slice(0, rows))
+        rows -= len(batch)
+        if rows <= 0:
+            break
+    return pa.Table.from_batches(batches)
+
+
+def _neighbours(file: pq.ParquetFile) -> list[str]:
+    """For some rows, those whose vectors point the same way most; empty: there are none."""
+    readable, _ = _readable(file)
+    schema = file.schema_arrow
+    vectors = [field.name for field in schema if _is_vector(field.type)]
+    texts = [name for name in readable if _is_text(schema.field(name).type)]
+    if not vectors or not texts:
+        return []
+    width = _row_bytes(file, vectors[0])
+    table = _read(file, [vectors[0], *texts], int(min(_MOST_VECTORS, _VECTOR_BYTES // width)) or 1)
+    found, rows = _matrix(table[vectors[0]])
+    if len(found) < 2:
+        return []
+    titles = [_title(table, texts, row) for row in rows]
+    total = file.metadata.num_rows
+    whole = "" if len(table) == total else f", among the first {len(table):,} of {total:,} rows"
+    return [f"nearest neighbours{whole}:", *_alike(found, titles)]
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    """Embeddings are of 32 bits; lists of doubles are scores."""
+    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    listed = listed or pa.types.is_fixed_size_list(kind)
+    return bool(listed and pa.types.is_float32(kind.value_type))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _matrix(column: pa.ChunkedArray) -> tuple[np.ndarray, list[int]]:
+    """The unit vectors of a column, and their rows: of the first one's length, all finite."""
+    vectors = [
+        None if cell is None else np.asarray(cell.to_numpy(zero_copy_only=False), np.float32)
+        for cell in (each.values if each.is_valid else None for each in column)
+    ]
+    length = next((len(each) for each in vectors if each is not None and len(each)), 0)
+    rows = [
+        i
+        for i, each in enumerate(vectors)
+        if each is not None and len(each) == length and np.isfinite(each).all()
+    ]
+    if not rows or not length:
+        return np.empty((0, 0), np.float32), []
+    found = np.stack([vectors[i] for i in rows])  # type: ignore[misc]
+    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12), rows
+
+
+def _alike(found: np.ndarray, titles: Sequence[str]) -> Iterator[str]:
+    for row in sorted(set(np.linspace(0, len(found) - 1, _SHOWN + 2).astype(int)[1:-1])):
+        likeness = found @ found[row]
+        likeness[row] = -2
+        yield f"  {titles[row]}"
+        for other in np.argsort(-likeness)[: min(_SHOWN, len(found) - 1)]:
+            yield f"    {likeness[other]:.2f}  {titles[other]}"
+
+
+def _title(table: pa.Table, texts: Sequence[str], row: int) -> str:
+    return clean("  ".join(str(table[name][row].as_py())[:_TITLE] for name in texts))
+
+
+def clean(text: str) -> str:
+    """Text from data on one line of a terminal, without what could command it."""
+    line = "".join(c if c.isprintable() else " " for c in text[: 20 * _WIDTH])
+    line = " ".join(line.split())
+    return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"

@@ -1,0 +1,141 @@
+"""Checks of what a Beam YAML file says, before Beam expands it: keys, types and inputs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from apache_beam.yaml.yaml_transform import SafeLineLoader
+
+from transforms.names import unknown
+from transforms.tasks import ALIASES, TASKS
+
+_TOP = ("pipeline", "options", "providers", "tests")
+_ANY = ("type", "name", "input", "output", "windowing", "resource_hints")
+_LEAF = (*_ANY, "config", "output_schema")
+_NESTED = (*_ANY, "transforms", "source", "sink")
+_KEYS = {"composite": _NESTED, "chain": (*_NESTED, "extra_transforms")}
+#: Beam appends the language to their types.
+_LANGUAGES = ("-generic", "-python", "-javascript", "-java", "-sql", "-calcite")
+
+
+class SpecificationError(ValueError):
+    """The file says what does not exist: a key, a type of a transform, or an input."""
+
+
+def check(spec: Mapping[str, Any], types: Collection[str]) -> None:
+    """Check a file's keys, the types of its transforms and their inputs.
+
+    Args:
+      spec: what the file says, with the lines that Beam's loader notes.
+      types: of the transforms that there are.
+
+    Raises SpecificationError with a suggestion, and the line.
+
+    """
+    check_top(spec)
+    plain = {each.removesuffix(end) for each in types for end in _LANGUAGES if each.endswith(end)}
+    pipeline = spec["pipeline"]
+    if isinstance(pipeline, Mapping):
+        _check_nested(pipeline, {*types, *plain, *_KEYS})
+
+
+def check_top(spec: Mapping[str, Any]) -> None:
+    """Check the keys of the file itself."""
+    _check_keys(spec, _TOP, "the file")
+    if "pipeline" not in spec:
+        raise SpecificationError("a Beam YAML file needs a 'pipeline'")
+    options = spec.get("options")
+    if "options" in spec and not isinstance(options, Mapping):
+        raise SpecificationError(f"options must be a mapping of Beam's options, got {options!r}")
+
+
+def _check_nested(
+    node: Mapping[str, Any], types: set[str], given: frozenset[str] = frozenset()
+) -> None:
+    """Check a chain or composite, and those in it, which may read what is `given` around it."""
+    kind = str(node.get("type", "composite"))
+    if kind not in _KEYS:
+        raise SpecificationError(
+            f"{_where(node)}the pipeline's type must be composite or chain, got {kind!r:.80}"
+        )
+    _check_keys(node, _KEYS[kind], f"transform {_name(node)!r:.80}")
+    members = list(_members(node))
+    names = {each for member in members for each in (member.get("name"), member.get("type"))}
+    own = node.get("input")
+    inner = given | {"input"} | (set(own) if isinstance(own, Mapping) else set())
+    for member in members:
+        _check_transform(member, types, {str(each) for each in names if each}, inner)
+
+
+def _check_transform(
+    node: Mapping[str, Any], types: set[str], names: set[str], given: frozenset[str]
+) -> None:
+    kind = node.get("type")
+    if kind in _KEYS:
+        _check_nested(node, types, given)
+    else:
+        _check_keys(node, _LEAF, f"transform {_name(node)!r:.80}")
+        if kind is not None and kind not in types:
+            raise SpecificationError(_where(node) + _unknown_type(str(kind), types))
+    if kind is None:
+        raise SpecificationError(f"{_where(node)}transform {_name(node)!r:.80} has no type")
+    _check_inputs(node, names | given)
+
+
+def _check_inputs(node: Mapping[str, Any], names: Collection[str]) -> None:
+    for reference in _references(node.get("input")):
+        base = reference.rpartition(".")[0] or reference
+        if reference not in names and base not in names:
+            raise SpecificationError(
+                f"{_where(node)}transform {_name(node)!r:.80}: {unknown('input', reference, names)}"
+            )
+
+
+def _members(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The transforms inside one; what is not a mapping is left to Beam's schema."""
+    listed = [node.get("source"), node.get("sink")]
+    for key in ("transforms", "extra_transforms"):
+        value = node.get(key)
+        listed += value if isinstance(value, list) else []
+    yield from (each for each in listed if isinstance(each, Mapping))
+
+
+def _references(given: Any) -> Iterator[str]:
+    """The names in an `input`: one, a list, or a mapping to them."""
+    if isinstance(given, str):
+        yield given
+    elif isinstance(given, list):
+        for each in given:
+            yield from _references(each)
+    elif isinstance(given, Mapping):
+        yield from _references(list(SafeLineLoader.strip_metadata(given).values()))
+
+
+def _check_keys(node: Mapping[str, Any], valid: Collection[str], what: str) -> None:
+    for key in node:
+        if key not in valid and not str(key).startswith("__"):
+            raise SpecificationError(f"{_where(node)}{what}: {unknown('key', key, valid)}")
+
+
+def _unknown_type(kind: str, types: Collection[str]) -> str:
+    task = TASKS.get(ALIASES.get(kind, kind))
+    if task is not None:
+        return f"{kind!r} is a task: the type of its transform is {task.transform!r}"
+    shown = [each for each in types if "-" not in each]
+    lower = {each.lower(): each for each in shown}
+    squeezed = kind.lower().replace("-", "").replace("_", "")
+    close = difflib.get_close_matches(squeezed, lower, n=1)
+    if close:
+        return f"unknown transform type {kind!r}. Did you mean {lower[close[0]]!r}?"
+    return unknown("transform type", kind, shown)
+
+
+def _where(node: Any) -> str:
+    line = SafeLineLoader.get_line(node)
+    return "" if line == "unknown" else f"line {line}: "
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    return str(node.get("name") or node.get("type") or "pipeline")

