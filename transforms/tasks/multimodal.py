@@ -8,6 +8,7 @@ from .audio import AUDIO, wav
 from .image import IMAGE
 from .task import Columns, Parameters, Task
 from .text import _generated, _several
+from .texts import questions, text
 from .video import VIDEO
 
 _PIPELINES = "transforms.tasks."
@@ -107,6 +108,7 @@ TASKS = (
             "skip_special_tokens": None,
             "processor_kwargs": None,
         },
+        texts={"stop_sequence": text},
         generates=True,
         pipeline=_PIPELINES + "image_text:ImageTextToTextPipeline",
         **_generated("generated_text"),
@@ -135,6 +137,7 @@ TASKS = (
             "skip_special_tokens": None,
             "processor_kwargs": None,
         },
+        texts={"stop_sequence": text, "generation_mode": text},
         generates=True,
         columns=_any_columns,
         values=_any_values,
@@ -158,6 +161,7 @@ TASKS = (
             "tesseract_config": "",
             "timeout": None,
         },
+        texts={"lang": text, "tesseract_config": text},
         generates=True,
         columns=lambda parameters: {"answers": Sequence[DocumentAnswer]},
         values=_answers,
@@ -190,6 +194,7 @@ TASKS = (
             "prompt": None,
             "timeout": None,
         },
+        texts={"prompt": text},
         generates=True,
         outputs=frozenset({"sequences"}),
         pipeline=_PIPELINES + "revived_images:ImageToTextPipeline",
@@ -205,6 +210,7 @@ TASKS = (
         optional_inputs=frozenset({"questions", "assets"}),
         media={"assets": "assets"},
         parameters={"questions": None},
+        texts={"questions": questions},
         columns=lambda parameters: {"answers": Sequence[QuestionAnswer]},
         values=_decisions,
         pipeline=_PIPELINES + "decision:DecisionPipeline",

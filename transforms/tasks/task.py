@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..names import unknown
+from .texts import GENERATION, Check, check_texts, hint
 
 
 class _Required:
@@ -36,6 +37,8 @@ class Task:
     optional_inputs: frozenset[str] = frozenset()
     #: The task's own parameters with Hugging Face's defaults.
     parameters: Parameters
+    #: Parameters, keywords within them and inputs that are texts, and what checks each.
+    texts: Mapping[str, Check] = field(default_factory=dict)
     #: Whether any keyword of the tokenizer's call is a parameter, too.
     tokenizer_keywords: bool = False
     #: Whether any keyword of `model.generate` is a parameter, too.
@@ -91,7 +94,7 @@ class Task:
         return next(iter(model.values())) if isinstance(model, Mapping) else model
 
     def check_parameters(self, given: Parameters) -> None:
-        """Raises TypeError for a parameter that does not exist, or is missing."""
+        """Raises TypeError for a parameter that does not exist, is missing, or is no text."""
         valid = set(self.parameters)
         if self.tokenizer_keywords:
             valid |= tokenizer_keywords()
@@ -101,8 +104,12 @@ class Task:
             if name not in valid and not self.open_parameters:
                 raise TypeError(f"{self.name}: {unknown('parameter', name, valid)}")
         for name, default in self.parameters.items():
-            if default is REQUIRED and given.get(name) is None:
+            if default is REQUIRED and _is_missing(given.get(name)):
                 raise TypeError(f"{self.name}: the parameter {name!r} must be given")
+        try:
+            check_texts({**GENERATION, **self.texts} if self.generates else self.texts, given)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
 
     def check_input(self, example: Any) -> None:
         """Raises TypeError for an input that the task cannot take, naming what it can."""
@@ -130,7 +137,9 @@ class Task:
             return  # whoever decodes it says what is wrong with it
         if not isinstance(value, self.inputs[name]):
             expected = " or ".join(_TYPE_NAMES.get(t, t.__name__) for t in self.inputs[name])
-            raise TypeError(f"{name} must be {expected}, got {_show(value)}")
+            raise TypeError(f"{name} must be {expected}, got {_show(value)}{hint(value)}")
+        if name in self.texts:
+            self.texts[name](name, value)
 
     def is_plain(self, example: Mapping[Any, Any]) -> bool:
         """Whether a mapping is itself the value of the first input, and not a set of inputs."""
@@ -138,6 +147,10 @@ class Task:
         if first in self.media:  # a struct of bytes and path, or of samples
             return not self.inputs.keys() & example.keys()
         return len(self.inputs) == 1 and isinstance(example, self.inputs[first])
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, Sized) and len(value) == 0)
 
 
 _TYPE_NAMES: dict[type, str] = {str: "a string", list: "a list", dict: "a mapping"}

@@ -11,8 +11,11 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from .task import REQUIRED, Columns, Parameters, Task
+from .texts import text, texts
 
 _TEXT = {"text": (str,)}
+#: What the candidate labels of one element may be.
+LABELS = (list, tuple, np.ndarray, str)
 _REVIVED = "transforms.tasks.revived:"
 
 
@@ -166,6 +169,7 @@ TASKS = (
         inputs={"text": (str,), "text_pair": (str,)},
         optional_inputs=frozenset({"text_pair"}),
         parameters={"top_k": 1, "function_to_apply": None},
+        texts={"function_to_apply": text},
         tokenizer_keywords=True,
         choices={"top_k": 2},
         columns=_classification_columns,
@@ -184,6 +188,7 @@ TASKS = (
             "delimiter": None,
             "stride": None,
         },
+        texts={"aggregation_strategy": text, "ignore_labels": texts, "delimiter": text},
         columns=_fixed(entities=Sequence[Token]),
         values=lambda inference, parameters: {"entities": inference},
         token_outputs=frozenset({"logits"}),
@@ -193,6 +198,7 @@ TASKS = (
         transform="FillMask",
         inputs=_TEXT,
         parameters={"top_k": 5, "targets": None, "tokenizer_kwargs": None},
+        texts={"targets": texts},
         columns=_fixed(predictions=Sequence[Filling]),
         values=_fillings,
         pipeline="transforms.tasks.fill_mask:FillMaskPipeline",
@@ -219,6 +225,7 @@ TASKS = (
             "tools": None,
             "documents": None,
         },
+        texts={"prefix": text, "handle_long_generation": text, "stop_sequence": text},
         generates=True,
         **_generated("generated_text"),
     ),
@@ -249,6 +256,7 @@ TASKS = (
             "hypothesis_template": "This example is {}.",
             "multi_label": False,
         },
+        texts={"candidate_labels": texts, "hypothesis_template": text},
         columns=_fixed(labels=Sequence[str], scores=Sequence[float]),
         values=lambda inference, parameters: {k: inference[k] for k in ("labels", "scores")},
         outputs=frozenset({"logits"}),
@@ -296,6 +304,7 @@ TASKS = (
         transform="Summarization",
         inputs=_TEXT,
         parameters=_SEQ2SEQ,
+        texts={"stop_sequence": text},
         generates=True,
         pipeline=_REVIVED + "SummarizationPipeline",
         model_classes=("AutoModelForSeq2SeqLM",),
@@ -307,6 +316,7 @@ TASKS = (
         transform="Translation",
         inputs=_TEXT,
         parameters={**_SEQ2SEQ, "src_lang": None, "tgt_lang": None},
+        texts={"stop_sequence": text, "src_lang": text, "tgt_lang": text},
         generates=True,
         pipeline=_REVIVED + "TranslationPipeline",
         model_classes=("AutoModelForSeq2SeqLM",),
@@ -318,6 +328,7 @@ TASKS = (
         transform="Text2TextGeneration",
         inputs=_TEXT,
         parameters=_SEQ2SEQ,
+        texts={"stop_sequence": text},
         generates=True,
         pipeline=_REVIVED + "Text2TextGenerationPipeline",
         model_classes=("AutoModelForSeq2SeqLM",),
