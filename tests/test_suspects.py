@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
@@ -39,7 +39,7 @@ def _with_alpha(alpha: int) -> Image.Image:
 
 
 def _several(kind: str) -> bytes:
-    return saved(PICTURES[0], kind, save_all=True, append_images=PICTURES[1:2])
+    return saved(PICTURES[0], kind, save_all=True, append_images=[PICTURES[0].rotate(180)])
 
 
 def _wide(values: NDArray[Any], kind: str = "PNG") -> bytes:
@@ -106,12 +106,12 @@ SOUNDS: dict[str, tuple[Any, str | None]] = {
 
 
 @pytest.fixture
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The kinds that are counted; nothing has been logged before."""
     found: list[str] = []
     monkeypatch.setattr(metrics, "count_suspect", found.append)
     monkeypatch.setattr(suspects, "_logged", set())
-    yield found
+    return found
 
 
 @pytest.mark.parametrize("name", IMAGES)
