@@ -69,8 +69,8 @@ def test_what_is_no_text_in_a_list_is_refused(task: str, name: str) -> None:
                 checked(task, {name: given})
     with pytest.raises(TypeError, match=rf"{name}\[0\] must be a string, got int64 .*2020"):
         checked(task, {name: np.array([2020, 2021])})
-    for given in (["yes", "no"], ("yes", "no"), np.array(["yes", "no"]), "yes, no"):
-        checked(task, {name: given})
+    for fine in (["yes", "no"], ("yes", "no"), np.array(["yes", "no"]), "yes, no"):
+        checked(task, {name: fine})
 
 
 @pytest.mark.parametrize(("task", "parameter", "name"), WITHIN)

@@ -113,7 +113,7 @@ def _notice(image: Image.Image) -> None:
         if black or not (low >= 0 and high <= 255):
             suspects.count("images_clipped", f"an image of the mode {image.mode}")
     elif image.mode in ("RGBA", "LA", "PA"):
-        if image.getchannel("A").getextrema()[0] < 255:
+        if np.asarray(image.getchannel("A")).min() < 255:
             suspects.count("images_transparent", f"an image of the mode {image.mode}")
     elif "transparency" in image.info:
         suspects.count("images_transparent", f"an image of the mode {image.mode}")
