@@ -16,20 +16,24 @@ from typing import Any
 import apache_beam as beam
 import fsspec
 import numpy as np
+import pyarrow as pa
 import pytest
 import sink
+import torch
 import transformers
+from holders import HOLDERS
 from image_models import PICTURES
 from pictures import picture
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from servers import serving
 from test_image import equal
 from transformers.image_utils import load_image
 
 from pipelines_beam import ImageClassification
-from transforms.media import image
-from transforms.media.fetch import MediaError, read
+from transforms.media import decoding, image
+from transforms.media.fetch import MediaError, in_memory, read
 from transforms.media.limits import MediaLimits
+from transforms.tasks import TASKS
 
 LIMITS = MediaLimits()
 
@@ -88,6 +92,7 @@ ODD: dict[str, bytes] = {
     "gif": saved(PICTURES[0], "GIF", save_all=True, append_images=PICTURES[1:2]),
     "bmp": saved(PICTURES[0], "BMP"),
     "tiff": saved(PICTURES[0], "TIFF"),
+    **({"avif": saved(PICTURES[0], "AVIF")} if "AVIF" in image.FORMATS else {}),
 }
 
 
@@ -126,6 +131,41 @@ def test_an_image_may_be_anywhere(tmp_path: Path, server: str) -> None:
         assert image.decode(source, LIMITS).tobytes() == PICTURES[0].tobytes(), source
 
 
+@pytest.mark.parametrize("name", HOLDERS)
+def test_whatever_holds_bytes_holds_a_file(name: str) -> None:
+    held = HOLDERS[name](PNG)
+    for source in (held, {"bytes": held, "path": "gone.png"}):
+        assert image.decode(source, LIMITS).tobytes() == PICTURES[0].tobytes()
+    assert in_memory(held) == PNG  # once more: nothing was used up
+
+
+def test_files_in_lists_chats_and_assets() -> None:
+    held = bytearray(PNG)
+    chat = [{"role": "user", "content": [{"type": "image", "image": held}]}]
+    asked = {
+        "keypoint-matching": [held, memoryview(PNG)],
+        "image-text-to-text": {"text": chat, "images": [held]},
+    }
+    if "decision" in TASKS:
+        asked["decision"] = {"state": "pic", "assets": {"pic": {"data_base64": held}}}
+    found: list[Any] = []
+
+    def change(kind: str, value: Any) -> Any:
+        found.append(image.decode(value, LIMITS).tobytes())
+        return value
+
+    for name, example in asked.items():
+        decoding.each(example, TASKS[name], change)
+    assert found == [PICTURES[0].tobytes()] * (len(found))
+    assert len(found) == 4 + ("decision" in TASKS)
+
+
+def test_a_path_in_a_scalar_of_pyarrow(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+    scalar = pa.scalar(str(tmp_path / "a.png"))
+    assert image.decode(scalar, LIMITS).tobytes() == PICTURES[0].tobytes()
+
+
 def test_arrays_are_images() -> None:
     grey = np.asarray(PICTURES[0].convert("L"))
     with_alpha = np.dstack([np.asarray(PICTURES[0]), grey])
@@ -140,6 +180,21 @@ def test_what_is_given_stays_as_it_was() -> None:
     assert (given.mode, given.tobytes()) == ("RGBA", before)
 
 
+def _metadata() -> PngImagePlugin.PngInfo:
+    """More text than Pillow unpacks."""
+    found = PngImagePlugin.PngInfo()
+    found.add_text("notes", "x" * 2_000_000, zip=True)
+    return found
+
+
+class TextIOWrapper:
+    """A file that is open; real ones cannot be sent to a worker."""
+
+    def read(self) -> str:
+        raise NotImplementedError
+
+
+_OPEN = TextIOWrapper()
 JPEG = saved(PICTURES[0], "JPEG")
 PNG = saved(PICTURES[0])
 #: What is wrong -> the medium, and what the message must say.
@@ -162,6 +217,14 @@ BAD: dict[str, tuple[Any, str]] = {
     "number": (3, "must be bytes, a path, a URI, a Pillow image, an array"),
     "floats": (np.zeros((4, 4, 3)), "must be an image of uint8"),
     "channels first": (np.zeros((3, 5, 6), np.uint8), "got uint8 (3, 5, 6)"),
+    "tensor": (torch.zeros(5, 6, 3), "got Tensor"),
+    "true or false": (np.zeros((5, 6), bool), "got bool (5, 6)"),
+    "open file": (_OPEN, "got TextIOWrapper"),
+    "bytearray of text": (bytearray(b"no picture but a text"), "not an image"),
+    "large metadata": (
+        saved(PICTURES[0], pnginfo=_metadata()),
+        "the image cannot be opened: Decompressed data too large for PngImagePlugin.MAX_TEXT_CHUNK",
+    ),
     "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "not an image"),
 }
 

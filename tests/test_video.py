@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import transformers
 from cases import BATCHES, COMPOSED, Case, arranged
+from holders import HOLDERS
 from image_models import film
 from test_image import equal
 
@@ -104,6 +105,26 @@ def test_frames_are_those_asked_for() -> None:
         assert len(found) == len(every) == 12
         assert (found.frames([1, 5, 11]) == every[[1, 5, 11]]).all()
         assert len(found.frames([3, 40])) == 1
+
+
+@pytest.mark.parametrize("name", HOLDERS)
+def test_whatever_holds_bytes_holds_a_film(name: str) -> None:
+    held = HOLDERS[name](FILMS[0])
+    for source in (held, {"bytes": held, "path": None}):
+        found = video.decode(source, LIMITS)
+        assert (found.frames([3]) == frames(FILMS[0])[3]).all()
+
+
+def test_a_title_in_another_encoding_is_no_damage() -> None:
+    written = io.BytesIO()
+    with av.open(written, "w", format="matroska") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.metadata["title"] = "cafe au lait"
+        packets = [*stream.encode(av.VideoFrame(64, 48, "yuv420p")), *stream.encode()]
+        container.mux(packets)
+    latin = written.getvalue().replace(b"cafe au lait", "café au lait".encode("latin-1"))
+    assert len(video.decode(latin, LIMITS).frames([0])) == 1
 
 
 #: The matrix in a film's header -> how a player turns a frame of (height, width, 3).

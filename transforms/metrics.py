@@ -125,6 +125,21 @@ def count_failure(kind: str) -> None:
     Metrics.counter(NAMESPACE, f"failures_{kind}").inc()
 
 
+def count_suspect(kind: str) -> None:
+    """Count a medium that is answered, but hardly as it is meant.
+
+    Beam's counters suspect_images_clipped (values outside 0 to 255), suspect_images_transparent,
+    suspect_images_of_many_frames, suspect_audio_not_finite (NaN, infinity) and
+    suspect_audio_out_of_range (far outside -1 to 1). See media/suspects.py.
+    """
+    Metrics.counter(NAMESPACE, suspect_name(kind)).inc()
+
+
+def suspect_name(kind: str) -> str:
+    """The name of the counter of a kind of suspect media."""
+    return f"suspect_{kind}"
+
+
 @dataclass
 class Counts:
     """Elements, since the process started or `reset`.

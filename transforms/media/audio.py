@@ -6,6 +6,7 @@ Files are decoded with libsndfile (wav, flac, ogg, mp3, …), which needs no ffm
 from __future__ import annotations
 
 import io
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..shown import cut
-from .fetch import MediaError, read
+from . import suspects
+from .fetch import MediaError, in_memory, read
 from .limits import MediaLimits
 from .resample import resample
 
@@ -26,6 +28,7 @@ _HIGHEST_RATE = 384_000  # what recorders have; a header of a few bytes can clai
 #: An hour at 48 kHz is 690 MB of float32 before it is resampled. A higher rate may have as many
 #: samples, in less time.
 _LONGEST, _USUAL_RATE = 3600, 48_000
+_LOUDEST = 100  # no float audio is: music that clips has 2, speech of unit variance has 15
 
 #: What libsndfile notes of a wav, aiff or w64 file that ends before its header says; it reads
 #: what is there without a word. Programs that write to a pipe leave 0 or the largest number.
@@ -37,9 +40,10 @@ def decode(source: Any, rate: int, limits: MediaLimits) -> Any:
     """The samples of one audio: (samples,) float32 at `rate`.
 
     Args:
-      source: the bytes of a file; a path or URI; {"bytes", "path"} as datasets has it; samples
-        with their rate, {"array" or "raw", "sampling_rate"}; or samples alone, which are taken
-        to be at the model's rate. Samples are (samples,) or (channels, samples).
+      source: the bytes of a file, in whatever holds bytes; a path or URI; {"bytes", "path"} as
+        datasets has it; samples with their rate, {"array" or "raw", "sampling_rate"}; or samples
+        alone, which are taken to be at the model's rate. Samples are floats from -1 to 1,
+        (samples,) or (channels, samples).
       rate: the model's sampling rate.
       limits: how many bytes and seconds are too many.
 
@@ -54,6 +58,7 @@ def decode(source: Any, rate: int, limits: MediaLimits) -> Any:
     """
     samples, given = _samples(source, rate, limits)
     _check_length(len(samples), given, limits)
+    _notice(samples)
     found = resample(samples, given, rate)
     stride = source.get("stride") if isinstance(source, Mapping) else None
     if stride is None:
@@ -66,6 +71,7 @@ def _samples(source: Any, rate: int, limits: MediaLimits) -> tuple[Samples, int]
     """One channel of samples, and their rate."""
     if isinstance(source, Mapping) and {"array", "raw"} & set(source):
         return _of_mapping(source)
+    source = in_memory(source)
     if isinstance(source, str | bytes | Mapping | os.PathLike):
         data = read(source, limits.audio_bytes, "audio", limits.timeout)
         return read_file(data, limits)
@@ -118,17 +124,22 @@ def _of_mapping(source: Mapping[str, Any]) -> tuple[Samples, int]:
             f"sampling_rate must be a positive whole number of samples per second, got {rate!r}"
         )
     raw = source.get("raw")
-    return _mono(source.get("array") if raw is None else raw), int(rate)
+    samples = source.get("array") if raw is None else raw
+    if isinstance(in_memory(samples), bytes | str):
+        raise MediaError(
+            "audio samples must be numbers, floats from -1 to 1, got "
+            f"{type(samples).__name__}: a file's bytes go into 'bytes', its name into 'path'"
+        )
+    return _mono(samples), int(rate)
 
 
 def _mono(source: Any) -> Samples:
     """Any samples as one channel."""
-    if hasattr(source, "numpy"):  # a tensor
-        source = source.detach().cpu().numpy()
-    try:
-        samples = np.asarray(source, np.float32)
-    except (TypeError, ValueError) as error:
-        raise MediaError(f"audio samples must be numbers: {cut(str(error), 200)}") from error
+    if hasattr(source, "is_floating_point"):  # a tensor; numpy has no bfloat16
+        source = source.detach().cpu()
+        source = (source.float() if source.is_floating_point() else source).numpy()
+    with np.errstate(over="ignore"):  # too large becomes infinite
+        samples = np.asarray(_numbers(source), np.float32)
     if samples.ndim == 2 and 1 <= len(samples) <= 2:
         samples = samples.mean(0)
     if samples.ndim != 1:
@@ -137,6 +148,35 @@ def _mono(source: Any) -> Samples:
             f"channels, got {samples.shape}"
         )
     return samples
+
+
+def _numbers(source: Any) -> NDArray[Any]:
+    """Samples as they were given. Raises MediaError for what no model takes as such."""
+    try:
+        found = np.asarray(source)
+    except (TypeError, ValueError) as error:
+        raise MediaError(f"audio samples must be numbers: {cut(str(error), 200)}") from error
+    if found.dtype.kind == "f" or not found.size:
+        return found
+    what = f"{type(source).__name__} of {found.dtype}"
+    if found.dtype.kind not in "iu":
+        raise MediaError(f"audio samples must be numbers, floats from -1 to 1, got {what}")
+    low, high = found.min(), found.max()
+    if low < -1 or high > 1:  # 0 and 1 are silence and clicks, as good as floats
+        raise MediaError(
+            f"audio samples must be floats from -1 to 1, got {what} from {low} to {high}: divide "
+            "samples of 16 bits by 32768, of 24 bits by 8388608, of 32 bits by 2147483648; the "
+            "bytes of a file must be bytes"
+        )
+    return found
+
+
+def _notice(samples: Samples) -> None:
+    peak = max(float(samples.max()), -float(samples.min()))
+    if not math.isfinite(peak):
+        suspects.count("audio_not_finite", "a sound")
+    elif peak > _LOUDEST:
+        suspects.count("audio_out_of_range", f"a sound with samples up to {peak:g}")
 
 
 def _check_length(frames: int, rate: int, limits: MediaLimits) -> None:

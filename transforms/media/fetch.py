@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import os
 import re
 import urllib.error
@@ -19,6 +20,7 @@ Source: TypeAlias = "bytes | str | os.PathLike[str] | Mapping[str, Any]"
 
 _URI = re.compile(r"data:|[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 _HERE = ("data:", "file:", "memory:")
+_BYTES = ("B", "b", "c")  # what the struct module calls them
 _SHORTEST_BASE64 = 64  # a shorter string is a path that is not there, whatever it looks like
 
 
@@ -39,13 +41,37 @@ def read(source: Source, limit: int, what: str, timeout: float = 60.0) -> bytes:
         may not take more in all, either, but one for every 100 kB that it sends.
 
     """
-    found = _of_struct(source, what) if isinstance(source, Mapping) else source
+    found = in_memory(_of_struct(source, what) if isinstance(source, Mapping) else source)
     data = found if isinstance(found, bytes) else _fetched(found, limit, what, timeout)
     if not data:
         raise MediaError(f"the {what} is empty: it has 0 bytes")
     if len(data) > limit:
         raise MediaError(f"the {what} has more bytes than the limit of {limit:,} ({what}_bytes)")
     return data
+
+
+def in_memory(source: Any) -> Any:
+    """The bytes of a file, where something else than bytes holds them; all else as it is.
+
+    A bytearray, a memoryview, an io.BytesIO, a pyarrow buffer or scalar, an mmap: whatever gives
+    its single bytes. So arrays and tensors of uint8 or int8 with one dimension are files, too: no
+    image has one dimension, and no model takes samples of 8 bits.
+    """
+    if isinstance(source, bytes | str | Mapping):
+        return source
+    if hasattr(source, "as_buffer"):  # a scalar of pyarrow: bytes, or the path in a string
+        return source.as_py()
+    if isinstance(source, io.BytesIO):
+        return b"" if source.closed else source.getvalue()
+    try:
+        view = memoryview(source.numpy() if hasattr(source, "numpy") else source)
+    except (TypeError, ValueError, RuntimeError):  # not in bytes, or closed, or not of this machine
+        return source
+    if view.ndim == 0:
+        is_file = view.format.endswith(("s", "x"))  # numpy's own bytes, and its void
+    else:
+        is_file = view.ndim == 1 and view.format.lstrip("@=<>") in _BYTES
+    return view.tobytes() if is_file else source
 
 
 def is_remote(source: object) -> bool:
@@ -61,7 +87,7 @@ def is_remote(source: object) -> bool:
 def _of_struct(struct: Mapping[str, Any], what: str) -> bytes | str | os.PathLike[str]:
     for name in ("bytes", "path"):
         if struct.get(name) is not None:
-            found: object = struct[name]
+            found: object = in_memory(struct[name])
             if isinstance(found, bytes | str | os.PathLike):
                 return found
             raise MediaError(f"the {what}'s {name} must be bytes or a string, got {shown(found)}")

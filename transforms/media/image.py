@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import io
 import os
 import threading
@@ -9,17 +11,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from ..shown import shown
-from .fetch import MediaError, read
+from . import suspects
+from .fetch import MediaError, in_memory, read
 from .limits import MediaLimits
 
+_AVIF = importlib.util.find_spec("PIL.AvifImagePlugin") is not None and features.check("avif")
 #: What Pillow may decode. It knows many more: rare decoders, hardly tested against malice, and
-#: one (EPS) that runs programs.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
+#: one (EPS) that runs programs. Not every Pillow has AVIF.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", *(("AVIF",) if _AVIF else ()))
 
 _CHANNELS = (3, 4)
+_WIDE = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # modes of more than 8 bits per channel
 _raising = threading.Lock()
 
 
@@ -27,11 +32,13 @@ def decode(source: Any, limits: MediaLimits) -> Image.Image:
     """One image, turned as its EXIF orientation says, in RGB without alpha. Raises MediaError.
 
     Args:
-      source: the bytes of a file; a path or URI; {"bytes", "path"} as datasets has it; a Pillow
-        image; or an array of uint8, (height, width), (height, width, 3) or (height, width, 4).
+      source: the bytes of a file, in whatever holds bytes; a path or URI; {"bytes", "path"} as
+        datasets has it; a Pillow image; or an array of uint8, (height, width),
+        (height, width, 3) or (height, width, 4).
       limits: how many bytes and pixels are too many.
 
     """
+    source = in_memory(source)
     if isinstance(source, Image.Image):
         _check_size(source, limits)
         return _upright(source)
@@ -61,16 +68,23 @@ def _of_file(data: bytes, limits: MediaLimits) -> Image.Image:
             f"the image has more pixels than the limit of {limits.image_pixels:,} (image_pixels): "
             f"{error}"
         ) from error
-    except Exception as error:  # decoders meet damaged headers with errors of any kind
+    except UnidentifiedImageError as error:
         raise MediaError(
             f"not an image, or of no format that is read ({', '.join(FORMATS)}), or cut off in "
             f"its header: {len(data):,} bytes that begin with {data[:12]!r}"
         ) from error
+    except Exception as error:  # decoders meet damaged headers with errors of any kind
+        raise MediaError(
+            f"the image cannot be opened: {str(error) or type(error).__name__} ({len(data):,} "
+            f"bytes that begin with {data[:12]!r})"
+        ) from error
     _check_size(image, limits)
     try:
-        return _upright(image)
+        found = _upright(image)
     except Exception as error:
         raise MediaError(f"the {image.format} image is cut off or damaged: {error}") from error
+    _notice_frames(image)
+    return found
 
 
 def _let_pillow(pixels: int) -> None:
@@ -85,7 +99,32 @@ def _let_pillow(pixels: int) -> None:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    return ImageOps.exif_transpose(image).convert("RGB")
+    found = ImageOps.exif_transpose(image)
+    if found.mode not in ("RGB", "L") or found.info:
+        _notice(found)
+    return found.convert("RGB")
+
+
+def _notice(image: Image.Image) -> None:
+    """Count an image that turns into something else when it becomes RGB."""
+    if image.mode in _WIDE:
+        values = np.asarray(image)
+        low, high = values.min(), values.max()
+        black = image.mode == "F" and 0 < high <= 1
+        if black or not (low >= 0 and high <= 255):
+            suspects.count("images_clipped", f"an image of the mode {image.mode}")
+    elif image.mode in ("RGBA", "LA", "PA"):
+        if np.asarray(image.getchannel("A")).min() < 255:
+            suspects.count("images_transparent", f"an image of the mode {image.mode}")
+    elif "transparency" in image.info:
+        suspects.count("images_transparent", f"an image of the mode {image.mode}")
+
+
+def _notice_frames(image: Image.Image) -> None:
+    """Count an image that moves, or has pages. A photo that phones add previews to does not."""
+    with contextlib.suppress(Exception):  # what follows the first frame may be damaged
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            suspects.count("images_of_many_frames", f"a {image.format} image")
 
 
 def _of_array(array: np.ndarray[Any, Any], limits: MediaLimits) -> Image.Image:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..shown import shown
-from .fetch import MediaError, read
+from .fetch import MediaError, in_memory, read
 from .limits import MediaLimits
 
 Frames = NDArray[np.uint8]
@@ -100,11 +100,12 @@ def decode(source: Any, limits: MediaLimits) -> Video:
     """A video whose frames can be asked for. Raises MediaError.
 
     Args:
-      source: the bytes of a file; a path or URI; {"bytes", "path"} as datasets has it; or frames,
-        an array of uint8, (frames, height, width, 3).
+      source: the bytes of a file, in whatever holds bytes; a path or URI; {"bytes", "path"} as
+        datasets has it; or frames, an array of uint8, (frames, height, width, 3).
       limits: how many bytes, pixels and frames are too many.
 
     """
+    source = in_memory(source)
     if isinstance(source, np.ndarray):
         video = _of_array(source, limits)
     elif isinstance(source, bytes | str | os.PathLike | Mapping):
@@ -140,7 +141,7 @@ def _opened(data: bytes) -> Any:
     import av
 
     # As `options` they would go to the decoders, too: PyAV before 17.1 then crashes on some files.
-    return av.open(io.BytesIO(data), container_options=dict(_OPTIONS))
+    return av.open(io.BytesIO(data), container_options=dict(_OPTIONS), metadata_errors="replace")
 
 
 def _count(data: bytes, limits: MediaLimits) -> int:

@@ -13,12 +13,16 @@ import numpy as np
 import torch
 
 from ..files import Audio
-from .structures import labels
+from .structures import itself
 from .task import Columns, Parameters, Task
-from .text import Label
+from .text import LABELS, Label
+from .texts import GENERATION, text, texts
 
 #: What an audio may be: see media/audio.py.
-AUDIO = (str, bytes, os.PathLike, Mapping, np.ndarray, torch.Tensor, list)
+AUDIO = (
+    *(str, bytes, bytearray, memoryview, os.PathLike, Mapping),
+    *(np.ndarray, torch.Tensor, list),
+)
 _PIPELINES = "transforms.tasks.speech:"
 
 
@@ -60,6 +64,7 @@ TASKS = (
         media={"audio": "audio"},
         lists="samples",
         parameters={"top_k": None, "function_to_apply": None},
+        texts={"function_to_apply": text},
         columns=lambda parameters: {"predictions": Sequence[Label]},
         values=lambda inference, parameters: {"predictions": inference},
         outputs=frozenset({"logits"}),
@@ -79,6 +84,7 @@ TASKS = (
             "return_language": None,
             "generate_kwargs": None,
         },
+        texts={"hotwords": texts},  # in decoder_kwargs
         generates=True,
         choices={"return_timestamps": "word"},
         columns=_speech_columns,
@@ -88,15 +94,16 @@ TASKS = (
     Task(
         name="zero-shot-audio-classification",
         transform="ZeroShotAudioClassification",
-        inputs={"audio": AUDIO, "candidate_labels": (list, str)},
+        inputs={"audio": AUDIO, "candidate_labels": LABELS},
         optional_inputs=frozenset({"candidate_labels"}),
         media={"audio": "audio"},
         lists="samples",
-        structures={"candidate_labels": labels},
+        structures={"candidate_labels": itself},
         parameters={
             "candidate_labels": None,
             "hypothesis_template": "This is a sound of {}.",
         },
+        texts={"candidate_labels": texts, "hypothesis_template": text},
         columns=lambda parameters: {"predictions": Sequence[Label]},
         values=lambda inference, parameters: {"predictions": inference},
         pipeline=_PIPELINES + "ZeroShotAudioClassificationPipeline",
@@ -114,6 +121,7 @@ TASKS = (
             "processor_kwargs": None,
             "vocoder": None,
         },
+        texts={**GENERATION, "vocoder": text},
         columns=lambda parameters: {"audio": Audio, "sampling_rate": int},
         values=_audio_values,
         outputs=frozenset({"audio", "waveform", "sequences", "sampling_rate"}),

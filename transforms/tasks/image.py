@@ -7,12 +7,13 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from ..files import Image
-from .structures import labels, pair
+from .structures import itself, pair
 from .task import Columns, Parameters, Task
-from .text import Label
+from .text import LABELS, Label
+from .texts import text, texts
 
 #: What an image may be, and a Pillow image: see media/image.py.
-IMAGE = (bytes, str, os.PathLike, Mapping, np.ndarray)
+IMAGE = (bytes, bytearray, memoryview, str, os.PathLike, Mapping, np.ndarray)
 
 #: What the processors that find objects read of a model's outputs.
 _FOUND = {"logits", "pred_boxes", "pred_logits", "presence_logits", "out_masks"} | {
@@ -89,10 +90,11 @@ def _on_images(**declared: Any) -> dict[str, Any]:
 def _on_labelled_images() -> dict[str, Any]:
     """The same, with labels for each image if they are not the same for all."""
     return {
-        "inputs": {"image": IMAGE, "candidate_labels": (list, str)},
+        "inputs": {"image": IMAGE, "candidate_labels": LABELS},
         "optional_inputs": frozenset({"candidate_labels"}),
         "media": {"image": "image"},
-        "structures": {"candidate_labels": labels},
+        "structures": {"candidate_labels": itself},
+        "texts": {"candidate_labels": texts, "hypothesis_template": text},
     }
 
 
@@ -126,6 +128,7 @@ TASKS = (
         transform="ImageClassification",
         **_on_images(),
         parameters={"top_k": 5, "function_to_apply": None, "timeout": None},
+        texts={"function_to_apply": text},
         columns=_fixed(predictions=Sequence[Label]),
         values=_listed("predictions"),
         outputs=frozenset({"logits"}),
@@ -173,6 +176,7 @@ TASKS = (
             "overlap_mask_area_threshold": 0.5,
             "timeout": None,
         },
+        texts={"subtask": text},
         columns=_fixed(segments=Sequence[Segment]),
         values=_listed("segments"),
         outputs=frozenset(_FOUND | _SEGMENTED | {"semantic_seg"}),

@@ -15,6 +15,7 @@ from ..names import unknown
 from ..nested import plain
 from ..shown import shown
 from .task import Parameters, Task
+from .texts import hint
 
 _CHAT_IN_JSON = re.compile(r"\s*\[[\s\[]*\{")  # no prompt is parsed that does not begin like one
 _JSON = ("[", "{")
@@ -140,6 +141,8 @@ class Inputs:
         if name == next(iter(task.inputs)) and task.lists is not None:
             value = self._listed(name, value, changed)
         self._check(name, value)
+        if name in task.texts:
+            task.texts[name](name, value)
         return value
 
     def _listed(self, name: str, value: Any, changed: bool) -> Any:
@@ -220,7 +223,7 @@ class Inputs:
         if not isinstance(value, kinds):
             expected = " or ".join(_TYPE_NAMES.get(t, t.__name__) for t in kinds)
             more = ", or its JSON" if name in task.structures and str not in kinds else ""
-            raise TypeError(f"{name} must be {expected}{more}, got {_typed(value)}")
+            raise TypeError(f"{name} must be {expected}{more}, got {_typed(value)}{hint(value)}")
 
 
 def _typed(value: Any) -> str:

@@ -9,6 +9,7 @@ from .image import IMAGE
 from .structures import itself, word_boxes
 from .task import Columns, Parameters, Task
 from .text import _generated, _several, only
+from .texts import questions, text
 from .video import VIDEO
 
 _PIPELINES = "transforms.tasks."
@@ -109,6 +110,7 @@ TASKS = (
             "skip_special_tokens": None,
             "processor_kwargs": None,
         },
+        texts={"stop_sequence": text},
         generates=True,
         pipeline=_PIPELINES + "image_text:ImageTextToTextPipeline",
         **_generated("generated_text"),
@@ -138,6 +140,7 @@ TASKS = (
             "skip_special_tokens": None,
             "processor_kwargs": None,
         },
+        texts={"stop_sequence": text, "generation_mode": text},
         generates=True,
         columns=_any_columns,
         values=_any_values,
@@ -162,6 +165,7 @@ TASKS = (
             "tesseract_config": "",
             "timeout": None,
         },
+        texts={"lang": text, "tesseract_config": text},
         generates=True,
         columns=lambda parameters: {"answers": Sequence[DocumentAnswer]},
         values=_answers,
@@ -194,6 +198,7 @@ TASKS = (
             "prompt": None,
             "timeout": None,
         },
+        texts={"prompt": text},
         generates=True,
         outputs=frozenset({"sequences"}),
         pipeline=_PIPELINES + "revived_images:ImageToTextPipeline",
@@ -210,6 +215,7 @@ TASKS = (
         media={"assets": "assets"},
         structures={"questions": itself, "assets": itself},
         parameters={"questions": None},
+        texts={"questions": questions},
         columns=lambda parameters: {"answers": Sequence[QuestionAnswer]},
         values=_decisions,
         pipeline=_PIPELINES + "decision:DecisionPipeline",

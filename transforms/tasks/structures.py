@@ -11,18 +11,6 @@ def itself(value: Any) -> Any:
     return value
 
 
-def labels(value: Any) -> Any:
-    """Candidate labels: a list of strings, or a string with commas. Raises TypeError."""
-    if isinstance(value, list):
-        for label in value:
-            if not isinstance(label, str):
-                raise TypeError(
-                    f"candidate_labels must be strings, got {type(label).__name__} {label!r:.80}: "
-                    "YAML takes yes, no and numbers for strings only in quotes"
-                )
-    return value
-
-
 def pair(value: Any) -> Any:
     """Images to compare: a list, or the fields of a struct of them."""
     is_struct = isinstance(value, Mapping) and not value.keys() & {"bytes", "path"}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..names import likely, unknown
+from .texts import GENERATION, Check, check_texts
 
 
 class _Required:
@@ -36,6 +37,8 @@ class Task:
     optional_inputs: frozenset[str] = frozenset()
     #: The task's own parameters with Hugging Face's defaults.
     parameters: Parameters
+    #: Parameters, keywords within them and inputs that are texts, and what checks each.
+    texts: Mapping[str, Check] = field(default_factory=dict)
     #: Whether any keyword of the tokenizer's call is a parameter, too.
     tokenizer_keywords: bool = False
     #: Whether any keyword of `model.generate` is a parameter, too.
@@ -97,7 +100,7 @@ class Task:
         return next(iter(model.values())) if isinstance(model, Mapping) else model
 
     def check_parameters(self, given: Parameters, options: Collection[str] = ()) -> None:
-        """Raises TypeError for a parameter that does not exist, or is missing.
+        """Raises TypeError for a parameter that does not exist, is missing, or is no text.
 
         `options`: names that are valid beside the parameters, and may have been meant.
         """
@@ -115,8 +118,12 @@ class Task:
             reason = unknown("parameter", name, self.parameters, hint=hint, more=more)
             raise TypeError(f"{self.name}: {reason}")
         for name, default in self.parameters.items():
-            if default is REQUIRED and given.get(name) is None:
+            if default is REQUIRED and _is_missing(given.get(name)):
                 raise TypeError(f"{self.name}: the parameter {name!r} must be given")
+        try:
+            check_texts({**GENERATION, **self.texts} if self.generates else self.texts, given)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
 
     def is_plain(self, example: Mapping[Any, Any]) -> bool:
         """Whether a mapping is itself the value of the first input, and not a set of inputs."""
@@ -158,6 +165,10 @@ _RENAMED = {
     "binary_output": ("", "Leave it out: the runner stores the results."),
     "pipeline_class": ("", "Use pipeline(…, pipeline_class=…) or CustomPipeline."),
 }
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, Sized) and len(value) == 0)
 
 
 _COMMON = ("max_new_tokens", "do_sample", "temperature", "top_p", "top_k", "num_beams")

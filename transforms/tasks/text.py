@@ -12,8 +12,11 @@ import numpy as np
 
 from .structures import itself
 from .task import REQUIRED, Columns, Parameters, Task
+from .texts import text, texts
 
 _TEXT = {"text": (str,)}
+#: What the candidate labels of one element may be.
+LABELS = (list, tuple, np.ndarray, str)
 _REVIVED = "transforms.tasks.revived:"
 
 
@@ -187,6 +190,7 @@ TASKS = (
         inputs={"text": (str,), "text_pair": (str,)},
         optional_inputs=frozenset({"text_pair"}),
         parameters={"top_k": 1, "function_to_apply": None},
+        texts={"function_to_apply": text},
         tokenizer_keywords=True,
         choices={"top_k": 2},
         columns=_classification_columns,
@@ -206,6 +210,7 @@ TASKS = (
             "delimiter": None,
             "stride": None,
         },
+        texts={"aggregation_strategy": text, "ignore_labels": texts, "delimiter": text},
         columns=_fixed(entities=Sequence[Token]),
         values=_entities,
         token_outputs=frozenset({"logits"}),
@@ -215,6 +220,7 @@ TASKS = (
         transform="FillMask",
         inputs=_TEXT,
         parameters={"top_k": 5, "targets": None, "tokenizer_kwargs": None},
+        texts={"targets": texts},
         columns=_fixed(predictions=Sequence[Filling]),
         values=_fillings,
         pipeline="transforms.tasks.fill_mask:FillMaskPipeline",
@@ -242,6 +248,7 @@ TASKS = (
             "tools": None,
             "documents": None,
         },
+        texts={"prefix": text, "handle_long_generation": text, "stop_sequence": text},
         generates=True,
         **_generated("generated_text"),
     ),
@@ -272,6 +279,7 @@ TASKS = (
             "hypothesis_template": "This example is {}.",
             "multi_label": False,
         },
+        texts={"candidate_labels": texts, "hypothesis_template": text},
         columns=_fixed(labels=Sequence[str], scores=Sequence[float]),
         values=lambda inference, parameters: {k: inference[k] for k in ("labels", "scores")},
         outputs=frozenset({"logits"}),
@@ -321,6 +329,7 @@ TASKS = (
         transform="Summarization",
         inputs=_TEXT,
         parameters=_SEQ2SEQ,
+        texts={"stop_sequence": text},
         generates=True,
         pipeline=_REVIVED + "SummarizationPipeline",
         model_classes=("AutoModelForSeq2SeqLM",),
@@ -332,6 +341,7 @@ TASKS = (
         transform="Translation",
         inputs=_TEXT,
         parameters={**_SEQ2SEQ, "src_lang": None, "tgt_lang": None},
+        texts={"stop_sequence": text, "src_lang": text, "tgt_lang": text},
         generates=True,
         pipeline=_REVIVED + "TranslationPipeline",
         model_classes=("AutoModelForSeq2SeqLM",),
@@ -343,6 +353,7 @@ TASKS = (
         transform="Text2TextGeneration",
         inputs=_TEXT,
         parameters=_SEQ2SEQ,
+        texts={"stop_sequence": text},
         generates=True,
         pipeline=_REVIVED + "Text2TextGenerationPipeline",
         model_classes=("AutoModelForSeq2SeqLM",),

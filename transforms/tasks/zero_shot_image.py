@@ -65,7 +65,7 @@ def own_labels(example: Any, candidate_labels: Any, name: str = "image") -> dict
         labels = candidate_labels
     if isinstance(labels, str):
         labels = labels.split(",")
-    if not labels:
+    if labels is None or not len(labels):
         raise ValueError(
             f"candidate_labels must be given: as a parameter, or with each {name} in a mapping of "
             f"{name} and candidate_labels"

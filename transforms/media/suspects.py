@@ -1,0 +1,51 @@
+"""Media that are answered as transformers answers them, though their owner hardly means that.
+
+The answer stays transformers' own. Each such medium is counted in the job's metrics, and the
+first of a kind in a process is logged.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from .. import metrics
+
+logger = logging.getLogger(__name__)
+
+#: Kinds, by the names of their counters: what is done with such media, and what would be better.
+_KINDS = {
+    "images_clipped": (
+        "is cut to the values 0 to 255, as in transformers: most of a 16-bit image turns white, "
+        "and one of floats from 0 to 1 black. Scale it to 8 bits first"
+    ),
+    "images_transparent": (
+        "loses its transparency, as in transformers: the hidden colours show, which are often "
+        "black. Put it on a background first"
+    ),
+    "images_of_many_frames": (
+        "has more frames or pages than one: only the first is looked at, as in transformers. "
+        "Make an element of each first"
+    ),
+    "audio_not_finite": (
+        "has samples that are NaN or infinite: as in transformers, the whole answer is likely "
+        "empty or arbitrary. Clean it first"
+    ),
+    "audio_out_of_range": (
+        "has samples far outside -1 to 1, as whole numbers kept as floats have, and goes to the "
+        "model as it is, as in transformers. Divide samples of 16 bits by 32768 first"
+    ),
+}
+_logged: set[str] = set()
+
+
+def count(kind: str, what: str) -> None:
+    """Count a medium of a kind; say so where it is the first. `what` is it, in a few words."""
+    metrics.count_suspect(kind)
+    if kind not in _logged:
+        _logged.add(kind)
+        logger.warning(
+            "%s %s. The counter %r has their number; this is said once per process.",
+            what,
+            _KINDS[kind],
+            metrics.suspect_name(kind),
+        )
