@@ -92,7 +92,12 @@ def test_no_message_of_an_input_is_long(kind: str) -> None:
             message = str(error)
         assert len(message) < 700
 
-    for name in ("text-classification", "question-answering", "decision", "text-generation"):
+    for name in (
+        "text-classification",
+        "question-answering",
+        "token-classification",
+        "text-generation",
+    ):
         task = find(name)
         for single in (False, True):
             inputs = Inputs(task=task, parameters={}, single=single)
