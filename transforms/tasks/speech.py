@@ -30,7 +30,7 @@ class AutomaticSpeechRecognitionPipeline(_AutomaticSpeechRecognitionPipeline):  
         mask = model_inputs.get("attention_mask")
         rows = len(next(each for each in model_inputs.values() if isinstance(each, torch.Tensor)))
         if rows > 1 and self.type == "seq2seq_whisper":
-            end = generation_parameters(self, keywords).get("eos_token_id")
+            end: Any = generation_parameters(self, keywords).get("eos_token_id")
             with _timed_by_row(self.model, set(np.atleast_1d(end).tolist())):
                 outputs = super()._forward(model_inputs, **keywords)
         else:
