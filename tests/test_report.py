@@ -56,14 +56,11 @@ pipeline:
 class Fixed(Outcome):
     """An outcome that is known beforehand."""
 
-    def __init__(self, failures: Any, files: Mapping[str, Any], **sink: Any) -> None:
+    def __init__(self, failures: Any, files: Mapping[str, Any]) -> None:
         self._found = failures
         self._written = files
         self.sinks = [
-            Sink(
-                name=name,
-                **{"kind": "WriteToParquet", "takes_failures": False, "folder": ""} | sink,
-            )
+            Sink(name=name, kind="WriteToParquet", takes_failures=False, folder="")
             for name in files
         ]
 

@@ -79,7 +79,7 @@ def test_a_large_file_is_shown_in_little_memory(tmp_path: Path) -> None:
     path = tmp_path / "large.parquet"
     schema = pa.schema([("name", pa.string()), ("v", VECTOR)])
     numbers = np.random.default_rng(0).standard_normal((20_000, 384), np.float32)
-    offsets = pa.array(np.arange(0, numbers.size + 1, 384, np.int32))
+    offsets = pa.array(np.arange(0, numbers.size + 1, 384), pa.int32())
     vectors = pa.ListArray.from_arrays(offsets, pa.array(numbers.ravel()))
     names = pa.array([f"n{i}" for i in range(20_000)])
     with pq.ParquetWriter(path, schema, use_dictionary=False, compression="none") as writer:
