@@ -49,7 +49,7 @@ UNREADABLE = "the audio is of no format that can be read .*"
 BAD_IMAGES: dict[str, tuple[bytes, str]] = {
     "half.jpg": (JPEG[: len(JPEG) // 2], r"the JPEG image is cut off or damaged: .*truncated.*"),
     "most.jpg": (JPEG[:-900], r"the JPEG image is cut off or damaged: .*truncated.*"),
-    "start.jpg": (JPEG[:30], r"not an image, .* or cut off in its header: 30 bytes .*"),
+    "start.jpg": (JPEG[:30], r"the image cannot be opened: Truncated File Read \(30 bytes .*"),
     "half.png": (PNG[: len(PNG) // 2], r"the PNG image is cut off or damaged: .*"),
     "bomb.png": (bomb(), r"the image has more pixels than the limit of 1,000,000 .*"),
     "huge.png": (
