@@ -27,7 +27,7 @@ import transformers
 from PIL import Image
 
 from pipelines_beam import ImageClassification
-from pipelines_beam.cli import DEFAULT_RUNNER
+from pipelines_beam.beam_options import DEFAULT_RUNNER
 
 
 class Slow(http.server.SimpleHTTPRequestHandler):

@@ -24,7 +24,7 @@ import apache_beam as beam
 import pyarrow as pa
 import transformers  # in both jobs: what the libraries take is not what rows take
 from pipelines_beam import TextClassification
-from pipelines_beam.cli import DEFAULT_RUNNER
+from pipelines_beam.beam_options import DEFAULT_RUNNER
 
 class Row(NamedTuple):
     text: str

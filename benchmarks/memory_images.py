@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 from pipelines_beam import ObjectDetection
-from pipelines_beam.cli import DEFAULT_RUNNER
+from pipelines_beam.beam_options import DEFAULT_RUNNER
 
 model, count, window = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 torch.set_num_threads(1)

@@ -42,7 +42,7 @@ FIRST_IN_BEAM = """
 import os
 import apache_beam as beam
 from pipelines_beam import TextClassification
-from pipelines_beam.cli import DEFAULT_RUNNER
+from pipelines_beam.beam_options import DEFAULT_RUNNER
 
 def out(answer):
     print(answer, flush=True)

@@ -28,7 +28,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from text import TEXTS, classifier
 
 from pipelines_beam import TextClassification
-from pipelines_beam.cli import DEFAULT_RUNNER
+from pipelines_beam.beam_options import DEFAULT_RUNNER
 
 EVERY = 5.0  # seconds: adding up the pages of a process takes a core for a while
 WAYS = {

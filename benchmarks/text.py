@@ -30,7 +30,7 @@ import transformers
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 
 from pipelines_beam import TaskModelHandler, TextClassification
-from pipelines_beam.cli import DEFAULT_RUNNER
+from pipelines_beam.beam_options import DEFAULT_RUNNER
 
 TEXTS = Path(__file__).parent.parent / "configs" / "data" / "texts.parquet"
 BUDGETS = (1024, 2048, 4096)  # padded tokens of the hand-written loop: the better one counts

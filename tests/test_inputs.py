@@ -419,7 +419,9 @@ def test_candidate_labels_of_rows() -> None:
     assert labels("a,b") == "a,b"
     assert labels(np.array(["a", "b"])) == ["a", "b"]
     assert labels(("a", "b")) == ["a", "b"]
-    with pytest.raises(TypeError, match=r"candidate_labels must be strings, got bool True.*quotes"):
+    with pytest.raises(
+        TypeError, match=r"candidate_labels\[0\] must be a string, got bool True.*quotes"
+    ):
         labels([True, False])
 
 

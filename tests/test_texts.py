@@ -19,6 +19,7 @@ from test_text import same
 
 from pipelines_beam import ElementError, TaskModelHandler, pipeline
 from transforms.tasks import ABSENT, TASKS
+from transforms.tasks.inputs import Inputs
 from transforms.tasks.task import REQUIRED
 from transforms.tasks.texts import questions, texts
 
@@ -199,7 +200,7 @@ def test_questions_of_yaml_without_quotes(asked: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         checked("decision", {"questions": asked})
     with pytest.raises(TypeError, match=message):
-        TASKS["decision"].check_input({"state": "a", "questions": asked})
+        Inputs(task=TASKS["decision"], parameters={}).of({"state": "a", "questions": asked})
     nested = {"text": "a", "stars": 4, "sold": True}
     fine = {"a": GERMAN, "b": {"type": "choice", "criteria": {"no": None, "yes": nested}}}
     checked("decision", {"questions": fine})

@@ -87,8 +87,10 @@ def _check_type(name: str, value: Any) -> None:
             )
     elif name == "stop_strings":
         texts = [value] if isinstance(value, str) else value
-        if not isinstance(texts, list | tuple) or not texts or not _are_texts(texts):
-            raise ValueError(f"stop_strings must be a text or a list of texts, got {shown(value)}")
+        if not len(texts) or not all(texts):
+            raise ValueError(
+                f"stop_strings must be a text or a list of texts, none empty, got {shown(value)}"
+            )
     elif name == "early_stopping":  # transformers' own check says what may be
         return
     elif isinstance(default, bool):
@@ -100,10 +102,6 @@ def _check_type(name: str, value: Any) -> None:
         whole = isinstance(value, numbers.Integral)
         if name == "num_beams" and not (whole and value >= 1):
             raise ValueError(f"num_beams must be a whole number from 1, got {shown(value)}")
-
-
-def _are_texts(values: list[Any] | tuple[Any, ...]) -> bool:
-    return all(isinstance(value, str) and value for value in values)
 
 
 def _is_number(value: Any) -> bool:
