@@ -188,7 +188,7 @@ BAD: dict[str, tuple[Any, str]] = {
     "with a rate": ({"array": np.array([9], np.int32), "sampling_rate": RATE}, "of int32 from 9"),
     "complex": (TONE[:9].astype(np.complex64), "got ndarray of complex64"),
     "true or false": (np.zeros(9, bool), "got ndarray of bool"),
-    "objects": (np.array([0.1, None]), "got ndarray of object"),
+    "objects": (np.array([0.1, None]), "got (ndarray|list) of object"),
     "a gap": ([0.1, None], "got list of object"),
     "number": (7.5, r"must have the shape .* got \(\)"),
     "file as samples": (
@@ -255,7 +255,9 @@ def test_bad_ones_become_rows_and_good_ones_are_answered(
     model: Callable[[str], str], run: Callable[..., list[Any]]
 ) -> None:
     good = {f"good {i}": file(each, subtype="FLOAT") for i, each in enumerate(SOUNDS)}
-    elements = [*good.items(), *((name, source) for name, (source, _) in BAD.items())]
+    # A list of texts is no sound, but several: that is said before anybody decodes it.
+    bad = {name: each for name, each in BAD.items() if name not in ("words", "numbers in words")}
+    elements = [*good.items(), *((name, source) for name, (source, _) in bad.items())]
     directory = model("wav2vec2-layer-keywords")
     alone = {
         result.example.tobytes(): result.inference
@@ -278,10 +280,10 @@ def test_bad_ones_become_rows_and_good_ones_are_answered(
             results[found[0]] = found[1]
 
     assert results.keys() == good.keys()
-    assert failures.keys() == BAD.keys()
+    assert failures.keys() == bad.keys()
     for i, each in enumerate(SOUNDS):
         assert same(results[f"good {i}"].inference, alone[each.tobytes()])
     for name, row in failures.items():
         assert row.stage == "preprocess"
         assert row.error == "MediaError"
-        assert re.search(BAD[name][1], row.message)
+        assert re.search(bad[name][1], row.message)

@@ -11,29 +11,28 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from commands import CONFIGS, command
 from models import CORPUS
-
-CONFIGS = Path(__file__).parent.parent / "configs"
-
-
-def command(*args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pipelines_beam", *args],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
 
 
 def test_the_quickstart_shows_which_texts_are_alike(tmp_path: Path) -> None:
     rows = [{"name": f"n{i}", "text": text} for i, text in enumerate(CORPUS)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
-    done = command(
-        "run",
-        str(CONFIGS / "quickstart.yaml"),
-        f"--set=input={tmp_path / 'in.parquet'}",
-        f"--set=output={tmp_path / 'out'}",
+    file = str(CONFIGS / "quickstart.yaml")
+    settings = (f"--set=input={tmp_path / 'in.parquet'}", f"--set=output={tmp_path / 'out'}")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pipelines_beam",
+            "run",
+            str(CONFIGS / "quickstart.yaml"),
+            *settings,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert f"{len(CORPUS)} rows in" in done.stdout

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from audio_models import RATE, sound
+from commands import CONFIGS, command
 from models import CORPUS
 from pictures import picture
-from test_cli import CONFIGS, command
 
 Cells = list[str | None]
 
@@ -65,14 +65,14 @@ JOBS = {
         ("model", "resnet-classification"),
         _pictures,
         "image",
-        "image must be bytes or a string or PathLike",
+        "image must be bytes or ",
     ),
     "speech.yaml": Job(
         ["text"],
         ("model", "whisper"),
         _recordings,
         "audio",
-        "audio must be a string or bytes or PathLike",
+        "audio must be a string or bytes or ",
     ),
     "text_to_image.yaml": Job(
         ["image"],

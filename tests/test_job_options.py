@@ -145,7 +145,7 @@ def test_what_a_file_says_and_nobody_reads_is_refused(
 
 
 def test_variables_are_those_of_included_files_too(refusal: Refusal, tmp_path: Path) -> None:
-    (tmp_path / "part.yaml").write_text("# {{ not_read }}\n{{ given }}")
+    (tmp_path / "part.yaml").write_text("# {{ not_read }}\n  {{ given }}")
     file = job(tmp_path, "pipeline: {% include 'part.yaml' %}")
     assert "Valid: given" in refusal("run", file, "--set=not_read=1")
     assert "unknown key 'typ'" in refusal("run", file, "--set=given={typ: chain}")

@@ -21,9 +21,9 @@ import transformers
 import yaml
 from apache_beam.yaml import yaml_transform
 from audio_models import RATE, sound
+from commands import CONFIGS, command
 from conftest import RUNNER
 from image_models import PICTURES
-from test_cli import CONFIGS, command
 from test_text import same
 
 from pipelines_beam import pipeline

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import transformers.pipelines
-from test_cli import command
+from commands import command
 from transformers.pipelines import SUPPORTED_TASKS, TASK_ALIASES
 
 import transforms

@@ -146,7 +146,10 @@ def _limits(model: Any) -> dict[str, int]:
     if not isinstance(model, torch.nn.Module) or not hasattr(model, "config"):
         return {}
     config: Any = model.config
-    most = getattr(config.get_text_config(), "max_position_embeddings", None)
+    try:
+        most = getattr(config.get_text_config(), "max_position_embeddings", None)
+    except ValueError:  # it has several, of which the tables themselves know better
+        most = None
     found: dict[str, int] = {}
     for name, module in model.named_modules():
         if not _TABLE.search(name) or _OTHER.search(name):

@@ -1,0 +1,41 @@
+"""The command line as a person uses it: in a process of its own for each command.
+
+The processes are forked from one that has imported the libraries, which takes ten seconds of
+processor time. `python -m pipelines_beam` itself is run by the test of the quickstart.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+_LIBRARIES = ["apache_beam.yaml.yaml_transform", "pipelines_beam.cli", "transforms"]
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload(_LIBRARIES)
+
+
+def command(*args: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:
+    """Run `pipelines-beam` with these arguments."""
+    with tempfile.TemporaryDirectory() as folder:
+        process = _processes.Process(target=_run, args=(args, folder, os.getcwd()))
+        process.start()
+        process.join(seconds)
+        assert process.exitcode is not None, f"no end within {seconds} seconds: {args}"
+        said = [(Path(folder) / name).read_text(encoding="utf-8") for name in ("out", "err")]
+        return subprocess.CompletedProcess(args, process.exitcode, *said)
+
+
+def _run(args: tuple[str, ...], folder: str, here: str) -> None:
+    os.chdir(here)
+    for descriptor, name in ((1, "out"), (2, "err")):
+        file = os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, descriptor)
+    from pipelines_beam import cli
+
+    sys.exit(cli.main(args))
