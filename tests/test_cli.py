@@ -18,7 +18,6 @@ from models import CORPUS
 def test_the_quickstart_shows_which_texts_are_alike(tmp_path: Path) -> None:
     rows = [{"name": f"n{i}", "text": text} for i, text in enumerate(CORPUS)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
-    file = str(CONFIGS / "quickstart.yaml")
     settings = (f"--set=input={tmp_path / 'in.parquet'}", f"--set=output={tmp_path / 'out'}")
     done = subprocess.run(
         [
