@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import difflib
 import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -16,6 +15,8 @@ from apache_beam.options.pipeline_options import (
     _BeamArgumentParser,
 )
 from apache_beam.runners.runner import create_runner
+
+from transforms.names import did_you_mean, likely
 
 #: Beam's in-process runner. Beam's default would first try to download a Go binary (Prism).
 DEFAULT_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -128,11 +129,9 @@ def _refuse(option: str, file: str, own_names: Sequence[str], beams: Sequence[st
     if not option.startswith("-"):
         raise OptionsError(f"one file is run at a time: got {file!r:.200} and {option!r:.200}")
     name = option.partition("=")[0]
-    known = {each.replace("_", "-"): each for each in (*own_names, *beams)}
-    close = difflib.get_close_matches(name.replace("_", "-"), known, n=1)
-    hint = f" Did you mean {known[close[0]]!r}?" if close else ""
+    hint = did_you_mean(likely(name, (*own_names, *beams)))
     raise OptionsError(
-        f"unknown option {name!r:.80}.{hint} Valid: {', '.join(own_names)}, and Beam's options, "
+        f"unknown option {name!r:.80}.{hint and f' {hint}'} Valid: {', '.join(own_names)}, and Beam's options, "
         "which --help-beam lists. One that only the runner's job server knows is given as "
         "--beam-option NAME=VALUE"
     )
@@ -144,10 +143,9 @@ def _check_own(own: Mapping[str, Any]) -> None:
     actions = {action.dest: action for action in parser._actions}
     for name, value in own.items():
         if name not in actions:
-            close = difflib.get_close_matches(str(name), actions, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
+            hint = did_you_mean(likely(name, actions))
             raise OptionsError(
-                f"options: unknown option {name!r:.80}.{hint} Valid are Beam's options, which "
+                f"options: unknown option {name!r:.80}.{hint and f' {hint}'} Valid are Beam's options, which "
                 "pipelines-beam run --help-beam lists"
             )
         for each in value if isinstance(value, list) else [value]:

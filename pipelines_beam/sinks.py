@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import collections
-import dataclasses
 import functools
 import inspect
 import json
@@ -23,6 +22,7 @@ from apache_beam.typehints import arrow_type_compatibility, schemas, typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
 
 from transforms.names import unknown
+from transforms.nested import columns_of
 
 #: Of a value that no file format has, such as an image in memory.
 _LONGEST = 200
@@ -41,25 +41,12 @@ def plain(value: Any) -> Any:
         return value
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode()
-    fields = _fields(value)
+    fields = columns_of(value)
     if fields is not None:
         return {str(name): plain(each) for name, each in fields.items()}
     if isinstance(value, list | tuple | Set):
         return [plain(each) for each in value]
     return str(value)[:_LONGEST]
-
-
-def _fields(value: Any) -> Mapping[Any, Any] | None:
-    """The fields of a struct of any kind; None for what is none."""
-    if isinstance(value, Mapping):
-        return value
-    if isinstance(value, beam.Row):
-        return dict(value.as_dict())
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return dict(zip(value._fields, value, strict=True))
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-    return None
 
 
 def as_json(value: Any) -> str | None:

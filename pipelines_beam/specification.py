@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from apache_beam.yaml.yaml_transform import SafeLineLoader
 
-from transforms.names import unknown
+from transforms.names import did_you_mean, likely, unknown
 from transforms.tasks import ALIASES, TASKS
 
 _TOP = ("pipeline", "options", "providers", "tests")
@@ -124,11 +123,9 @@ def _unknown_type(kind: str, types: Collection[str]) -> str:
     if task is not None:
         return f"{kind!r} is a task: the type of its transform is {task.transform!r}"
     shown = [each for each in types if "-" not in each]
-    lower = {each.lower(): each for each in shown}
-    squeezed = kind.lower().replace("-", "").replace("_", "")
-    close = difflib.get_close_matches(squeezed, lower, n=1)
-    if close:
-        return f"unknown transform type {kind!r}. Did you mean {lower[close[0]]!r}?"
+    close = likely(kind, shown)
+    if close is not None:  # there are too many to list
+        return f"unknown transform type {kind!r}. {did_you_mean(close)}"
     return unknown("transform type", kind, shown)
 
 
