@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from apache_beam.options.pipeline_options import (
@@ -129,12 +129,16 @@ def _refuse(option: str, file: str, own_names: Sequence[str], beams: Sequence[st
     if not option.startswith("-"):
         raise OptionsError(f"one file is run at a time: got {file!r:.200} and {option!r:.200}")
     name = option.partition("=")[0]
-    hint = did_you_mean(likely(name, (*own_names, *beams)))
     raise OptionsError(
-        f"unknown option {name!r:.80}.{hint and f' {hint}'} Valid: {', '.join(own_names)}, and Beam's options, "
-        "which --help-beam lists. One that only the runner's job server knows is given as "
-        "--beam-option NAME=VALUE"
+        f"{_unknown(name, (*own_names, *beams))} Valid: {', '.join(own_names)}, and Beam's "
+        "options, which --help-beam lists. One that only the runner's job server knows is given "
+        "as --beam-option NAME=VALUE"
     )
+
+
+def _unknown(name: str, valid: Iterable[str]) -> str:
+    hint = did_you_mean(likely(name, valid))
+    return f"unknown option {name!r:.80}.{hint and ' ' + hint}"
 
 
 def _check_own(own: Mapping[str, Any]) -> None:
@@ -143,9 +147,8 @@ def _check_own(own: Mapping[str, Any]) -> None:
     actions = {action.dest: action for action in parser._actions}
     for name, value in own.items():
         if name not in actions:
-            hint = did_you_mean(likely(name, actions))
             raise OptionsError(
-                f"options: unknown option {name!r:.80}.{hint and f' {hint}'} Valid are Beam's options, which "
+                f"options: {_unknown(name, actions)} Valid are Beam's options, which "
                 "pipelines-beam run --help-beam lists"
             )
         for each in value if isinstance(value, list) else [value]:
