@@ -30,6 +30,7 @@ from pipelines_beam import pipeline
 from pipelines_beam.provider import expand
 from transforms.media import image
 from transforms.media.limits import MediaLimits
+from transforms.nested import plain
 from transforms.tasks import TASKS, find
 from transforms.tasks.inputs import Inputs
 
@@ -485,3 +486,7 @@ def test_sounds_that_a_transform_made_are_inputs_of_another(
     assert len(found) == 2
     for row in found:
         assert isinstance((row if isinstance(row, dict) else row._asdict())["heard"], str)
+
+
+def test_numbers_that_are_longer_than_pythons() -> None:
+    assert plain([np.longdouble(0.5), np.clongdouble(2)]) == [0.5, 2]

@@ -188,7 +188,7 @@ def test_a_misspelt_option_of_a_custom_pipeline(model: Model) -> None:
         ({"max_new_tokens": 0}, "max_new_tokens` must be greater than 0"),
         ({"num_beams": 0}, "num_beams must be a whole number from 1, got 0"),
         ({"num_beams": "2"}, "num_beams must be a number"),
-        ({"top_k": -1}, "top_k cannot be -1"),
+        ({"top_k": -1, "do_sample": True}, "top_k cannot be -1"),
         ({"top_p": "0.5"}, "top_p must be a number"),
         ({"min_p": 3.0, "do_sample": True}, "min_p cannot be 3.0"),
         ({"repetition_penalty": 0.0}, "repetition_penalty cannot be 0.0"),
@@ -215,7 +215,7 @@ def test_a_value_is_checked_wherever_it_is_given(model: Model) -> None:
         build(
             pipeline(
                 "automatic-speech-recognition",
-                model("whisper"),
+                model("moonshine"),
                 generate_kwargs={"num_beams": 0},
             )
         )
@@ -231,6 +231,7 @@ def test_a_value_is_checked_wherever_it_is_given(model: Model) -> None:
         {"temperature": 0.7, "do_sample": True, "top_p": 1.5},
         {"do_sample": 1, "max_new_tokens": 3},
         {"top_k": 0, "do_sample": True},
+        {"top_k": -1, "do_sample": False},
         {"top_k": None, "temperature": None},
         {"max_new_tokens": np.int64(3), "repetition_penalty": 1.3},
         {"eos_token_id": [5, 6], "pad_token_id": 5},
@@ -243,6 +244,17 @@ def test_a_value_is_checked_wherever_it_is_given(model: Model) -> None:
 )
 def test_a_value_that_generate_takes(model: Model, parameters: dict[str, Any]) -> None:
     build(TextGeneration(model("gpt2-lm"), **parameters))
+
+
+def test_what_only_the_generate_of_a_model_knows_is_left_to_it(model: Model) -> None:
+    """Whisper takes several temperatures, one after the other."""
+    given = {"temperature": (0.0, 0.2), "logprob_threshold": -1.0}
+    build(pipeline("automatic-speech-recognition", model("whisper"), generate_kwargs=given))
+
+
+def test_a_parameter_that_another_one_needs_is_read(model: Model) -> None:
+    options = {"pooling": "mean", "normalize": True, "postprocess": len}
+    build(pipeline("feature-extraction", model("bert-encoder"), **options))
 
 
 # Types of a postprocess function

@@ -226,6 +226,21 @@ def test_compiled_models_are_tried_without_it(model: Model, run: Run) -> None:
         run(["a"], transform)
 
 
+@pytest.mark.parametrize(("names", "fails"), [("pooler", False), ("layer.1.output.dense", True)])
+def test_quantized_weights_are_tried_too(
+    model: Model, tmp_path: Path, run: Run, names: str, fails: bool
+) -> None:
+    """What the module of such a weight gives is spoilt in its place."""
+    directory = without(model("bert-encoder"), tmp_path / "lacking", names)
+    quanto = {"quant_method": "quanto", "weights": "int8"}
+    transform = FeatureExtraction(directory, quantization_config=quanto)
+    if not fails:
+        assert len(run(CORPUS[:3], transform)) == 3
+        return
+    with pytest.raises(Exception, match=r"lacks \d+ weights that feature-extraction reads"):
+        run(CORPUS[:3], transform)
+
+
 @pytest.mark.slow
 def test_a_model_of_diffusers(made: Model, tmp_path: Path, run: Run) -> None:
     path = without(made("sd-ddim"), tmp_path / "model", "conv_out.weight")

@@ -286,3 +286,8 @@ def test_methods_of_rows_are_no_columns(model: Model) -> None:
 def test_types_that_are_no_rows(element_type: Any) -> None:
     assert fields_of(element_type) is None
     assert pair_of(tuple[int, str]) == (int, str)
+
+
+def test_a_type_that_python_has_not_says_nothing() -> None:
+    assert fields_of(typehints.Collection[str]) is None
+    assert pair_of(typehints.Collection[str]) == (typehints.Any, typehints.Any)

@@ -8,6 +8,7 @@ can run in other processes than the model.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -80,13 +81,19 @@ class Call:
 
     def _check_forward(self, stages: Stages) -> None:
         """Raises ValueError where a call has chosen how to run the model by what it was given."""
-        fixed = {**self.pipe._forward_params, **sanitized(self.pipe, self.parameters)[1]}
-        if identity.digest(stages.forward) != identity.digest(fixed):
+        fixed, digest = self._fixed
+        if identity.digest(stages.forward) != digest:
             raise ValueError(
                 f"the call of {type(self.pipe).__name__} chooses parameters of _forward for each "
                 f"input: here {stages.forward!r:.200}, else {fixed!r:.200}. Let preprocess put "
                 "what differs into the features"
             )
+
+    @functools.cached_property
+    def _fixed(self) -> tuple[dict[str, Any], str]:
+        """The keywords of the forward stage without regard to any input, and their digest."""
+        fixed = {**self.pipe._forward_params, **sanitized(self.pipe, self.parameters)[1]}
+        return fixed, identity.digest(fixed)
 
     def preprocess(self, example: Any) -> tuple[list[Features], list[int]]:
         """The features of every chunk, and how many chunks each of the call's items has."""

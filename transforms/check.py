@@ -1,4 +1,4 @@
-"""What can be known of a job before a worker is paid for."""
+"""Checks that are made while the pipeline is built."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check(spec: Spec, replaced: Collection[str] = ()) -> None:
     try:
         stages = sanitized(pipe, spec.parameters)
         generation.check(pipe, stages[1])
-    except (KeyError, ValueError, TypeError) as error:
+    except (AttributeError, KeyError, ValueError, TypeError) as error:
         given = ", ".join(f"{name}={shown(value)}" for name, value in spec.parameters.items())
         raise ValueError(f"{spec.task}: {_reason(error)} (given: {given})") from error
     if replaced:
@@ -67,7 +67,10 @@ def _check_read(pipe: Any, spec: Spec, stages: Any, replaced: Collection[str]) -
         if known.get(name) is REQUIRED:
             continue
         others = {key: value for key, value in spec.parameters.items() if key != name}
-        without = sanitized(pipe, others)
+        try:
+            without = sanitized(pipe, others)
+        except (KeyError, ValueError, TypeError):
+            continue  # another parameter needs it
         readers = {
             stage
             for stage, own, rest in zip(_STAGES, stages, without, strict=True)

@@ -42,7 +42,6 @@ _WARPERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 #: The same, whether it samples or not.
 _PROCESSORS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "repetition_penalty": ("RepetitionPenaltyLogitsProcessor", lambda value: value != 1.0),
-    "top_k": ("TopKLogitsWarper", lambda value: value < 0),  # of no use to anybody
     "no_repeat_ngram_size": ("NoRepeatNGramLogitsProcessor", lambda value: value > 0),
 }
 
@@ -57,6 +56,8 @@ def check(pipe: Any, forward: Mapping[str, Any]) -> None:
         return
     if not pipe.model.can_generate():
         return
+    if getattr(type(pipe.model), "generate", None) is not GenerationMixin.generate:
+        return  # one of its own knows better: Whisper's takes several temperatures
     for name, value in asked.items():
         _check_type(name, value)
     given = asked.get("generation_config")
@@ -64,8 +65,7 @@ def check(pipe: Any, forward: Mapping[str, Any]) -> None:
         asked = {**given.to_diff_dict(), **asked}
     in_force = {**generation_parameters(pipe, forward), **asked}
     _check_values(asked, bool(in_force.get("do_sample")))
-    if getattr(type(pipe.model), "generate", None) is GenerationMixin.generate:
-        _config(in_force)  # others know better what they are given together
+    _config(in_force)
 
 
 def _asked(forward: Mapping[str, Any]) -> dict[str, Any]:

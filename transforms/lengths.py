@@ -68,7 +68,8 @@ class Lengths:
                 f"the input has {count} tokens, and the model takes {self._text} at most: "
                 f"{self._advice(self._text)}"
             )
-        if self._whole is not None and self._longest(count) > self._whole:
+        size = isinstance(error, IndexError) or "size" in str(error)
+        if size and self._whole is not None and self._longest(count) > self._whole:
             whose = "the answer" if self._two_sided else f"the input of {count} and its answer"
             return TooLongError(
                 f"{whose} may have {self._longest(count)} tokens, and the model takes "

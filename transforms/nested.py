@@ -76,6 +76,14 @@ def _of_array(value: np.ndarray[Any, Any]) -> Any:
     return value.tolist() if value.dtype.kind in _OBJECTS else value
 
 
+def _of_scalar(value: np.generic[Any]) -> Any:
+    item = value.item()
+    if not isinstance(item, np.generic):
+        return item
+    # Of a longer number than Python has.
+    return complex(item) if isinstance(item, np.complexfloating) else float(item)
+
+
 def _of_pandas(value: Any) -> Any:
     pandas = sys.modules.get("pandas")  # what nobody has imported, nobody has made
     if pandas is None:
@@ -90,7 +98,7 @@ def _of_pandas(value: Any) -> Any:
 #: How to read what holds values of its own kind.
 _READ: tuple[tuple[Any, Callable[[Any], Any]], ...] = (
     (np.ndarray, _of_array),
-    (np.generic, operator.methodcaller("item")),
+    (np.generic, _of_scalar),
     (pa.Scalar, operator.methodcaller("as_py")),
     (pa.Array | pa.ChunkedArray, operator.methodcaller("to_pylist")),
     (pa.Table | pa.RecordBatch, operator.methodcaller("to_pydict")),

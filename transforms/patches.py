@@ -1,6 +1,6 @@
 """Everything of transformers and diffusers that is replaced in the process, and nothing else.
 
-`install` replaces four functions of transformers when the first model is loaded, not when this
+`install` replaces four functions of transformers when the first pipeline is built, not when this
 package is imported; `install_in_diffusers` one of diffusers. They stay replaced for as long as
 the process lives. Each calls the one that it stands for, with the same arguments, and gives what
 that gives; stock pipelines load the same models and answer the same as before.

@@ -19,14 +19,14 @@ import torch
 from transformers.pipelines.base import ChunkPipeline
 
 from .agreement import agrees
-from .failures import EngineError, is_out_of_memory
+from .failures import EngineError, is_fatal, is_out_of_memory
 from .patches import Loaded
 
 logger = logging.getLogger(__name__)
 
 _SHOWN = 5  # names in a message
-#: What is put in place of weights. Outputs that are NaN anyway are others with a number.
-_VALUES = (float("nan"), 0.5)
+#: What is put in place of weights. NaN comes last: an accelerator may end the process over it.
+_VALUES = (0.5, float("nan"))
 _APART = 16  # weights that are tried one by one, to name those that are read
 
 
@@ -39,17 +39,62 @@ class RandomWeight:
     #: What the model had under the name when it was loaded.
     made: torch.Tensor
 
-    def tensor(self) -> torch.Tensor | None:
-        """The weight where it is now; None where it is not to be found, or is not in memory."""
+    @contextlib.contextmanager
+    def spoilt(self, value: float) -> Iterator[None]:
+        """Have one number in the whole of the weight.
+
+        Where it is quantized, or not in memory, in what its module gives.
+        """
+        tensor = self._tensor()
+        if tensor is None:
+            with self._module_spoilt(value):
+                yield
+            return
+        kept = tensor.detach().clone()
+        try:
+            with torch.no_grad():
+                tensor.fill_(value)
+            yield
+        finally:
+            with torch.no_grad():
+                tensor.copy_(kept)
+
+    def _tensor(self) -> torch.Tensor | None:
+        """The weight where it is now; None where it cannot be filled."""
         found: Any = self.made
         # An adapter may have given it another name.
         if not any(found is each for each in self.model.parameters()):
-            owner, _, name = self.name.rpartition(".")
-            try:
-                found = getattr(self.model.get_submodule(owner), name)
-            except AttributeError:
-                return None
-        return None if found.is_meta or hasattr(found, "__tensor_flatten__") else found
+            found = getattr(self._module(), self.name.rpartition(".")[2])
+        quantized = hasattr(found, "__tensor_flatten__") or not found.is_floating_point()
+        return None if found.is_meta or quantized else found
+
+    def _module(self) -> Any:
+        owner, _, name = self.name.rpartition(".")
+        try:
+            module = self.model.get_submodule(owner)
+            getattr(module, name)
+        except AttributeError:
+            raise self._untold() from None
+        return module
+
+    @contextlib.contextmanager
+    def _module_spoilt(self, value: float) -> Iterator[None]:
+        def spoil(module: Any, inputs: Any, output: Any) -> torch.Tensor:
+            if not isinstance(output, torch.Tensor):
+                raise self._untold()
+            return torch.full_like(output, value)
+
+        handle = self._module().register_forward_hook(spoil)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _untold(self) -> EngineError:
+        return EngineError(
+            f"the checkpoint lacks the weight {self.name}, which is random, and it cannot be told "
+            "whether the task reads it: set allow_random_weights=True if it does not"
+        )
 
 
 def of(loaded: Sequence[Loaded]) -> list[RandomWeight]:
@@ -116,7 +161,7 @@ class Trial:
     def _read(self, chunk: Any) -> Sequence[RandomWeight] | None:
         """The weights that a chunk's outputs depend on; None: it fails without that."""
         try:
-            with _same_draws():
+            with self._same_draws():
                 right = self._forward(chunk)
         except Exception as error:
             if is_out_of_memory(error):
@@ -131,20 +176,18 @@ class Trial:
 
     def _depends(self, chunk: Any, right: Any, weights: Sequence[RandomWeight]) -> bool:
         """Whether a chunk's outputs change with what is in these weights."""
-        tensors = [weight.tensor() for weight in weights]
-        known = [tensor for tensor in tensors if tensor is not None]
-        if len(known) < len(tensors):
-            return True  # quantized, or not in memory: nothing can be tried
-        return any(self._differs(chunk, right, known, value) for value in _VALUES)
+        return any(self._differs(chunk, right, weights, value) for value in _VALUES)
 
     def _differs(
-        self, chunk: Any, right: Any, tensors: Sequence[torch.Tensor], value: float
+        self, chunk: Any, right: Any, weights: Sequence[RandomWeight], value: float
     ) -> bool:
         try:
-            with _same_draws(), _filled(tensors, value):
+            with self._same_draws(), contextlib.ExitStack() as stack:
+                for weight in weights:
+                    stack.enter_context(weight.spoilt(value))
                 spoilt = self._forward(chunk)
         except Exception as error:
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) or is_fatal(error):
                 raise
             return True
         return not agrees(right, spoilt) and self._takes(right, spoilt)
@@ -167,28 +210,12 @@ class Trial:
         given.pop("is_last", None)
         return self._pipe.postprocess([given], **self._postprocess)
 
-
-def _same_draws() -> contextlib.AbstractContextManager[None]:
-    """Whatever is drawn at random in here is drawn again by whoever comes next."""
-    found: contextlib.AbstractContextManager[None] = torch.random.fork_rng(
-        range(torch.cuda.device_count())
-    )
-    return found
-
-
-@contextlib.contextmanager
-def _filled(tensors: Sequence[torch.Tensor], value: float) -> Iterator[None]:
-    """Have one number in the whole of these tensors."""
-    kept = [tensor.detach().clone() for tensor in tensors]
-    try:
-        with torch.no_grad():
-            for tensor in tensors:
-                tensor.fill_(value)
-        yield
-    finally:
-        with torch.no_grad():
-            for tensor, values in zip(tensors, kept, strict=True):
-                tensor.copy_(values)
+    def _same_draws(self) -> contextlib.AbstractContextManager[None]:
+        """Whatever is drawn at random in here is drawn again by whoever comes next."""
+        devices = {each.device for each in self._pipe.model.parameters()}
+        numbers = [device.index or 0 for device in devices if device.type == "cuda"]
+        found: contextlib.AbstractContextManager[None] = torch.random.fork_rng(numbers)
+        return found
 
 
 def _message(model: str, task: str, weights: Sequence[RandomWeight]) -> str:

@@ -102,9 +102,12 @@ def _is_sequence(kind: Any) -> bool:
 
 def _python(kind: Any) -> Any:
     """Python's own type for one of Beam's, which are the same but for what they are called."""
-    if isinstance(kind, typehints.TypeConstraint) and not isinstance(kind, RowTypeConstraint):
+    if not isinstance(kind, typehints.TypeConstraint) or isinstance(kind, RowTypeConstraint):
+        return kind
+    try:
         return convert_to_python_type(kind)
-    return kind
+    except ValueError:  # Python has none, as for Beam's Collection
+        return typehints.Any
 
 
 @functools.cache

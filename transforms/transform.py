@@ -69,10 +69,10 @@ class TaskTransform(Handling):
         share one, in a process of its own for each accelerator. "auto": the latter where there
         are several worker processes, or an accelerator.
       batch_timeout: seconds that a batch may take. One that takes longer is ended with its
-        process, and its elements run alone; who takes that long again fails.
-      max_wait_ms: how long a batch may wait for company from other bundles, which it does only for
+        process, and its elements run alone; an element that times out again on its own fails.
+      max_wait_ms: how long a batch may wait for elements from other bundles, which it does only for
         bundles that were answered a moment ago. 0: never.
-      media_limits: how large images, audio and video may be, where the defaults do not do:
+      media_limits: how large images, audio and video may be, where the defaults do not fit:
         {"image_pixels": 200_000_000}; and how many URIs are fetched at once. See MediaLimits for
         the names.
       keyed: elements are (key, value) pairs, and so are the results.

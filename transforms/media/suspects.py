@@ -39,7 +39,7 @@ _logged: set[str] = set()
 
 
 def count(kind: str, what: str) -> None:
-    """Count a medium of a kind; say so where it is the first. `what` is it, in a few words."""
+    """Count a medium, and log the first of its kind; `what` describes it in a few words."""
     metrics.count_suspect(kind)
     if kind not in _logged:
         _logged.add(kind)

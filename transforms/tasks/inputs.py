@@ -194,7 +194,7 @@ class Inputs:
             if not self.json_chats:
                 return text
             raise TypeError(
-                f"{name} begins as a chat in JSON does, but is none ({error}): {shown(text)}"
+                f"{name} looks like a chat in JSON, but is not valid JSON ({error}): {shown(text)}"
             ) from None
         chats = found if isinstance(found[0], list) else [found]
         if not all(map(_is_chat, chats)):
