@@ -253,7 +253,7 @@ def test_what_only_the_generate_of_a_model_knows_is_left_to_it(model: Model) -> 
 
 
 def test_a_parameter_that_another_one_needs_is_read(model: Model) -> None:
-    options = {"pooling": "mean", "normalize": True, "postprocess": len}
+    options: dict[str, Any] = {"pooling": "mean", "normalize": True, "postprocess": len}
     build(pipeline("feature-extraction", model("bert-encoder"), **options))
 
 
