@@ -150,6 +150,14 @@ def test_what_a_file_says_and_nobody_reads_is_refused(
     assert len(message) < 4200
 
 
+def test_a_long_value_is_not_printed_whole(refusal: Refusal, tmp_path: Path) -> None:
+    long = yaml.safe_dump(["x" * 50] * 200)
+    said = refusal("run", job(tmp_path, f"pipeline: {{}}\noptions:\n{long}"))
+    assert "options must be a mapping of Beam's, got [" in said
+    assert len(said) < 400
+    assert len(refusal("run", job(tmp_path, long))) < 400
+
+
 def test_variables_are_those_of_included_files_too(refusal: Refusal, tmp_path: Path) -> None:
     (tmp_path / "part.yaml").write_text("# {{ not_read }}\n  {{ given }}")
     file = job(tmp_path, "pipeline: {% include 'part.yaml' %}")
@@ -165,14 +173,14 @@ def test_keys_that_only_look_alike_are_two(tmp_path: Path) -> None:
 pipeline:
   deep:
     base: &base {x: 1, y: 1}
-    more: &more {<<: *base, x: 2}
+    more: &more {<<: *base, y: 2}
     other: &other {z: 3}
   both: {<<: *more, <<: *other, y: 4}
   keys: {1: a, "1": b}
 """
     found = SafeLineLoader.strip_metadata(template.load(job(tmp_path, text), {}))["pipeline"]
-    assert found["deep"]["more"] == {"x": 2, "y": 1}
-    assert found["both"] == {"x": 2, "y": 4, "z": 3}
+    assert found["deep"]["more"] == {"x": 1, "y": 2}
+    assert found["both"] == {"x": 1, "y": 4, "z": 3}
     assert found["keys"] == {1: "a", "1": "b"}
     with pytest.raises(yaml.YAMLError, match="the key 'x' stands twice"):
         template.load(job(tmp_path, "pipeline: {<<: {x: 0}, x: 1, x: 1}"), {})
