@@ -172,7 +172,7 @@ def test_modules_beside_the_file_in_other_processes(
     assert done.returncode == 3, done.stderr
     assert "failed in Look: 1" in done.stdout
     # Messages, which quote the data, stay in the process that the row failed in.
-    assert done.stdout.partition("failed in Look: 1\n")[2].splitlines()[0] == "  TypeError"
+    assert done.stdout.partition("failed in Look: 1\n")[2].splitlines()[0] == "  ValueError"
     assert f"wrote {tmp_path}/out/rows-0000" in done.stdout
     options = "postprocess: beside_the_file.post"
     done = command("run", _failing_job(tmp_path, directory, fails=False, options=options), *workers)
