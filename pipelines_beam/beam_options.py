@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.runner import create_runner
 
 from transforms.names import did_you_mean, likely
+from transforms.shown import shown
 
 #: Beam's in-process runner. Beam's default would first try to download a Go binary (Prism).
 DEFAULT_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -62,8 +63,10 @@ def settings(flags: list[str], given: Mapping[str, Any], own: Mapping[str, Any])
     Raises OptionsError for an option of the file that does not exist, or its value.
     """
     _check_own(own)
-    rest = {name: value for name, value in own.items() if name not in given}
-    found = PipelineOptions(flags, **{"pickle_library": "cloudpickle", **rest})
+    settled = {"pickle_library": "cloudpickle", **own}
+    # Those by keyword would go before the command's.
+    rest = {name: value for name, value in settled.items() if name not in given}
+    found = PipelineOptions(flags, **rest)
     standard = found.view_as(StandardOptions)
     standard.runner = given.get("runner") or own.get("runner") or DEFAULT_RUNNER
     with _one_line("runner"):
@@ -138,7 +141,7 @@ def _refuse(option: str, file: str, own_names: Sequence[str], beams: Sequence[st
 
 def _unknown(name: str, valid: Iterable[str]) -> str:
     hint = did_you_mean(likely(name, valid))
-    return f"unknown option {name!r:.80}.{hint and ' ' + hint}"
+    return f"unknown option {shown(name, 80)}.{hint and ' ' + hint}"
 
 
 def _check_own(own: Mapping[str, Any]) -> None:
@@ -160,7 +163,7 @@ def _check_value(parser: argparse.ArgumentParser, action: argparse.Action, value
         return
     if action.nargs == 0:  # a switch
         if not isinstance(value, bool):
-            raise OptionsError(f"options: {action.dest} must be true or false, got {value!r:.80}")
+            raise OptionsError(f"options: {action.dest} must be true or false, got {shown(value)}")
         return
     try:
         parser.parse_args([f"{action.option_strings[0]}={value}"])

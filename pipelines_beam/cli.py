@@ -18,7 +18,8 @@ from typing import Any
 DONE, FAILED, REFUSED, ROWS_FAILED, STOPPED = 0, 1, 2, 3, 130
 _STATUSES = """\
 exit status:
-  0    the job is done, and no row failed
+  0    the job is done and no row failed, or was submitted and is not waited for
+       (--no_wait_until_finish)
   1    the job failed
   2    nothing has run: the command or the file is not right
   3    the job is done, but rows failed: the report says how many, and why

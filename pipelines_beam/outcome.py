@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -24,8 +25,11 @@ from transforms import metrics
 
 _FAILURES = f"{metrics.NAMESPACE}.failures"
 _FILES = f"{metrics.NAMESPACE}.files"
-#: Bounds of what metrics carry: messages of one process, characters of one, names of one bundle.
+#: Bounds of what is kept: messages of one process, characters of one, file names of one bundle.
 _MOST_REASONS, _LONGEST_REASON, _MOST_FILES = 8, 300, 1000
+#: The name of an error's class, alone and where the error's repr begins.
+_NAME, _NAME_OF_REPR = re.compile(r"[A-Za-z_]\w{0,99}"), re.compile(r"([A-Za-z_]\w{0,99})\(")
+_UNKNOWN = "an error of an unknown class"
 
 
 @dataclass
@@ -33,7 +37,8 @@ class Failures:
     """The failed rows of one transform."""
 
     count: int = 0
-    #: How often each reason was counted in this process; 0 for those of other processes.
+    #: How often each reason was counted in this process; of other processes, the names of the
+    #: errors' classes, with 0.
     reasons: Counter[str] = field(default_factory=Counter)
 
 
@@ -73,12 +78,22 @@ class Outcome:
         for each in query["counters"]:
             if each.key.metric.name in found:
                 found[each.key.metric.name].count += each.result
-        for each in query["string_sets"]:
-            if each.key.metric.name in found:
-                found[each.key.metric.name].reasons.update(dict.fromkeys(each.result, 0))
         for name, reasons in _reasons.items():
             found[name].reasons.update(reasons)
+        for each in query["string_sets"]:
+            name = each.key.metric.name
+            if name in found and name not in _reasons:
+                found[name].reasons.update(dict.fromkeys(each.result, 0))
         return {name: each for name, each in found.items() if each.count}
+
+    def suspects(self, result: PipelineResult) -> dict[str, int]:
+        """How many media were answered though hardly as they are meant, by the counter's name."""
+        query = result.metrics().query(MetricsFilter().with_namespace(metrics.NAMESPACE))
+        found: Counter[str] = Counter()
+        for each in query["counters"]:
+            if each.key.metric.name.startswith(metrics.suspect_name("")):
+                found[each.key.metric.name] += each.result
+        return {name: count for name, count in sorted(found.items()) if count}
 
     def files(self, result: PipelineResult) -> dict[str, list[str]]:
         """The files that each sink wrote in this job, sorted."""
@@ -119,8 +134,13 @@ class _Step:
         return [] if found is None else [found]
 
     def results(self) -> list[beam.PCollection]:
+        """Its outputs without the failed rows; a PDone says only that it is done."""
         errors = {id(pcoll) for pcoll in self.errors()}
-        return [pcoll for pcoll in self.node.outputs.values() if id(pcoll) not in errors]
+        return [
+            each
+            for each in self.node.outputs.values()
+            if isinstance(each, beam.PCollection) and id(each) not in errors
+        ]
 
     def sink(self, failed: set[int]) -> Sink:
         prefix = str(self.config.get("path") or self.config.get("file_path_prefix") or "")
@@ -156,12 +176,16 @@ _lock = threading.Lock()
 
 
 class _CountFailures(beam.DoFn):  # type: ignore[misc]
-    """Counts failed rows, and keeps their first reasons."""
+    """Counts failed rows, and keeps their first reasons.
+
+    Messages quote the data, and stay in this process. Metrics, which a runner may store and show
+    to others, get the names of the errors' classes.
+    """
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._count = Metrics.counter(_FAILURES, name)
-        self._shown = Metrics.string_set(_FAILURES, name)
+        self._classes = Metrics.string_set(_FAILURES, name)
 
     def process(self, row: Any) -> None:
         """Count one row."""
@@ -172,7 +196,7 @@ class _CountFailures(beam.DoFn):  # type: ignore[misc]
             if reason not in reasons and len(reasons) >= _MOST_REASONS:
                 reason = "other reasons"
             reasons[reason] += 1
-        self._shown.add(reason)
+        self._classes.add(class_of(row))
 
 
 def reason_of(row: Any) -> str:
@@ -180,6 +204,18 @@ def reason_of(row: Any) -> str:
     error, message = getattr(row, "error", None), getattr(row, "message", None)
     reason = f"{error}: {message}" if error is not None else str(getattr(row, "msg", "no reason"))
     return reason[:_LONGEST_REASON]
+
+
+def class_of(row: Any) -> str:
+    """The name of the class of the error that a row failed with: nothing of the row itself.
+
+    Ours have it as their `error`; those of Beam's own transforms begin `msg` with it, as a repr.
+    """
+    error = getattr(row, "error", None)
+    if error is not None:
+        return str(error) if _NAME.fullmatch(str(error)) else _UNKNOWN
+    found = _NAME_OF_REPR.match(str(getattr(row, "msg", "")))
+    return found[1] if found else _UNKNOWN
 
 
 class _Files(beam.DoFn):  # type: ignore[misc]

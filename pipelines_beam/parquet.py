@@ -54,10 +54,12 @@ class ReadFromParquet(beam.PTransform):  # type: ignore[misc]
 
     Args:
       file_pattern: the files, on any file system that Beam knows.
-      columns: names of the columns to read (all).
-      validate: whether there must be such files when the pipeline is built.
+      columns: names of the columns to read (all). Those within a struct follow its name after a
+        dot, as in ["image.bytes"]: the struct has no others then.
+      validate: whether Beam's reader, too, looks for the files when the pipeline is built.
 
-    The first file's schema is that of all.
+    The first file's schema is that of all: whatever `validate` says, it is read when the pipeline
+    is built, and must be there.
 
     Raises:
       OSError: no file has such a name.
@@ -72,7 +74,7 @@ class ReadFromParquet(beam.PTransform):  # type: ignore[misc]
         self._pattern = file_pattern
         self._columns = None if columns is None else list(columns)
         self._validate = validate
-        self._type = _row_type(_schema(file_pattern), self._columns)
+        self._type = _row(list(_schema(file_pattern, self._columns)))
 
     def expand(self, pbegin: Any) -> Any:
         """PCollection of rows."""
@@ -118,20 +120,27 @@ class _Rows(beam.DoFn):  # type: ignore[misc]
             yield from map(self._make, batch.to_pylist())
 
 
-def _schema(pattern: str) -> pa.Schema:
+def _schema(pattern: str, columns: Sequence[str] | None) -> pa.Schema:
+    """The schema of the first file, or of what is read of it: structs with the chosen fields."""
     found = FileSystems.match([pattern], [1])[0].metadata_list
     if not found:
         raise OSError(f"there is no file {pattern!r}")
-    with FileSystems.open(found[0].path) as file:
-        return pq.read_schema(file)
+    with FileSystems.open(found[0].path) as opened, pq.ParquetFile(opened) as file:
+        if columns is None:
+            return file.schema_arrow
+        _check_columns(file, columns)
+        return file.read_row_groups([], columns=columns).schema
 
 
-def _row_type(schema: pa.Schema, columns: Sequence[str] | None) -> RowTypeConstraint:
-    wanted = schema.names if columns is None else [name.split(".")[0] for name in columns]
-    for name in wanted:
-        if name not in schema.names:
-            raise ValueError(f"there is no column {name!r}: there are {', '.join(schema.names)}")
-    return _row([field for field in schema if field.name in wanted])
+def _check_columns(file: pq.ParquetFile, columns: Sequence[str]) -> None:
+    """Raise ValueError for a column that there is not: pyarrow would pass over it."""
+    paths = [file.schema.column(i).path for i in range(len(file.schema))]
+    names = file.schema_arrow.names
+    for name in columns:
+        if not any(f"{path}.".startswith(f"{name}.") for path in paths):
+            inside = [path for path in paths if path.startswith(f"{name.partition('.')[0]}.")]
+            valid = ", ".join(inside or names)
+            raise ValueError(f"there is no column {name!r}: there are {valid}")
 
 
 def _row(fields: Sequence[pa.Field]) -> RowTypeConstraint:

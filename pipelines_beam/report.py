@@ -14,7 +14,7 @@ from transforms import metrics
 
 from . import samples
 from .outcome import Failures, Outcome, Sink
-from .samples import clean
+from .samples import clean, printable
 
 _SHOWN = 3
 _LONGEST = 300
@@ -25,16 +25,19 @@ def show(outcome: Outcome, seconds: float, result: PipelineResult) -> bool:
 
     What cannot be found out is a line on stderr: the job has succeeded.
     """
-    failures: Mapping[str, Failures] = {}
+    failures: Mapping[str, Failures] | None = None
     try:
         failures = outcome.failures(result)
         _show_counts(failures, seconds, result)
+        for name, count in outcome.suspects(result).items():
+            print(_suspect(name, count))
         files = outcome.files(result)
         for sink in outcome.sinks:
             if files[sink.name]:
                 _show_files(sink, files[sink.name])
     except Exception as error:
-        _note("what it did", error)
+        unknown = "it is unknown whether rows of it failed"
+        _note(unknown if failures is None else "what it did cannot be shown", error)
     return bool(failures) or metrics.counts().failed > 0
 
 
@@ -47,6 +50,12 @@ def _show_counts(failures: Mapping[str, Failures], seconds: float, result: Pipel
         print(f"failed in {clean(name)}: {each.count:,}")
         for reason, count in each.reasons.most_common(_SHOWN):
             print(f"  {f'{count:,} x ' if count else ''}{clean(reason)}")
+
+
+def _suspect(name: str, count: int) -> str:
+    """What is said of media that were answered, though hardly as they are meant."""
+    kind = name.removeprefix(metrics.suspect_name("")).replace("_", " ")
+    return f"{count:,} {kind}: the answers are likely not what you mean, see {name} in the README"
 
 
 def _counts(result: PipelineResult) -> tuple[int, int, str]:
@@ -69,14 +78,14 @@ def _show_files(sink: Sink, files: Sequence[str]) -> None:
         local = [path for path in files if os.path.isfile(path)]
         size = f" ({sum(map(os.path.getsize, local)) / 1e6:,.1f} MB)" if local else ""
         more = f" and {len(files) - 1} more" if files[1:] else ""
-        print(f"wrote {files[0]}{more}{size}")
+        print(f"wrote {printable(files[0])}{more}{size}")
         if sink.kind == "WriteToParquet" and not sink.takes_failures:
             for line in samples.lines(local):
                 print(line)
     except Exception as error:
-        _note(files[0], error)
+        _note(f"{printable(files[0])} cannot be shown", error)
 
 
 def _note(what: str, error: Exception) -> None:
     reason = clean(f"{type(error).__name__}: {error}"[:_LONGEST])
-    print(f"the job is done, but {what} cannot be shown: {reason}", file=sys.stderr)
+    print(f"the job is done, but {what}: {reason}", file=sys.stderr)

@@ -146,6 +146,10 @@ def _title(table: pa.Table, texts: Sequence[str], row: int) -> str:
 
 def clean(text: str) -> str:
     """Text from data on one line of a terminal, without what could command it."""
-    line = "".join(c if c.isprintable() else " " for c in text[: 20 * _WIDTH])
-    line = " ".join(line.split())
+    line = " ".join(printable(text[: 20 * _WIDTH]).split())
     return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """The whole text, a space in place of each character that could command a terminal."""
+    return "".join(c if c.isprintable() else " " for c in text)

@@ -18,8 +18,10 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from apache_beam.typehints import arrow_type_compatibility, schemas, typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
+from apache_beam.yaml.yaml_transform import SafeLineLoader
 
 from transforms.names import unknown
 from transforms.nested import columns_of
@@ -27,31 +29,33 @@ from transforms.nested import columns_of
 #: Of a value that no file format has, such as an image in memory.
 _LONGEST = 200
 _SCALARS = (str, int, float, bool)
+#: Those that Beam's schemas, and so ReadFromParquet, have beside them.
+_NUMPY = (np.bool_, np.int8, np.int16, np.int32, np.int64, np.float32, np.float64)
 Convert = Callable[[Any], Any]
 
 
-def plain(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """The value as JSON has it: structs as objects by the names of their fields, bytes as base64.
 
     What JSON has nothing for is a text that shows it, cut to 200 characters.
     """
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
-    if value is None or type(value) in _SCALARS:
+    if value is None or isinstance(value, _SCALARS):
         return value
     if isinstance(value, bytes | bytearray | memoryview):
         return base64.b64encode(value).decode()
     fields = columns_of(value)
     if fields is not None:
-        return {str(name): plain(each) for name, each in fields.items()}
+        return {str(name): jsonable(each) for name, each in fields.items()}
     if isinstance(value, list | tuple | Set):
-        return [plain(each) for each in value]
+        return [jsonable(each) for each in value]
     return str(value)[:_LONGEST]
 
 
 def as_json(value: Any) -> str | None:
     """The value as a JSON text; None stays, so that the cell is empty, and so does a text."""
-    found = plain(value)
+    found = jsonable(value)
     return found if found is None or isinstance(found, str) else json.dumps(found)
 
 
@@ -64,6 +68,8 @@ def _write(
 
     @functools.wraps(write)
     def create(**config: Any) -> beam.PTransform:
+        # Beam's loader notes the lines of mappings inside them.
+        config = SafeLineLoader.strip_metadata(config)
         for name in config:
             if name not in valid:
                 raise TypeError(unknown("key", name, valid))
@@ -109,11 +115,13 @@ def _is_scalar(kind: Any) -> bool:
     return typehints.normalize(kind) in _OPTIONAL_SCALARS
 
 
-_OPTIONAL_SCALARS = {*_SCALARS, *(typehints.Optional[each] for each in _SCALARS)}
+_OPTIONAL_SCALARS = {
+    kind for each in (*_SCALARS, *_NUMPY) for kind in (each, typehints.Optional[each])
+}
 
 
 def _json_column(name: str, kind: Any) -> tuple[Any, Convert | None]:
-    return (kind, None) if _is_scalar(kind) else (typehints.Any, plain)
+    return (kind, None) if _is_scalar(kind) else (typehints.Any, jsonable)
 
 
 def _csv_column(name: str, kind: Any) -> tuple[Any, Convert | None]:
@@ -122,15 +130,19 @@ def _csv_column(name: str, kind: Any) -> tuple[Any, Convert | None]:
 
 def _parquet_column(name: str, kind: Any) -> tuple[Any, Convert | None]:
     """As it is, where Arrow has its type; else a JSON text."""
-    if _is_scalar(kind):
-        return kind, None
     try:
         row = RowTypeConstraint.from_fields([(name, kind)])
         schema = schemas.schema_from_element_type(row)
-        arrow_type_compatibility.arrow_schema_from_beam_schema(schema)
+        (field,) = arrow_type_compatibility.arrow_schema_from_beam_schema(schema)
     except (NotImplementedError, TypeError, ValueError):
         return typehints.Optional[str], as_json
-    return kind, _named
+    return kind, _named if _has_structs(field.type) else None
+
+
+def _has_structs(kind: pa.DataType) -> bool:
+    """Whether rows may be in a value; a vector of hundreds of numbers is not searched for them."""
+    inner = (kind.field(i).type for i in range(kind.num_fields))
+    return bool(pa.types.is_struct(kind)) or any(map(_has_structs, inner))
 
 
 def _named(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from apache_beam.yaml.yaml_transform import SafeLineLoader
 
 from transforms.names import did_you_mean, likely, unknown
+from transforms.shown import shown
 from transforms.tasks import ALIASES, TASKS
 
 _TOP = ("pipeline", "options", "providers", "tests")
@@ -47,7 +48,7 @@ def check_top(spec: Mapping[str, Any]) -> None:
         raise SpecificationError("a Beam YAML file needs a 'pipeline'")
     options = spec.get("options")
     if "options" in spec and not isinstance(options, Mapping):
-        raise SpecificationError(f"options must be a mapping of Beam's options, got {options!r}")
+        raise SpecificationError(f"options must be a mapping of Beam's, got {shown(options)}")
 
 
 def _check_nested(
@@ -57,9 +58,9 @@ def _check_nested(
     kind = str(node.get("type", "composite"))
     if kind not in _KEYS:
         raise SpecificationError(
-            f"{_where(node)}the pipeline's type must be composite or chain, got {kind!r:.80}"
+            f"{_where(node)}the pipeline's type must be composite or chain, got {shown(kind, 80)}"
         )
-    _check_keys(node, _KEYS[kind], f"transform {_name(node)!r:.80}")
+    _check_keys(node, _KEYS[kind], f"transform {shown(_name(node), 80)}")
     members = list(_members(node))
     names = {each for member in members for each in (member.get("name"), member.get("type"))}
     own = node.get("input")
@@ -75,11 +76,11 @@ def _check_transform(
     if kind in _KEYS:
         _check_nested(node, types, given)
     else:
-        _check_keys(node, _LEAF, f"transform {_name(node)!r:.80}")
+        _check_keys(node, _LEAF, f"transform {shown(_name(node), 80)}")
         if kind is not None and kind not in types:
             raise SpecificationError(_where(node) + _unknown_type(str(kind), types))
     if kind is None:
-        raise SpecificationError(f"{_where(node)}transform {_name(node)!r:.80} has no type")
+        raise SpecificationError(f"{_where(node)}transform {shown(_name(node), 80)} has no type")
     _check_inputs(node, names | given)
 
 
@@ -88,7 +89,8 @@ def _check_inputs(node: Mapping[str, Any], names: Collection[str]) -> None:
         base = reference.rpartition(".")[0] or reference
         if reference not in names and base not in names:
             raise SpecificationError(
-                f"{_where(node)}transform {_name(node)!r:.80}: {unknown('input', reference, names)}"
+                f"{_where(node)}transform {shown(_name(node), 80)}: "
+                + unknown("input", reference, names)
             )
 
 
@@ -121,12 +123,12 @@ def _check_keys(node: Mapping[str, Any], valid: Collection[str], what: str) -> N
 def _unknown_type(kind: str, types: Collection[str]) -> str:
     task = TASKS.get(ALIASES.get(kind, kind))
     if task is not None:
-        return f"{kind!r} is a task: the type of its transform is {task.transform!r}"
-    shown = [each for each in types if "-" not in each]
-    close = likely(kind, shown)
+        return f"{shown(kind)} is a task: the type of its transform is {task.transform!r}"
+    names = [each for each in types if "-" not in each]
+    close = likely(kind, names)
     if close is not None:  # there are too many to list
-        return f"unknown transform type {kind!r}. {did_you_mean(close)}"
-    return unknown("transform type", kind, shown)
+        return f"unknown transform type {shown(kind)}. {did_you_mean(close)}"
+    return unknown("transform type", kind, names)
 
 
 def _where(node: Any) -> str:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import datetime
 import importlib.util
 import os
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jinja2
 import yaml
+import yaml.composer
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.yaml.yaml_transform import SafeLineLoader
 from jinja2 import meta
 
 from transforms.names import unknown
+from transforms.shown import shown
 
 #: The names that every file has without being given them.
 _OWN = ("package", "here", "datetime")
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 class TemplateError(ValueError):
@@ -147,23 +150,27 @@ def _without_leading_comments(source: str) -> str:
 class _Loaded(SafeLineLoader):  # type: ignore[misc]
     """Beam's loader, which keeps the numbers of lines; a key that stands twice is an error."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """The mapping of a node. Raises ConstructorError for a key that it has already."""
-        seen: set[Any] = set()
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        """The node of a mapping, as it is written, before what it merges (`<<`) is put into it.
+
+        Raises ComposerError for a key that it has already.
+        """
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: set[tuple[str, str]] = set()
         for key, _ in node.value:
-            name = key.value if isinstance(key, yaml.ScalarNode) else None
-            if name is not None and name in seen:
-                raise yaml.constructor.ConstructorError(
-                    problem=f"the key {name!r} stands twice in one mapping",
+            if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
+                continue
+            if (key.tag, key.value) in seen:  # 1 and "1" are two keys
+                raise yaml.composer.ComposerError(
+                    problem=f"the key {shown(key.value)} stands twice in one mapping",
                     problem_mark=key.start_mark,
                 )
-            seen.add(name)
-        found: dict[Hashable, Any] = super().construct_mapping(node, deep=deep)
-        return found
+            seen.add((key.tag, key.value))
+        return node
 
 
 def _parsed(text: str) -> dict[str, Any]:
     spec = yaml.load(text, Loader=_Loaded)  # noqa: S506 - a SafeLoader
     if not isinstance(spec, dict):
-        raise yaml.YAMLError(f"a Beam YAML file needs a 'pipeline', got {spec!r:.80}")
+        raise yaml.YAMLError(f"a Beam YAML file needs a 'pipeline', got {shown(spec, 80)}")
     return spec

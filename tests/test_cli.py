@@ -14,6 +14,8 @@ import pytest
 from commands import CONFIGS, command
 from models import CORPUS
 
+from pipelines_beam import cli
+
 
 def test_the_quickstart_shows_which_texts_are_alike(tmp_path: Path) -> None:
     rows = [{"name": f"n{i}", "text": text} for i, text in enumerate(CORPUS)]
@@ -75,6 +77,15 @@ def test_a_missing_file_is_one_line() -> None:
     assert done.returncode == 2
     assert "nothing.yaml" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_help_says_that_a_job_may_not_be_waited_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "or was submitted and is not waited for (--no_wait_until_finish) 1 the job" in said
 
 
 def test_a_small_job_runs(model: Callable[[str], str], tmp_path: Path) -> None:
@@ -160,7 +171,8 @@ def test_modules_beside_the_file_in_other_processes(
     done = command("run", _failing_job(tmp_path, directory, fails=True, options=options), *workers)
     assert done.returncode == 3, done.stderr
     assert "failed in Look: 1" in done.stdout
-    assert "text" in done.stdout.partition("failed in Look: 1\n")[2].splitlines()[0]
+    # Messages, which quote the data, stay in the process that the row failed in.
+    assert done.stdout.partition("failed in Look: 1\n")[2].splitlines()[0] == "  ValueError"
     assert f"wrote {tmp_path}/out/rows-0000" in done.stdout
     options = "postprocess: beside_the_file.post"
     done = command("run", _failing_job(tmp_path, directory, fails=False, options=options), *workers)

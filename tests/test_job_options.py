@@ -11,9 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    SetupOptions,
+    StandardOptions,
+)
+from apache_beam.yaml.yaml_transform import SafeLineLoader
 
-from pipelines_beam import beam_options, cli
+from pipelines_beam import beam_options, cli, template
 
 Refusal = Callable[..., str]
 
@@ -144,6 +150,14 @@ def test_what_a_file_says_and_nobody_reads_is_refused(
     assert len(message) < 4200
 
 
+def test_a_long_value_is_not_printed_whole(refusal: Refusal, tmp_path: Path) -> None:
+    long = yaml.safe_dump(["x" * 50] * 200)
+    said = refusal("run", job(tmp_path, f"pipeline: {{}}\noptions:\n{long}"))
+    assert "options must be a mapping of Beam's, got [" in said
+    assert len(said) < 400
+    assert len(refusal("run", job(tmp_path, long))) < 400
+
+
 def test_variables_are_those_of_included_files_too(refusal: Refusal, tmp_path: Path) -> None:
     (tmp_path / "part.yaml").write_text("# {{ not_read }}\n  {{ given }}")
     file = job(tmp_path, "pipeline: {% include 'part.yaml' %}")
@@ -152,6 +166,24 @@ def test_variables_are_those_of_included_files_too(refusal: Refusal, tmp_path: P
     dynamic = job(tmp_path, "pipeline: {% include kind ~ '.yaml' %}")
     said = refusal("run", dynamic, "--set=kind=part", "--set=given={}", "--set=gven=1")
     assert "unknown variable 'gven'. Did you mean 'given'?" in said
+
+
+def test_keys_that_only_look_alike_are_two(tmp_path: Path) -> None:
+    text = """
+pipeline:
+  deep:
+    base: &base {x: 1, y: 1}
+    more: &more {<<: *base, y: 2}
+    other: &other {z: 3}
+  both: {<<: *more, <<: *other, y: 4}
+  keys: {1: a, "1": b}
+"""
+    found = SafeLineLoader.strip_metadata(template.load(job(tmp_path, text), {}))["pipeline"]
+    assert found["deep"]["more"] == {"x": 1, "y": 2}
+    assert found["both"] == {"x": 1, "y": 4, "z": 3}
+    assert found["keys"] == {1: "a", "1": "b"}
+    with pytest.raises(yaml.YAMLError, match="the key 'x' stands twice"):
+        template.load(job(tmp_path, "pipeline: {<<: {x: 0}, x: 1, x: 1}"), {})
 
 
 def test_lines_are_those_of_the_file(refusal: Refusal, tmp_path: Path) -> None:
@@ -171,6 +203,16 @@ def test_the_command_goes_before_the_file() -> None:
     assert found.view_as(StandardOptions).runner == beam_options.DEFAULT_RUNNER
     found = settings(["--runner=DirectRunner"], [], runner="FlinkRunner")
     assert found.view_as(StandardOptions).runner == "DirectRunner"
+
+
+def test_the_library_that_pickles_may_be_chosen() -> None:
+    def library(arguments: list[str], **own: Any) -> Any:
+        return settings(arguments, [], **own).view_as(SetupOptions).pickle_library
+
+    assert library([]) == "cloudpickle"
+    assert library(["--pickle_library=dill"]) == "dill"
+    assert library([], pickle_library="dill") == "dill"
+    assert library(["--pickle_library=dill"], pickle_library="cloudpickle") == "dill"
 
 
 def test_what_only_a_job_server_knows_gets_there() -> None:

@@ -79,13 +79,37 @@ def test_columns_may_be_chosen_also_within_structs(tmp_path: Path) -> None:
     pq.write_table(pa.table(MIXED), tmp_path / "in.parquet")
     found = read(tmp_path / "in.parquet", columns=["id", "text"])
     assert [row._asdict() for row in found] == [{"id": 1, "text": "a"}, {"id": 2, "text": None}]
-    with pytest.raises(ValueError, match="there is no column 'txt': there are id, unsigned"):
-        ReadFromParquet(str(tmp_path / "in.parquet"), columns=["txt"])
+    inside = ["id", "photo.bytes", "deep.a", "chat.list.element.role"]
+    rows = read(tmp_path / "in.parquet", beam.Reshuffle(), columns=inside)
+    assert [taken_apart(row) for row in rows] == [
+        {
+            "id": 1,
+            "photo": {"bytes": b"x"},
+            "deep": {"a": {"b": [{"c": 1}]}},
+            "chat": [{"role": "user"}],
+        },
+        {"id": 2, "photo": None, "deep": {"a": None}, "chat": []},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "valid"),
+    [
+        ("txt", "id, unsigned"),
+        ("id.x", "id, unsigned"),
+        ("photo.byte", r"photo\.bytes, photo\.path$"),
+        ("pho", "id, unsigned"),
+    ],
+)
+def test_columns_that_there_are_not(column: str, valid: str, tmp_path: Path) -> None:
+    pq.write_table(pa.table(MIXED), tmp_path / "in.parquet")
+    with pytest.raises(ValueError, match=f"there is no column '{column}': there are {valid}"):
+        ReadFromParquet(str(tmp_path / "in.parquet"), columns=["id", column])
 
 
 def test_what_cannot_be_read_is_said_at_build(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"there is no file .*none\.parquet"):
-        ReadFromParquet(str(tmp_path / "none.parquet"))
+        ReadFromParquet(str(tmp_path / "none.parquet"), validate=False)
     pq.write_table(pa.table({"id": [1], "my text": ["a"]}), tmp_path / "in.parquet")
     with pytest.raises(ValueError, match=r"names of Python variables.*my text.*columns=\["):
         ReadFromParquet(str(tmp_path / "in.parquet"))

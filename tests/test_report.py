@@ -69,6 +69,9 @@ class Fixed(Outcome):
             raise self._found
         return dict(self._found)
 
+    def suspects(self, result: Any) -> dict[str, int]:
+        return {}
+
     def files(self, result: Any) -> dict[str, list[str]]:
         if isinstance(self._written.get("broken"), Exception):
             raise self._written["broken"]
@@ -108,7 +111,12 @@ def test_metrics_that_are_not_there_are_a_note(
     failures: Any = error if broken == "failures" else {"Look": Failures(1)}
     files: Any = {"broken": error} if broken == "files" else {}
     assert report.show(Fixed(failures, files), 1.0, None) is True
-    assert capsys.readouterr().err.count("\n") == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    expected = {
+        "failures": "the job is done, but it is unknown whether rows of it failed",
+        "files": "the job is done, but what it did cannot be shown",
+    }
+    assert said == f"{expected[broken]}: NotImplementedError: no metrics here"
 
 
 def test_reasons_of_all_kinds_of_rows_are_short() -> None:
@@ -116,3 +124,77 @@ def test_reasons_of_all_kinds_of_rows_are_short() -> None:
     assert outcome.reason_of(beam.Row(element=1, msg="division by zero")) == "division by zero"
     assert outcome.reason_of({"a": 1}) == "no reason"
     assert len(outcome.reason_of(beam.Row(msg="x" * 10_000))) == 300
+
+
+def test_metrics_have_the_class_of_an_error_and_not_its_message() -> None:
+    assert outcome.class_of(beam.Row(error="ValueError", message="secret")) == "ValueError"
+    assert outcome.class_of(beam.Row(element=1, msg="KeyError('secret')")) == "KeyError"
+    for row in (beam.Row(error="secret: 1"), beam.Row(msg="secret text"), {"a": 1}):
+        assert outcome.class_of(row) == "an error of an unknown class"
+
+
+def numbers(tmp_path: Path) -> Path:
+    """A job with one row that fails, with a message that quotes the row."""
+    (tmp_path / "job.yaml").write_text(f"""
+pipeline:
+  transforms:
+    - {{type: Create, name: Read, config: {{elements: [{{a: "1"}}, {{a: secret}}]}}}}
+    - type: MapToFields
+      name: Parse
+      input: Read
+      config: {{language: python, fields: {{b: int(a)}}, error_handling: {{output: bad}}}}
+    - {{type: WriteToJson, name: Bad, input: Parse.bad, config: {{path: {tmp_path}/x.bad}}}}
+""")
+    return tmp_path / "job.yaml"
+
+
+def test_messages_of_failed_rows_stay_out_of_metrics(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched, result = ran(numbers(tmp_path))
+    sets = result.metrics().query()["string_sets"]
+    assert not [each for each in sets if "secret" in str(each.result)]
+    assert report.show(watched, 1.0, result) is True
+    assert "  1 x ValueError(" in capsys.readouterr().out
+    monkeypatch.setattr(outcome, "_reasons", {})  # as where the rows failed in another process
+    assert report.show(watched, 1.0, result) is True
+    assert capsys.readouterr().out.splitlines()[:2] == ["failed in Parse: 1", "  ValueError"]
+
+
+class WriteNowhere(beam.PTransform):  # type: ignore[misc]
+    """A sink as Pub/Sub's, which gives nothing."""
+
+    def expand(self, pcoll: Any) -> Any:
+        return beam.pvalue.PDone(pcoll.pipeline)
+
+
+def look(row: Any) -> Any:
+    """A row that is counted as a suspect medium."""
+    metrics.count_suspect("images_clipped")
+    return row
+
+
+def test_sinks_without_outputs_and_suspect_media(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pipeline = beam.Pipeline("apache_beam.runners.portability.fn_api_runner.FnApiRunner")
+    sink = WriteNowhere()
+    sink.annotations = lambda: {"yaml_type": "WriteNowhere", "yaml_args": "{}"}
+    rows = pipeline | beam.Create([1, 2]) | beam.Map(look)
+    _ = rows | "Out" >> sink
+    watched = Outcome(pipeline)
+    assert [each.name for each in watched.sinks] == ["Out"]
+    metrics.reset()
+    result = pipeline.run()
+    result.wait_until_finish()
+    assert report.show(watched, 1.0, result) is False
+    said = capsys.readouterr()
+    assert said.out.startswith("2 images clipped: the answers are likely not what you mean")
+    assert said.out.endswith("see suspect_images_clipped in the README\n")
+    assert said.err == ""
+
+
+@pytest.mark.usefixtures("counted")
+def test_names_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    report.show(Fixed({}, {"a": ["gs://b/\x1b[2J" + "x" * 200]}), 1.0, None)
+    assert "wrote gs://b/ [2J" + "x" * 200 + "\n" in capsys.readouterr().out
