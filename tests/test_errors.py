@@ -173,6 +173,7 @@ def test_an_element_with_a_large_file_is_shown_short() -> None:
     assert len(str(error)) < 600
 
 
+@pytest.mark.slow
 def test_a_hundred_texts_that_break_the_model_leave_the_others_alone(
     model: Model, tmp_path: Path
 ) -> None:

@@ -202,6 +202,7 @@ def samples(data: bytes) -> NDArray[np.float32]:
     return resample(found.mean(1), rate, RATE)
 
 
+@pytest.mark.slow
 def test_a_thousand_files(files: tuple[Path, str], model: Callable[[str], str]) -> None:
     sees, hears = model("vit-classification"), model("wav2vec2-layer-ctc")
     everything = {

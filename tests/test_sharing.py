@@ -256,6 +256,7 @@ def test_a_killed_worker_leaves_no_process_behind() -> None:
     assert gone(pid)
 
 
+@pytest.mark.slow
 def test_processes_that_were_killed_leave_nothing_in_the_folder(
     engine: Callable[..., RemoteEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -145,9 +145,14 @@ def test_equal_options_are_one_model_and_others_are_not(
         {"quantization_config": QuantoConfig(weights="int8")},
         {"quantization_config": QuantoConfig(weights="int8"), "device_map": "cpu"},
         {"torch_compile": {"backend": counting}},
-        {"torch_compile": {"backend": "aot_eager"}, "dtype": "bfloat16"},
-        {"torch_compile": {"backend": counting}, "quantization_config": INT8},
-        {"torch_compile": {"backend": counting}, "attn_implementation": "eager"},
+        *(
+            pytest.param(options, marks=pytest.mark.slow, id="-".join(options))
+            for options in (
+                {"torch_compile": {"backend": "aot_eager"}, "dtype": "bfloat16"},
+                {"torch_compile": {"backend": counting}, "quantization_config": INT8},
+                {"torch_compile": {"backend": counting}, "attn_implementation": "eager"},
+            )
+        ),
     ],
     ids="-".join,
 )
@@ -201,6 +206,7 @@ def _inner(replica: Replica) -> Iterator[torch.Tensor]:
             yield from (getattr(weight, name) for name in names)
 
 
+@pytest.mark.slow
 def test_batches_of_all_shapes_share_a_few_programs(model: Model, run: Run) -> None:
     directory = model("bert-classification")
     texts = [" ".join(CORPUS[i % 15].split()[: 1 + i % 9]) + f" {i}" for i in range(400)]
@@ -267,6 +273,7 @@ def test_a_model_that_does_not_compile_ends_the_job(model: Model) -> None:
         p | beam.Create(CORPUS) | transform.with_exception_handling()
 
 
+@pytest.mark.slow
 def test_a_shape_that_does_not_compile_is_answered_all_the_same(
     model: Model, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -283,6 +290,7 @@ def test_a_shape_that_does_not_compile_is_answered_all_the_same(
     assert "without torch.compile" in caplog.text
 
 
+@pytest.mark.slow
 def test_an_error_of_the_data_is_the_one_without_compiling(model: Model) -> None:
     long = " ".join(CORPUS)
     sink.collected.clear()
