@@ -126,21 +126,37 @@ def _schema(pattern: str, columns: Sequence[str] | None) -> pa.Schema:
     if not found:
         raise OSError(f"there is no file {pattern!r}")
     with FileSystems.open(found[0].path) as opened, pq.ParquetFile(opened) as file:
-        if columns is None:
-            return file.schema_arrow
-        _check_columns(file, columns)
-        return file.read_row_groups([], columns=columns).schema
+        return file.schema_arrow if columns is None else _chosen(file, columns)
 
 
-def _check_columns(file: pq.ParquetFile, columns: Sequence[str]) -> None:
+def _chosen(file: pq.ParquetFile, columns: Sequence[str]) -> pa.Schema:
+    """What pyarrow makes of some columns: said by a file without rows, so that none are decoded."""
+    paths = _paths(file)
+    _check_columns(columns, paths, file.schema_arrow.names)
+    written = pa.BufferOutputStream()
+    pq.write_table(file.schema_arrow.empty_table(), written)
+    with pq.ParquetFile(pa.BufferReader(written.getvalue())) as empty:
+        pairs = zip(paths, _paths(empty), strict=True)  # lists may be written in another way
+        chosen = [new for old, new in pairs if any(_is_within(old, name) for name in columns)]
+        return empty.read(columns=chosen).schema
+
+
+def _check_columns(columns: Sequence[str], paths: Sequence[str], names: Sequence[str]) -> None:
     """Raise ValueError for a column that there is not: pyarrow would pass over it."""
-    paths = [file.schema.column(i).path for i in range(len(file.schema))]
-    names = file.schema_arrow.names
     for name in columns:
-        if not any(f"{path}.".startswith(f"{name}.") for path in paths):
-            inside = [path for path in paths if path.startswith(f"{name.partition('.')[0]}.")]
-            valid = ", ".join(inside or names)
-            raise ValueError(f"there is no column {name!r}: there are {valid}")
+        if not any(_is_within(path, name) for path in paths):
+            beside = [path for path in paths if path.startswith(f"{name.partition('.')[0]}.")]
+            raise ValueError(f"there is no column {name!r}: there are {', '.join(beside or names)}")
+
+
+def _paths(file: pq.ParquetFile) -> list[str]:
+    """The paths of the columns that the file has, with the names of structs and lists before."""
+    return [file.schema.column(i).path for i in range(len(file.schema))]
+
+
+def _is_within(path: str, name: str) -> bool:
+    """Whether a path is that of a column, or of one inside it."""
+    return f"{path}.".startswith(f"{name}.")
 
 
 def _row(fields: Sequence[pa.Field]) -> RowTypeConstraint:
