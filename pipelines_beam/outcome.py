@@ -11,7 +11,7 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,9 @@ from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 from apache_beam.runners.runner import PipelineResult
 
 from transforms import metrics
+from transforms.shown import shown
+
+from .specification import SpecificationError
 
 _FAILURES = f"{metrics.NAMESPACE}.failures"
 _FILES = f"{metrics.NAMESPACE}.files"
@@ -61,6 +64,7 @@ class Outcome:
     def __init__(self, pipeline: beam.Pipeline) -> None:
         steps = list(_yaml_steps(pipeline))
         failed = {id(pcoll) for step in steps for pcoll in step.errors()}
+        _check_apart([step for step in steps if step.kind.startswith("Write")])
         self._failing = [step.name for step in steps if step.errors()]
         self.sinks = [step.sink(failed) for step in steps if step.kind.startswith("Write")]
         for step in steps:
@@ -107,6 +111,20 @@ class Outcome:
         }
 
 
+def _check_apart(sinks: Sequence[_Step]) -> None:
+    """Raises SpecificationError for two sinks whose files have the same names."""
+    known: dict[str, _Step] = {}
+    for sink in sinks:
+        if not sink.prefix:
+            continue
+        other = known.setdefault(sink.prefix, sink)
+        if other is not sink:
+            raise SpecificationError(
+                f"{other.name} and {sink.name} both write to {shown(sink.prefix, 200)}: the files "
+                "of one would replace those of the other"
+            )
+
+
 def _whole(name: str, folder: str) -> str:
     """The path of a file that a sink named, some of them without its folder."""
     if FileSystems.get_scheme(name) is not None or os.path.isabs(name) or not folder:
@@ -126,6 +144,11 @@ class _Step:
     def name(self) -> str:
         return str(self.node.full_label)
 
+    @property
+    def prefix(self) -> str:
+        """What the names of a sink's files begin with."""
+        return str(self.config.get("path") or self.config.get("file_path_prefix") or "")
+
     def errors(self) -> list[beam.PCollection]:
         """The output of its failed rows, if it has one."""
         handling = self.config.get("error_handling")
@@ -143,12 +166,11 @@ class _Step:
         ]
 
     def sink(self, failed: set[int]) -> Sink:
-        prefix = str(self.config.get("path") or self.config.get("file_path_prefix") or "")
         return Sink(
             name=self.name,
             kind=self.kind,
             takes_failures=any(id(pcoll) in failed for pcoll in self.node.inputs),
-            folder=FileSystems.split(prefix)[0] if prefix else "",
+            folder=FileSystems.split(self.prefix)[0] if self.prefix else "",
         )
 
 

@@ -6,7 +6,7 @@ import shutil
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pytest
@@ -148,6 +148,35 @@ def test_a_text_too_long_for_the_model_fails_alone(model: Model) -> None:
     assert sorted(x for x in sink.collected if isinstance(x, str)) == sorted(CORPUS)
     assert {(row.element, row.stage) for row in failed} == {(long, "forward"), (None, "preprocess")}
     assert all(row.error and row.message and "Traceback" in row.traceback for row in failed)
+
+
+class Review(NamedTuple):
+    text: str
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ({"text": "a", "tags": ["x"], "n": 1.5}, {"text": None, "tags": [], "n": 2**60 + 1}),
+        ({"text": "a", "flag": True, "n": None}, {"text": None, "flag": 2, "n": "n"}),
+        (Review("a"), Review(None)),  # type: ignore[arg-type]
+        (Review("a"), Review(5)),  # type: ignore[arg-type]
+    ],
+)
+def test_an_element_of_any_kind_is_in_its_failure_row_as_it_was(
+    model: Model, good: Any, bad: Any
+) -> None:
+    """Whatever Beam takes the type of the elements for."""
+    sink.collected.clear()
+    with beam.Pipeline(RUNNER) as p:
+        transform = pipeline("text-classification", model("bert-classification"), input="text")
+        _, failed = p | beam.Create([good, bad]) | transform.with_exception_handling()
+        failed | beam.Reshuffle() | beam.Map(sink.collect)
+    (row,) = sink.collected
+    assert row.stage == "preprocess"
+    found = row.element if isinstance(bad, dict) else row.element.text
+    expected = bad if isinstance(bad, dict) else bad.text
+    assert repr(found) == repr(expected)
 
 
 def test_the_failure_of_a_pair_has_the_pair(model: Model) -> None:

@@ -240,3 +240,17 @@ def test_every_option_of_beam_is_known() -> None:
     for option in ("--project", "--flink_master", "--environment_type", "--labels", "--s3_verify"):
         assert option in known
     assert "--dry_run" not in known
+
+
+def test_two_sinks_with_the_same_files_are_refused(refusal: Refusal, tmp_path: Path) -> None:
+    """The files of one would replace those of the other, when the job is done."""
+    path = str(tmp_path / "out")
+    steps = [
+        {**CREATE, "name": "Read"},
+        {"type": "WriteToJson", "name": "One", "input": "Read", "config": {"path": path}},
+        {"type": "WriteToCsv", "name": "Other", "input": "Read", "config": {"path": path}},
+    ]
+    file = job(tmp_path, yaml.safe_dump({"pipeline": {"type": "composite", "transforms": steps}}))
+    said = refusal("run", file)
+    assert "One and " in said
+    assert "Other both write to" in said

@@ -204,3 +204,27 @@ def test_questions_of_yaml_without_quotes(asked: Any, message: str) -> None:
     nested = {"text": "a", "stars": 4, "sold": True}
     fine = {"a": GERMAN, "b": {"type": "choice", "criteria": {"no": None, "yes": nested}}}
     checked("decision", {"questions": fine})
+
+
+@pytest.mark.parametrize(
+    ("task", "parameters", "message"),
+    [
+        ("zero-shot-classification", {"multi_label": "false"}, "multi_label must be True or False"),
+        ("feature-extraction", {"normalize": "False"}, "normalize must be True or False"),
+        ("text-classification", {"top_k": "2"}, "top_k must be a number, got the text '2'"),
+        ("text-classification", {"top_k": "None"}, "top_k must be a number"),
+        ("summarization", {"truncation": "true"}, "truncation cannot be the text 'true'"),
+    ],
+)
+def test_words_in_quotes_that_are_no_texts(
+    task: str, parameters: dict[str, Any], message: str
+) -> None:
+    labels = {"candidate_labels": ["a"]} if task.startswith("zero") else {}
+    with pytest.raises(TypeError, match=f"{message}.*leave out the quotes"):
+        checked(task, {**labels, **parameters})
+
+
+def test_words_in_quotes_that_are_texts() -> None:
+    checked("zero-shot-classification", {"candidate_labels": ["true", "false", "none"]})
+    checked("text-classification", {"truncation": "only_first", "padding": "max_length"})
+    checked("token-classification", {"aggregation_strategy": "none"})

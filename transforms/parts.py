@@ -47,14 +47,14 @@ class Handling(beam.PTransform):  # type: ignore[misc]
         copied._tags = (main_tag, dead_letter_tag)
         return copied
 
-    def _outputs(self, good: Any, bad: list[Any], element_type: Any) -> Any:
+    def _outputs(self, good: Any, bad: list[Any]) -> Any:
         """What `expand` returns: the results alone, or results and failures."""
         if self._tags is None:
             return good
         for rows in bad:
-            rows.element_type = failure_type(element_type)
+            rows.element_type = failure_type()
         all_bad = bad[0] if len(bad) == 1 else tuple(bad) | "Failures" >> beam.Flatten()
-        all_bad.element_type = failure_type(element_type)
+        all_bad.element_type = failure_type()
         named: Any = collections.namedtuple  # the names are only known now
         return named("Results", self._tags)(good, all_bad)
 
@@ -91,7 +91,7 @@ class Preprocess(Handling):
         function = of._custom["preprocess"]
         fn = PreprocessFn(of.spec, self._tags is not None, of._binding, function)
         good, bad = self._apply(fn, pcoll, Record)
-        return self._outputs(good, bad, pcoll.element_type)
+        return self._outputs(good, bad)
 
 
 class Forward(Handling):
@@ -144,16 +144,16 @@ class Forward(Handling):
             fn: beam.DoFn = handlers.HandlerFn(
                 self._handler, self._arguments, self._key, handles, processes
             )
-            hints, result, element = self._handler.get_resource_hints(), typehints.Any, None
+            hints, result = self._handler.get_resource_hints(), typehints.Any
             sides: Mapping[str, Any] = {}
         else:
             self._of._pin()
             sharing = replace(self._of.spec.sharing, processes=processes)
             fn = ForwardFn(replace(self._of.spec, sharing=sharing), handles)
-            hints, result, element = {}, Record, self._of._element_type
+            hints, result = {}, Record
             sides = _sides(self._of._updates, pcoll.pipeline)
         good, bad = self._apply(fn, pcoll, result, hints, sides)
-        return self._outputs(good, bad, pcoll.element_type if element is None else element)
+        return self._outputs(good, bad)
 
 
 class Postprocess(Handling):
@@ -169,7 +169,7 @@ class Postprocess(Handling):
         of._pin()
         fn = PostprocessFn(of.spec, self._tags is not None, of._binding, of._custom["postprocess"])
         good, bad = self._apply(fn, pcoll, of._binding.result_type(of._element_type))
-        return self._outputs(good, bad, of._element_type)
+        return self._outputs(good, bad)
 
 
 def _processes(pipeline: beam.Pipeline) -> int | None:

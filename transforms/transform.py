@@ -231,7 +231,7 @@ class TaskTransform(Handling):
         bad: list[Any] = []
         for stage in (Preprocess, Forward, Postprocess):
             pcoll = self._add(stage, of, pcoll, bad)
-        return self._outputs(pcoll, bad, of._element_type)
+        return self._outputs(pcoll, bad)
 
     def _pin(self) -> None:
         """Resolve the model's revision to a commit, once for all stages and pipelines."""

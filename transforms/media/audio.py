@@ -119,6 +119,8 @@ def _blocks(file: Any) -> Any:
 
 def _of_mapping(source: Mapping[str, Any]) -> tuple[Samples, int]:
     rate = source.get("sampling_rate")
+    if isinstance(rate, float) and rate.is_integer():  # of a column with gaps, in pandas
+        rate = int(rate)
     if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or rate < 1:
         raise MediaError(
             f"sampling_rate must be a positive whole number of samples per second, got {rate!r}"

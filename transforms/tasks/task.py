@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..names import likely, unknown
+from ..shown import shown
 from .texts import GENERATION, Check, check_texts
 
 
@@ -120,10 +121,25 @@ class Task:
         for name, default in self.parameters.items():
             if default is REQUIRED and _is_missing(given.get(name)):
                 raise TypeError(f"{self.name}: the parameter {name!r} must be given")
+        for name, value in given.items():
+            self._check_word(name, value)
         try:
             check_texts({**GENERATION, **self.texts} if self.generates else self.texts, given)
         except TypeError as error:
             raise TypeError(f"{self.name}: {error}") from None
+
+    def _check_word(self, name: str, value: Any) -> None:
+        """Raises TypeError for a text where there is none: as a condition, any counts as true."""
+        default = self.parameters.get(name)
+        if not isinstance(value, str) or name in self.texts or self.open_parameters:
+            return
+        number = isinstance(default, int | float) and name not in _ALSO_TEXTS
+        if number or value.lower() in ("true", "false", "none", "null"):
+            kind = "True or False" if isinstance(default, bool) else "a number" if number else ""
+            what = f"must be {kind}, got" if kind else "cannot be"
+            raise TypeError(
+                f"{self.name}: {name} {what} the text {shown(value)}: leave out the quotes"
+            )
 
     def is_plain(self, example: Mapping[Any, Any]) -> bool:
         """Whether a mapping is itself the value of the first input, and not a set of inputs."""
@@ -171,6 +187,8 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, Sized) and len(value) == 0)
 
 
+#: Parameters with a number or condition for a default that a text may replace.
+_ALSO_TEXTS = ("padding", "truncation")
 _COMMON = ("max_new_tokens", "do_sample", "temperature", "top_p", "top_k", "num_beams")
 
 
