@@ -321,7 +321,7 @@ def test_chats_in_json_are_taken_where_the_option_says_so(model: Model) -> None:
     text = stock(PROMPT, **NEW)[0]["generated_text"]
     assert {row["id"]: row["generated_text"] for row in good} == {0: said, 1: text, 4: said}
     messages = {row.element["id"]: row.message for row in bad}
-    assert "begins as a chat in JSON does, but is none" in messages[2]
+    assert "looks like a chat in JSON, but is not valid JSON" in messages[2]
     assert "got a list of 2" in messages[3]
 
 
