@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -67,6 +68,13 @@ def _shows(item: pytest.Item) -> str | None:
 def _modules() -> Iterator[None]:
     yield
     shutil.rmtree(os.environ["HF_MODULES_CACHE"])
+
+
+@pytest.fixture(autouse=True)
+def _logs() -> Iterator[None]:
+    """The command line, run in this process, mutes what all others log."""
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

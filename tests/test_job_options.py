@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,7 @@ Refusal = Callable[..., str]
 
 
 @pytest.fixture
-def refusal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Refusal]:
+def refusal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Refusal:
     """What is said of a command that must be refused: with status 2, and without running."""
     import apache_beam as beam
 
@@ -43,8 +40,7 @@ def refusal(
         assert "Traceback" not in said
         return said
 
-    yield refusal
-    logging.disable(logging.NOTSET)
+    return refusal
 
 
 def job(tmp_path: Path, text: str = "pipeline: {{ body | default('{}') }}") -> str:
