@@ -64,15 +64,16 @@ class Outcome:
     def __init__(self, pipeline: beam.Pipeline) -> None:
         steps = list(_yaml_steps(pipeline))
         failed = {id(pcoll) for step in steps for pcoll in step.errors()}
-        _check_apart([step for step in steps if step.kind.startswith("Write")])
+        writing = [step for step in steps if step.kind.startswith("Write")]
+        _check_apart(writing)
         self._failing = [step.name for step in steps if step.errors()]
-        self.sinks = [step.sink(failed) for step in steps if step.kind.startswith("Write")]
+        self.sinks = [step.sink(failed) for step in writing]
         for step in steps:
             for pcoll in step.errors():
                 _ = pcoll | f"Failures of {step.name}" >> beam.ParDo(_CountFailures(step.name))
-            if step.kind.startswith("Write"):
-                for i, pcoll in enumerate(step.results()):
-                    _ = pcoll | f"Files of {step.name} {i}" >> beam.ParDo(_Files(step.name))
+        for step in writing:
+            for i, pcoll in enumerate(step.results()):
+                _ = pcoll | f"Files of {step.name} {i}" >> beam.ParDo(_Files(step.name))
         _reasons.clear()
 
     def failures(self, result: PipelineResult) -> dict[str, Failures]:
@@ -92,12 +93,9 @@ class Outcome:
 
     def suspects(self, result: PipelineResult) -> dict[str, int]:
         """How many media were answered though hardly as they are meant, by the counter's name."""
-        query = result.metrics().query(MetricsFilter().with_namespace(metrics.NAMESPACE))
-        found: Counter[str] = Counter()
-        for each in query["counters"]:
-            if each.key.metric.name.startswith(metrics.suspect_name("")):
-                found[each.key.metric.name] += each.result
-        return {name: count for name, count in sorted(found.items()) if count}
+        found = totals(result)
+        suspect = metrics.suspect_name("")
+        return {n: count for n, count in sorted(found.items()) if count and n.startswith(suspect)}
 
     def files(self, result: PipelineResult) -> dict[str, list[str]]:
         """The files that each sink wrote in this job, sorted."""
@@ -109,6 +107,15 @@ class Outcome:
             sink.name: sorted(_whole(name, sink.folder) for name in names[sink.name])
             for sink in self.sinks
         }
+
+
+def totals(result: PipelineResult) -> Counter[str]:
+    """The counters of this project, each added up over the steps of the pipeline."""
+    query = result.metrics().query(MetricsFilter().with_namespace(metrics.NAMESPACE))
+    found: Counter[str] = Counter()
+    for each in query["counters"]:
+        found[each.key.metric.name] += each.result
+    return found
 
 
 def _check_apart(sinks: Sequence[_Step]) -> None:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from apache_beam.metrics import MetricsFilter
 from apache_beam.runners.runner import PipelineResult
 
 from transforms import metrics
 
 from . import samples
-from .outcome import Failures, Outcome, Sink
+from .outcome import Failures, Outcome, Sink, totals
 from .samples import clean, printable
 
 _SHOWN = 3
@@ -64,10 +62,7 @@ def _counts(result: PipelineResult) -> tuple[int, int, str]:
     if counts.answered or counts.failed:
         return counts.answered + counts.failed, counts.failed, "rows"
     # The job ran in other processes: what the runner has gathered from them.
-    found = result.metrics().query(MetricsFilter().with_namespace(metrics.NAMESPACE))["counters"]
-    total: Counter[str] = Counter()
-    for each in found:
-        total[each.key.metric.name] += each.result
+    total = totals(result)
     failed = sum(count for name, count in total.items() if name.startswith("failures_"))
     return total["num_inferences"] + failed, failed, "inferences"
 

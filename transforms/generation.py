@@ -9,7 +9,7 @@ from typing import Any
 import transformers
 from transformers import GenerationConfig, GenerationMixin
 
-from .padding import generation_parameters
+from .padding import generates, generation_parameters
 from .shown import shown
 from .tasks.task import generation_keywords
 
@@ -52,9 +52,7 @@ def check(pipe: Any, forward: Mapping[str, Any]) -> None:
     pipe: a pipeline, weightless or not; forward: the keywords of its forward stage.
     """
     asked = _asked(forward)
-    if not asked or not getattr(pipe, "_pipeline_calls_generate", False):
-        return
-    if not pipe.model.can_generate():
+    if not asked or not generates(pipe):
         return
     if getattr(type(pipe.model), "generate", None) is not GenerationMixin.generate:
         return  # one of its own knows better: Whisper's takes several temperatures

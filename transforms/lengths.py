@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from .failures import breaks_engine, is_fatal, is_out_of_memory
-from .padding import generation_parameters
+from .padding import generates, generation_parameters
 from .tasks.task import Task
 
 #: What transformers' models call their tables of positions.
@@ -28,6 +29,10 @@ _OTHER = re.compile(r"vision|visual|image|patch|video|audio|speech_|qformer")
 #: Operations that pick rows of their first argument, which an accelerator checks only by an
 #: assertion that ends its process.
 _PICKS = (torch.gather, torch.Tensor.gather, torch.index_select, torch.Tensor.index_select)
+
+
+#: The limit of a model without one.
+_ANY = sys.maxsize
 
 
 class TooLongError(ValueError):
@@ -45,9 +50,9 @@ class Lengths:
         self._accelerated = accelerated
         found = _limits(pipe.model)
         self._two_sided = bool(getattr(pipe.model.config, "is_encoder_decoder", False))
-        #: Tokens of a text; of an answer, with the prompt where there is one. None: any number.
-        self._text = min((n for name, n in found.items() if not self._answers(name)), default=None)
-        self._whole = min((n for name, n in found.items() if self._answers(name)), default=None)
+        #: Tokens of a text; of an answer, with the prompt where there is one.
+        self._text = min((n for name, n in found.items() if not self._answers(name)), default=_ANY)
+        self._whole = min((n for name, n in found.items() if self._answers(name)), default=_ANY)
         if not self._two_sided:
             self._whole = self._text
         self._new, self._in_all = _generated(pipe, forward) if found else (0, 0)
@@ -63,13 +68,13 @@ class Lengths:
             return error
         if not isinstance(error, IndexError | RuntimeError | ValueError | AssertionError):
             return error
-        if self._text is not None and count > self._text:
+        if count > self._text:
             return TooLongError(
                 f"the input has {count} tokens, and the model takes {self._text} at most: "
                 f"{self._advice(self._text)}"
             )
         size = isinstance(error, IndexError) or "size" in str(error)
-        if size and self._whole is not None and self._longest(count) > self._whole:
+        if size and self._longest(count) > self._whole:
             whose = "the answer" if self._two_sided else f"the input of {count} and its answer"
             return TooLongError(
                 f"{whose} may have {self._longest(count)} tokens, and the model takes "
@@ -85,11 +90,8 @@ class Lengths:
         if not self._accelerated:
             return contextlib.nullcontext()
         count = _count(features)
-        if (self._text is not None and count > self._text) or (
-            self._whole is not None and self._longest(count) > self._whole
-        ):
-            return CheckedIndices()
-        return contextlib.nullcontext()
+        too_long = count > self._text or self._longest(count) > self._whole
+        return CheckedIndices() if too_long else contextlib.nullcontext()
 
     def _longest(self, count: int) -> int:
         """The tokens that an answer may have, with the prompt where there is one."""
@@ -178,7 +180,7 @@ def _count(features: Any) -> int:
 
 def _generated(pipe: Any, forward: Mapping[str, Any]) -> tuple[int, int]:
     """The most tokens that are generated for an input, or else with it; 0 where nothing says."""
-    if not getattr(pipe, "_pipeline_calls_generate", False) or not pipe.model.can_generate():
+    if not generates(pipe):
         return 0, 0
     asked = generation_parameters(pipe, forward)
     most = (asked.get("max_new_tokens"), asked.get("max_length"))

@@ -135,9 +135,9 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
     if _drops_tokens(config):
         return Padding(None, batches=False)
     pad = _in_vocabulary(getattr(config, "pad_token_id", None), config)
-    generates = getattr(pipe, "_pipeline_calls_generate", False) and model.can_generate()
-    known = tokenizer is not None and _pads_tokens(model, generates)
-    if generates:
+    generating = generates(pipe)
+    known = tokenizer is not None and _pads_tokens(model, generating)
+    if generating:
         found = _generation_padding(pipe, forward, known)
         made = generation_parameters(pipe, forward).get("max_new_tokens") or 0
         return replace(found, most=_most_tokens(config) - made)
@@ -152,13 +152,18 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
     return Padding("right" if known else None, token=pad or 0, most=_most_tokens(config))
 
 
-def _pads_tokens(model: Any, generates: bool) -> bool:
+def generates(pipe: Any) -> bool:
+    """Whether a pipeline's model answers token by token."""
+    return bool(getattr(pipe, "_pipeline_calls_generate", False) and pipe.model.can_generate())
+
+
+def _pads_tokens(model: Any, generating: bool) -> bool:
     """Whether padded tokens are known to change nothing, the way this model is called."""
     # A repository's own code may have any model under the name of a known type.
     if not type(model).__module__.startswith("transformers."):
         return False
     sources = model.config.is_encoder_decoder
-    way: Way = "forward" if not generates else "sources" if sources else "prompts"
+    way: Way = "forward" if not generating else "sources" if sources else "prompts"
     text = model.config.get_text_config()
     return {model.config.model_type, text.model_type} <= PADS_EXACTLY[way]
 

@@ -19,7 +19,7 @@ from .calls import Features, Outputs, fresh, sanitized
 from .computing import computing
 from .failures import contained
 from .lengths import Lengths
-from .padding import Padding, padding_of
+from .padding import Padding, generates, padding_of
 from .random_weights import Trial
 from .spec import ModelSpec
 from .tasks import task_of
@@ -134,10 +134,7 @@ class Replica:
     @property
     def generates(self) -> bool:
         """Whether the model answers token by token."""
-        return bool(
-            getattr(self._pipe, "_pipeline_calls_generate", False)
-            and self._pipe.model.can_generate()
-        )
+        return generates(self._pipe)
 
     def program(self, parameters: Mapping[str, Any]) -> Program:
         """The model with one stage's parameters. Raises what transformers says of bad values."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections.abc
-import dataclasses
 import functools
 import types
 import typing
@@ -14,6 +13,8 @@ import numpy as np
 from apache_beam.typehints import typehints
 from apache_beam.typehints.native_type_compatibility import convert_to_python_type
 from apache_beam.typehints.row_type import RowTypeConstraint
+
+from .nested import dataclass_names
 
 #: Types whose values are nothing else, whatever subclasses there are.
 _KNOWN = (str, bytes, int, float, bool, np.number, np.bool_)
@@ -41,10 +42,8 @@ def is_typed_dict(element_type: Any) -> bool:
 def without_none(kind: Any) -> Any:
     """T for T | None; another type as it is."""
     kind = _python(kind)
-    if typing.get_origin(kind) in _UNIONS:
-        kinds = [each for each in typing.get_args(kind) if each is not type(None)]
-        return kinds[0] if len(kinds) == 1 else kind
-    return kind
+    kinds = _kinds(kind)
+    return kinds[0] if len(kinds) == 1 else kind
 
 
 def pair_of(element_type: Any) -> tuple[Any, Any] | None:
@@ -74,18 +73,21 @@ def fits(kind: Any, accepted: tuple[type, ...]) -> bool:
     True where nobody knows: what the type does not say, the values show later.
     """
     kind = _python(kind)
-    if typing.get_origin(kind) in _UNIONS:
-        kinds = [each for each in typing.get_args(kind) if each is not type(None)]
+    kinds = _kinds(kind)
+    if kinds != [kind]:
         return not kinds or any(fits(each, accepted) for each in kinds)
     if fields_of(kind) is not None or _is_mapping(kind):
-        return _takes(dict, accepted)
+        return issubclass(dict, accepted)
     if _is_sequence(kind):
-        return _takes(list, accepted) or _takes(np.ndarray, accepted)
-    return not (isinstance(kind, type) and issubclass(kind, _KNOWN)) or _takes(kind, accepted)
+        return issubclass(list, accepted) or issubclass(np.ndarray, accepted)
+    return not (isinstance(kind, type) and issubclass(kind, _KNOWN)) or issubclass(kind, accepted)
 
 
-def _takes(kind: type, accepted: tuple[type, ...]) -> bool:
-    return issubclass(kind, accepted)
+def _kinds(kind: Any) -> list[Any]:
+    """The types in a union, without None; or the type alone."""
+    if typing.get_origin(kind) not in _UNIONS:
+        return [kind]
+    return [each for each in typing.get_args(kind) if each is not type(None)]
 
 
 def _is_mapping(kind: Any) -> bool:
@@ -117,8 +119,8 @@ def _declared(kind: Any) -> dict[str, Any] | None:
         return None
     if issubclass(kind, tuple) and hasattr(kind, "_fields"):
         names: tuple[str, ...] = kind._fields
-    elif dataclasses.is_dataclass(kind):
-        names = tuple(each.name for each in dataclasses.fields(kind))
+    elif (own := dataclass_names(kind)) is not None:
+        names = own
     elif typing.is_typeddict(kind):
         names = tuple(kind.__annotations__)
     else:
