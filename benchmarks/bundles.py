@@ -36,8 +36,9 @@ from apache_beam.utils.windowed_value import WindowedValue
 from text import TEXTS, classifier, stock
 
 from pipelines_beam import TextClassification
-from transforms.forward import ForwardFn
-from transforms.stages import PostprocessFn, PreprocessFn
+from transforms.stages.forward import ForwardFn
+from transforms.stages.postprocess import PostprocessFn
+from transforms.stages.preprocess import PreprocessFn
 
 Bundle = Callable[[str], Any]
 

@@ -24,11 +24,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))  # the engine's process imports this module, too
 import sharing as this_module
 
-from transforms.collate import Place
-from transforms.engine import EngineSpec
-from transforms.sharing import acquire
-from transforms.spec import Limits, Sharing
-from transforms.tickets import Computes
+from transforms.engine.interface import EngineSpec, Place
+from transforms.engine.registry import acquire
+from transforms.engine.tickets import Computes
+from transforms.options.spec import Limits, Sharing
 
 IN_FLIGHT = 256  # elements
 

@@ -16,8 +16,8 @@ from apache_beam.options.pipeline_options import (
 )
 from apache_beam.runners.runner import create_runner
 
-from transforms.names import did_you_mean, likely
-from transforms.shown import shown
+from transforms.options.shown import shown
+from transforms.options.suggest import did_you_mean, likely
 
 #: Beam's in-process runner. Beam's default would first try to download a Go binary (Prism).
 DEFAULT_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"

@@ -21,13 +21,14 @@ from apache_beam.metrics import Metrics, MetricsFilter
 from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 from apache_beam.runners.runner import PipelineResult
 
-from transforms import metrics
-from transforms.shown import shown
+from transforms.media import suspects as suspects_module
+from transforms.options import metrics_namespace
+from transforms.options.shown import shown
 
 from .specification import SpecificationError
 
-_FAILURES = f"{metrics.NAMESPACE}.failures"
-_FILES = f"{metrics.NAMESPACE}.files"
+_FAILURES = f"{metrics_namespace.NAMESPACE}.failures"
+_FILES = f"{metrics_namespace.NAMESPACE}.files"
 #: Bounds of what is kept: messages of one process, characters of one, file names of one bundle.
 _MOST_REASONS, _LONGEST_REASON, _MOST_FILES = 8, 300, 1000
 #: The name of an error's class, alone and where the error's repr begins.
@@ -94,7 +95,7 @@ class Outcome:
     def suspects(self, result: PipelineResult) -> dict[str, int]:
         """How many media were answered though hardly as they are meant, by the counter's name."""
         found = totals(result)
-        suspect = metrics.suspect_name("")
+        suspect = suspects_module.suspect_name("")
         return {n: count for n, count in sorted(found.items()) if count and n.startswith(suspect)}
 
     def files(self, result: PipelineResult) -> dict[str, list[str]]:
@@ -111,7 +112,7 @@ class Outcome:
 
 def totals(result: PipelineResult) -> Counter[str]:
     """The counters of this project, each added up over the steps of the pipeline."""
-    query = result.metrics().query(MetricsFilter().with_namespace(metrics.NAMESPACE))
+    query = result.metrics().query(MetricsFilter().with_namespace(metrics_namespace.NAMESPACE))
     found: Counter[str] = Counter()
     for each in query["counters"]:
         found[each.key.metric.name] += each.result

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from transforms import metrics
+from transforms.stages import metrics
 
 _INTERVAL = 0.2  # seconds between looks
 _LINE_INTERVAL = 30  # seconds between lines where there is no terminal to draw on

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from apache_beam.runners.runner import PipelineResult
 
-from transforms import metrics
+from transforms.media import suspects
+from transforms.stages import metrics
 
 from . import samples
 from .outcome import Failures, Outcome, Sink, totals
@@ -52,7 +53,7 @@ def _show_counts(failures: Mapping[str, Failures], seconds: float, result: Pipel
 
 def _suspect(name: str, count: int) -> str:
     """What is said of media that were answered, though hardly as they are meant."""
-    kind = name.removeprefix(metrics.suspect_name("")).replace("_", " ")
+    kind = name.removeprefix(suspects.suspect_name("")).replace("_", " ")
     return f"{count:,} {kind}: the answers are likely not what you mean, see {name} in the README"
 
 

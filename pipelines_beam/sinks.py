@@ -23,8 +23,8 @@ from apache_beam.typehints import arrow_type_compatibility, schemas, typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
 from apache_beam.yaml.yaml_transform import SafeLineLoader
 
-from transforms.names import unknown
-from transforms.nested import columns_of
+from transforms.options.nested import columns_of
+from transforms.options.suggest import unknown
 
 #: Of a value that no file format has, such as an image in memory.
 _LONGEST = 200

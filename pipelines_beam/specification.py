@@ -7,8 +7,8 @@ from typing import Any
 
 from apache_beam.yaml.yaml_transform import SafeLineLoader
 
-from transforms.names import did_you_mean, likely, unknown
-from transforms.shown import shown
+from transforms.options.shown import shown
+from transforms.options.suggest import did_you_mean, likely, unknown
 from transforms.tasks import ALIASES, TASKS
 
 _TOP = ("pipeline", "options", "providers", "tests")

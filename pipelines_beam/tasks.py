@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from transforms.schema import arrow_type
+from transforms.rows.schema import arrow_type
 from transforms.tasks import REQUIRED, TASKS, Task, find
 
 _HEAD = "| task | transform | inputs | columns of a row |\n|---|---|---|---|\n"

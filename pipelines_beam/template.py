@@ -15,8 +15,8 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.yaml.yaml_transform import SafeLineLoader
 from jinja2 import meta
 
-from transforms.names import unknown
-from transforms.shown import shown
+from transforms.options.shown import shown
+from transforms.options.suggest import unknown
 
 #: The names that every file has without being given them.
 _OWN = ("package", "here", "datetime")

@@ -18,11 +18,12 @@ from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers.models.auto import modeling_auto
 
-from transforms.calls import Features, sanitized
-from transforms.padding import Way
-from transforms.replica import Program, _slim
-from transforms.spec import ModelSpec
-from transforms.tasks import class_of, task_of
+from transforms.batching.padding import Way
+from transforms.batching.program import Program
+from transforms.batching.replica import _slim
+from transforms.options.spec import ModelSpec
+from transforms.pipelines.custom import class_of, task_of
+from transforms.pipelines.split_call import Features, sanitized
 
 SPECIAL = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 VOCABULARY = [*SPECIAL.values(), "<mask>", *(f"w{i}" for i in range(60))]

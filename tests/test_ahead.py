@@ -26,8 +26,8 @@ from transforms.media import ahead
 from transforms.media.ahead import Ahead
 from transforms.media.decoding import Messages, decoded
 from transforms.media.fetch import MediaError, is_remote
-from transforms.media.limits import MediaLimits
-from transforms.stages import PreprocessFn
+from transforms.options.media_limits import MediaLimits
+from transforms.stages.preprocess import PreprocessFn
 from transforms.tasks import TASKS
 
 IMAGES = TASKS["image-classification"]

@@ -17,9 +17,10 @@ from speech_models import SPEAKS
 from test_text import same
 
 from pipelines_beam import pipeline
-from transforms import pipelines, replica
-from transforms.calls import fresh
-from transforms.spec import ModelSpec
+from transforms.batching import program as program_module
+from transforms.options.spec import ModelSpec
+from transforms.pipelines import factory
+from transforms.pipelines.split_call import fresh
 from transforms.tasks import TASKS, canonical
 
 Run = Callable[..., list[Any]]
@@ -168,9 +169,9 @@ class BestPath:
 
 def test_a_language_model_hears_nothing_behind_a_sound(model: Callable[[str], str]) -> None:
     spec = ModelSpec(task="automatic-speech-recognition", model=model("wav2vec2-layer-ctc"))
-    pipe = pipelines.load(spec)
+    pipe = factory.load(spec)
     pipe.type, pipe.decoder = "ctc_with_lm", BestPath()
-    program = replica.Program(pipe, spec, {})
+    program = program_module.Program(pipe, spec, {})
     chunks = [next(iter(pipe.preprocess(copied(sound)))) for sound in SOUNDS[:4]]
     assert len({program.place(chunk).key for chunk in chunks}) == 1
     assert len({program.place(chunk).length for chunk in chunks}) > 1

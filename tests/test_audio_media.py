@@ -26,8 +26,8 @@ from pipelines_beam import pipeline
 from transforms.media import audio
 from transforms.media.audio import decode
 from transforms.media.fetch import MediaError
-from transforms.media.limits import MediaLimits
 from transforms.media.resample import resample
+from transforms.options.media_limits import MediaLimits
 
 LIMITS = MediaLimits()
 TONE = sound("tone", 1.0)

@@ -25,8 +25,8 @@ from test_text import same
 from transformers.pipelines import PIPELINE_REGISTRY, SUPPORTED_TASKS
 
 from pipelines_beam import CustomPipeline, ElementError, ModelLoadError, pipeline, provider
-from transforms.cautious import CautiousProgram
-from transforms.replica import Replica
+from transforms.batching.replica import Replica
+from transforms.batching.verified_program import CautiousProgram
 
 Run = Callable[..., list[Any]]
 Model = Callable[[str], str]

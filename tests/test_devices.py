@@ -11,9 +11,9 @@ import torch
 from conftest import RUNNER
 
 from pipelines_beam import ModelLoadError, TaskModelHandler, pipeline
-from transforms import devices
-from transforms.pipelines import load, weightless
-from transforms.spec import ModelSpec
+from transforms.options.spec import ModelSpec
+from transforms.pipelines.factory import load, weightless
+from transforms.weights import devices
 
 Model = Callable[[str], str]
 ABSENT = [99, "cuda:99", "xpu:99"]

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import torch
 
-from transforms import engine as engines
-from transforms import malloc
-from transforms.ceilings import Ceilings
-from transforms.collate import Place
-from transforms.engine import Engine
-from transforms.metrics import BatchReport, LoadReport, Report
-from transforms.spec import Limits
-from transforms.tickets import Ticket
+from transforms.engine import allocator
+from transforms.engine import engine as engines
+from transforms.engine.engine import Engine
+from transforms.engine.interface import Place
+from transforms.engine.memory_ceilings import Ceilings
+from transforms.engine.reports import BatchReport, LoadReport, Report
+from transforms.engine.tickets import Ticket
+from transforms.options.spec import Limits
 
 
 class Doubles:
@@ -89,7 +89,7 @@ def test_freed_memory_is_given_back_between_batches_but_not_all_the_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     trims: list[float] = []
-    monkeypatch.setattr(malloc, "trim", lambda: trims.append(time.perf_counter()))
+    monkeypatch.setattr(allocator, "trim", lambda: trims.append(time.perf_counter()))
     answers(Doubles(), range(10_000))
     assert len(trims) == 1  # the first batch: what loading has left
     monkeypatch.setattr(engines, "_TRIMMED", 0.05)

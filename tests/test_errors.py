@@ -18,7 +18,7 @@ from test_text import same
 from transformers import AutoTokenizer
 
 from pipelines_beam import ElementError, ModelLoadError, pipeline
-from transforms.stages import PreprocessFn
+from transforms.stages.preprocess import PreprocessFn
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]

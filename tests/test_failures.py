@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from transforms.failures import breaks_engine, is_out_of_memory, kind_of
+from transforms.engine.errors import breaks_engine, is_out_of_memory, kind_of
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 
-from transforms.functions import resolved
+from transforms.stages.functions import resolved
 
 
 @pytest.mark.parametrize("name", ["os.path.basename", "os.path:basename"])

@@ -23,7 +23,8 @@ from counting import Broken, Counting, Short
 from sklearn.linear_model import LogisticRegression
 
 from pipelines_beam import ElementError, Forward
-from transforms import handlers, sharing
+from transforms.engine import registry
+from transforms.stages import model_handler
 
 # Beam's own handlers leave the files open that they load models from.
 pytestmark = pytest.mark.filterwarnings(
@@ -39,7 +40,7 @@ def _forget() -> Iterator[None]:
     counting.loads.clear()
     counting.batches.clear()
     yield
-    assert sharing.running() == 0
+    assert registry.running() == 0
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def test_examples_of_like_lengths_go_together(run: Run) -> None:
     ],
 )
 def test_limits(batching: Any, rows: int | None, weight: int | None) -> None:
-    limits = handlers.limits_of(batching)
+    limits = model_handler.limits_of(batching)
     assert limits.batch_size == rows
     assert limits.batch_tokens == (weight or 2**62)
 

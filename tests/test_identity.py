@@ -27,13 +27,15 @@ from test_text import same
 from transformers import BertConfig, GenerationConfig
 
 from pipelines_beam import CustomPipeline, ModelLoadError, TextClassification
-from transforms import check, sharing
-from transforms.identity import digest, of_directory, of_keywords
-from transforms.run_inference import TaskModel
-from transforms.spec import Limits, ModelSpec, Sharing, Spec
-from transforms.tasks.custom import class_of
-from transforms.tickets import Parameters
-from transforms.tokenize import prefetching
+from transforms.engine import registry
+from transforms.engine.process import launch
+from transforms.engine.tickets import Parameters
+from transforms.options.content_hash import digest, of_directory, of_keywords
+from transforms.options.spec import Limits, ModelSpec, Sharing, Spec
+from transforms.pipelines.custom import class_of
+from transforms.pipelines.prefetch import prefetching
+from transforms.stages import engines, preflight
+from transforms.stages.run_inference import TaskModel
 
 Model = Callable[[str], str]
 
@@ -174,7 +176,7 @@ def test_other_processes_find_the_same() -> None:
     known = Parameters({"values": [{"b", "a", "c"}, _adds(2), BertConfig(), limits, shared]})
     program = (
         "import pickle, sys\n"
-        "from transforms.tickets import Parameters\n"
+        "from transforms.engine.tickets import Parameters\n"
         "print(Parameters(pickle.load(sys.stdin.buffer)).key)"
     )
     found = subprocess.run(
@@ -252,7 +254,7 @@ def test_models_with_other_functions_are_others(model: Model) -> None:
 def test_engines_with_another_timeout_are_others(model: Model) -> None:
     spec = ModelSpec(task="text-classification", model=model("bert-classification"))
     keys = {
-        sharing._key(sharing.of(Spec(model=spec, sharing=Sharing(timeout=timeout))))
+        launch._key(engines.of(Spec(model=spec, sharing=Sharing(timeout=timeout))))
         for timeout in (None, 1.0, 2.0)
     }
     assert len(keys) == 3
@@ -289,10 +291,10 @@ def _copy(directory: str, path: Path) -> Path:
 def test_an_overwritten_model_is_checked_again(model: Model, tmp_path: Path) -> None:
     directory = _copy(model("bert-classification"), tmp_path / "model")
     spec = Spec(model=ModelSpec(task="text-classification", model=str(directory)))
-    check.check(spec)
+    preflight.check(spec)
     (directory / "config.json").write_text("{}")
     with pytest.raises(ModelLoadError):
-        check.check(spec)
+        preflight.check(spec)
 
 
 def _swap_labels(directory: Path) -> None:
@@ -316,7 +318,7 @@ def test_an_overwritten_model_has_an_engine_of_its_own(
 ) -> None:
     directory = _copy(model("bert-classification"), tmp_path / "model")
     spec = ModelSpec(task="text-classification", model=str(directory), device="cpu")
-    _, release = sharing.acquire(sharing.of(Spec(model=spec)))  # a job that still runs
+    _, release = registry.acquire(engines.of(Spec(model=spec)))  # a job that still runs
     before = _answers(directory, run)
     _swap_labels(directory)
     assert not same(before, _answers(directory, run))

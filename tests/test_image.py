@@ -27,23 +27,16 @@ from packaging.version import Version
 from PIL import Image
 from test_text import same
 
-from pipelines_beam import (
-    DepthEstimation,
-    ElementError,
-    Forward,
-    Postprocess,
-    Preprocess,
-    pipeline,
-)
-from transforms.calls import Call
+from pipelines_beam import DepthEstimation, ElementError, Forward, Postprocess, Preprocess, pipeline
+from transforms.batching.replica import Replica
 from transforms.media import image
 from transforms.media.decoding import decoded
-from transforms.media.limits import MediaLimits
-from transforms.pipelines import weightless
-from transforms.record import nbytes
-from transforms.replica import Replica
-from transforms.spec import ModelSpec
-from transforms.stages import PreprocessFn
+from transforms.options.media_limits import MediaLimits
+from transforms.options.sizes import nbytes
+from transforms.options.spec import ModelSpec
+from transforms.pipelines.factory import weightless
+from transforms.pipelines.split_call import Call
+from transforms.stages.preprocess import PreprocessFn
 from transforms.tasks import TASKS
 from transforms.tasks.image import TASKS as IMAGE_TASKS
 

@@ -29,10 +29,10 @@ from transformers import GenerationConfig
 from pipelines_beam import pipeline
 from pipelines_beam.provider import expand
 from transforms.media import image
-from transforms.media.limits import MediaLimits
-from transforms.nested import plain
+from transforms.options.media_limits import MediaLimits
+from transforms.options.nested import plain
+from transforms.rows.inputs import Inputs
 from transforms.tasks import TASKS, find
-from transforms.tasks.inputs import Inputs
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]

@@ -13,10 +13,10 @@ from test_panics import answers_and_failures
 from test_text import same
 
 from pipelines_beam import pipeline
-from transforms import lengths
-from transforms.lengths import CheckedIndices
-from transforms.replica import Replica
-from transforms.spec import ModelSpec
+from transforms.batching import lengths
+from transforms.batching.lengths import CheckedIndices
+from transforms.batching.replica import Replica
+from transforms.options.spec import ModelSpec
 
 Model = Callable[[str], str]
 
@@ -135,7 +135,7 @@ def test_on_an_accelerator_indices_are_checked_first(
     model: Model, monkeypatch: pytest.MonkeyPatch, task: str, name: str, most: int
 ) -> None:
     """Where an index beyond a table would end the process: told before the table is read."""
-    monkeypatch.setattr("transforms.replica.is_accelerated", lambda pipe: True)
+    monkeypatch.setattr("transforms.batching.program.is_accelerated", lambda pipe: True)
     beyond: list[bool] = []
     check = lengths._check_indices
 

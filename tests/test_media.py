@@ -32,7 +32,7 @@ from transformers.image_utils import load_image
 from pipelines_beam import ImageClassification
 from transforms.media import decoding, image
 from transforms.media.fetch import MediaError, in_memory, read
-from transforms.media.limits import MediaLimits
+from transforms.options.media_limits import MediaLimits
 from transforms.tasks import TASKS
 
 LIMITS = MediaLimits()

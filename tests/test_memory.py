@@ -16,10 +16,10 @@ from apache_beam.transforms.window import GlobalWindows
 from PIL import Image
 
 from pipelines_beam import ObjectDetection, Record
-from transforms import sharing
-from transforms.forward import ForwardFn
-from transforms.record import nbytes
-from transforms.tickets import Ticket
+from transforms.engine import registry
+from transforms.engine.tickets import Ticket
+from transforms.options.sizes import nbytes
+from transforms.stages.forward import ForwardFn
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
@@ -102,7 +102,7 @@ def test_the_window_is_bounded_in_bytes(
     megabytes: float, least: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Slow()
-    monkeypatch.setattr(sharing, "acquire", lambda spec: (engine, lambda: None))
+    monkeypatch.setattr(registry, "acquire", lambda spec: (engine, lambda: None))
     fn = ForwardFn(ObjectDetection("a/model").spec, False)
     pixels = torch.empty(int(megabytes * 1e6) // 4)  # never written: it takes no memory
     found: list[Any] = []

@@ -27,8 +27,8 @@ from pipelines_beam import (
     TokenClassification,
     pipeline,
 )
-from transforms.run_inference import _ELSEWHERE, HONOURED
-from transforms.shown import shown
+from transforms.options.shown import shown
+from transforms.stages.run_inference import _ELSEWHERE, HONOURED
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]
@@ -58,7 +58,7 @@ def test_a_handler_says_where_run_inference_has_an_option(model: Model, name: st
 def test_an_option_that_came_later_is_refused(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transforms.run_inference.HONOURED", HONOURED - {"dtype"})
+    monkeypatch.setattr("transforms.stages.run_inference.HONOURED", HONOURED - {"dtype"})
     with pytest.raises(TypeError, match="no option 'dtype'"):
         TaskModelHandler("ner", model("bert-ner"), dtype="float32")
 

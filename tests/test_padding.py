@@ -23,7 +23,7 @@ from padding_models import (
     seeing,
 )
 
-from transforms.padding import PADS_EXACTLY, Padding
+from transforms.batching.padding import PADS_EXACTLY, Padding
 
 #: Of the largest number that the model says. What is wrong differs by more than a tenth.
 TOLERANCE = 1e-4

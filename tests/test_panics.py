@@ -19,11 +19,12 @@ from panics import PanicException, Panicking, PanickingHandler
 from test_text import same
 
 from pipelines_beam import CustomPipeline, Forward, TaskModelHandler, pipeline
-from transforms import pipelines
-from transforms.engine import Engine
-from transforms.failures import Crossing, PanicError, contained, failure
+from transforms.engine.engine import Engine
+from transforms.engine.errors import Crossing, PanicError, contained
 from transforms.media import image
-from transforms.spec import Limits, ModelSpec
+from transforms.options.spec import Limits, ModelSpec
+from transforms.pipelines import factory
+from transforms.stages.failure_rows import failure
 
 Model = Callable[[str], str]
 
@@ -138,10 +139,10 @@ def test_a_panic_of_what_decodes_an_image(model: Model, monkeypatch: pytest.Monk
 def test_a_panic_while_a_model_loads_ends_the_job_with_its_reason(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipelines, "_load", lambda spec: panics.panic("the weights"))
+    monkeypatch.setattr(factory, "_load", lambda spec: panics.panic("the weights"))
     spec = ModelSpec(task="text-classification", model=model("bert-classification"))
-    with pytest.raises(pipelines.ModelLoadError, match="PanicException: not in the weights"):
-        pipelines.load(spec)
+    with pytest.raises(factory.ModelLoadError, match="PanicException: not in the weights"):
+        factory.load(spec)
 
 
 class Failing:

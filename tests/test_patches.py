@@ -16,10 +16,10 @@ import transformers
 from models import CORPUS
 from test_text import same
 
-from transforms import patches
-from transforms.calls import Call
-from transforms.pipelines import load, weightless
-from transforms.spec import ModelSpec
+from transforms.options.spec import ModelSpec
+from transforms.pipelines import patches
+from transforms.pipelines.factory import load, weightless
+from transforms.pipelines.split_call import Call
 
 Model = Callable[[str], str]
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 from transformers import AutoModel, AutoModelForSequenceClassification
 
-from transforms import patches
-from transforms.computing import computing
-from transforms.pipelines import load, weightless
-from transforms.spec import ModelSpec
+from transforms.options.spec import ModelSpec
+from transforms.pipelines import patches
+from transforms.pipelines.construction_lock import computing
+from transforms.pipelines.factory import load, weightless
 
 Model = Callable[[str], str]
 

@@ -13,11 +13,11 @@ import torch
 import transformers
 from models import CORPUS
 
-from transforms.calls import Call
-from transforms.pipelines import weightless
-from transforms.replica import Replica
-from transforms.spec import ModelSpec
-from transforms.tasks.embedding import POOLINGS, pool
+from transforms.batching.replica import Replica
+from transforms.options.spec import ModelSpec
+from transforms.pipelines.classes.embedding import POOLINGS, pool
+from transforms.pipelines.factory import weightless
+from transforms.pipelines.split_call import Call
 
 TEXTS = [CORPUS[0], CORPUS[36], CORPUS[20], CORPUS[1], CORPUS[9]]
 #: Who pads: nobody but the batch; the tokenizer, to a length for all or to one of its own.

@@ -30,9 +30,9 @@ from pipelines_beam import (
     cli,
     pipeline,
 )
-from transforms.failures import EngineError
-from transforms.replica import Replica
-from transforms.spec import ModelSpec
+from transforms.batching.replica import Replica
+from transforms.engine.errors import EngineError
+from transforms.options.spec import ModelSpec
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]

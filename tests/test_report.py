@@ -11,7 +11,8 @@ import pytest
 
 from pipelines_beam import outcome, provider, report, template
 from pipelines_beam.outcome import Failures, Outcome, Sink
-from transforms import metrics
+from transforms.media import suspects as suspects_module
+from transforms.stages import metrics
 
 
 def ran(path: Path) -> tuple[Outcome, Any]:
@@ -170,7 +171,7 @@ class WriteNowhere(beam.PTransform):  # type: ignore[misc]
 
 def look(row: Any) -> Any:
     """A row that is counted as a suspect medium."""
-    metrics.count_suspect("images_clipped")
+    suspects_module.count_suspect("images_clipped")
     return row
 
 

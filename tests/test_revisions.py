@@ -23,8 +23,9 @@ from models import CORPUS
 from test_text import same
 
 from pipelines_beam import TaskModelHandler, TextClassification
-from transforms import check, revisions
-from transforms.spec import ModelSpec, Spec
+from transforms.options.spec import ModelSpec, Spec
+from transforms.stages import preflight
+from transforms.weights import hub as hub_module
 
 Model = Callable[[str], str]
 
@@ -47,26 +48,28 @@ def test_branches_and_tags_become_commits(hub: Hub, model: Model) -> None:
     folder = model("bert-classification")
     first = hub.push("org/model", folder, "v1")
     second = hub.push("org/model", folder)
-    assert revisions.pinned(spec()).revision == second
-    assert revisions.pinned(spec(revision="v1")).revision == first
-    assert revisions.pinned(spec(revision=first)).revision == first
-    assert revisions.pinned(revisions.pinned(spec())) == revisions.pinned(spec())
+    assert hub_module.pinned(spec()).revision == second
+    assert hub_module.pinned(spec(revision="v1")).revision == first
+    assert hub_module.pinned(spec(revision=first)).revision == first
+    assert hub_module.pinned(hub_module.pinned(spec())) == hub_module.pinned(spec())
 
 
 def test_a_tokenizers_repository_has_commits_of_its_own(hub: Hub, model: Model) -> None:
     commit = hub.push("org/model", model("bert-classification"))
     old = hub.push("org/tokenizer", model("distilbert-classification"), "old")
     new = hub.push("org/tokenizer", model("distilbert-classification"))
-    assert revisions.pinned(spec(tokenizer="org/tokenizer")) == spec(
+    assert hub_module.pinned(spec(tokenizer="org/tokenizer")) == spec(
         revision=commit, tokenizer=f"org/tokenizer@{new}"
     )
-    assert revisions.pinned(spec(tokenizer="org/tokenizer@old")).tokenizer == f"org/tokenizer@{old}"
-    assert revisions.pinned(spec(processor="org/model")).processor == f"org/model@{commit}"
+    assert (
+        hub_module.pinned(spec(tokenizer="org/tokenizer@old")).tokenizer == f"org/tokenizer@{old}"
+    )
+    assert hub_module.pinned(spec(processor="org/model")).processor == f"org/model@{commit}"
 
 
 def test_what_is_not_of_the_hub_has_no_commit(model: Model) -> None:
     local = spec(model("bert-classification"), tokenizer="memory://tokenizer")
-    assert revisions.pinned(local) == local
+    assert hub_module.pinned(local) == local
 
 
 def test_stages_put_together_by_hand_share_a_commit(hub: Hub, model: Model) -> None:
@@ -83,7 +86,7 @@ def test_what_is_checked_is_the_commit(
 ) -> None:
     commit = hub.push("org/model", model("bert-classification"))
     checked: list[Spec] = []
-    monkeypatch.setattr(check, "check", lambda spec, replaced=(): checked.append(spec))
+    monkeypatch.setattr(preflight, "check", lambda spec, replaced=(): checked.append(spec))
     handler = TaskModelHandler("text-classification", "org/model")
     for transform in (RunInference(handler), TextClassification("org/model")):
         beam.Pipeline() | beam.Create(["a"]) | transform
@@ -99,7 +102,7 @@ def test_a_hub_out_of_reach_is_a_warning(
     if not status:
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     with caplog.at_level(logging.WARNING):
-        assert revisions.pinned(spec(revision="v1")).revision == "v1"
+        assert hub_module.pinned(spec(revision="v1")).revision == "v1"
     assert "the hub is out of reach: workers load org/model as it is then" in caplog.text
 
 
@@ -113,15 +116,15 @@ def test_out_of_reach_the_cache_knows_the_commit(
     (repository / "refs" / "main").write_text(commit)
     (repository / "snapshots" / commit).mkdir(parents=True)
     (repository / "snapshots" / commit / "config.json").write_text("{}")
-    assert revisions.pinned(spec()).revision == commit
+    assert hub_module.pinned(spec()).revision == commit
 
 
 def test_what_does_not_exist_is_left_to_the_check(
     hub: Hub, model: Model, caplog: pytest.LogCaptureFixture
 ) -> None:
     hub.push("org/model", model("bert-classification"))
-    assert revisions.pinned(spec("org/none")) == spec("org/none")
-    assert revisions.pinned(spec(revision="v7")) == spec(revision="v7")
+    assert hub_module.pinned(spec("org/none")) == spec("org/none")
+    assert hub_module.pinned(spec(revision="v7")) == spec(revision="v7")
     assert "out of reach" not in caplog.text
 
 
@@ -130,7 +133,7 @@ def test_an_adapter_keeps_its_revision(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "adapter_config.json").write_text("{}")
     hub.push("org/model", tmp_path / "adapter")
-    assert revisions.pinned(spec()).revision is None
+    assert hub_module.pinned(spec()).revision is None
 
 
 JOB = """

@@ -21,16 +21,16 @@ from revived_cases import CASES as ALL
 from revived_cases import ENOUGH, LEFT, PAGE, SENTENCE, SHORT, TEXTS, Case
 from revived_cases import TEXT_CASES as CASES
 
-from transforms.tasks import question_answering as qa
-from transforms.tasks import revived
+from transforms.pipelines.classes import question_answering as qa
+from transforms.pipelines.classes import text_to_text
 
 Pipe = Callable[..., Any]
 
 CLASSES = {
-    "question-answering": revived.QuestionAnsweringPipeline,
-    "summarization": revived.SummarizationPipeline,
-    "text2text-generation": revived.Text2TextGenerationPipeline,
-    "translation": revived.TranslationPipeline,
+    "question-answering": text_to_text.QuestionAnsweringPipeline,
+    "summarization": text_to_text.SummarizationPipeline,
+    "text2text-generation": text_to_text.Text2TextGenerationPipeline,
+    "translation": text_to_text.TranslationPipeline,
 }
 
 
@@ -301,7 +301,7 @@ def test_word_spans_are_those_of_the_tokenizer(root: Path, model: str) -> None:
 
 def test_one_model_serves_several_pipelines(summarize: Any) -> None:
     before = copy.deepcopy(summarize.model.config.task_specific_params)
-    again = revived.SummarizationPipeline(model=summarize.model, tokenizer=summarize.tokenizer)
+    again = text_to_text.SummarizationPipeline(model=summarize.model, tokenizer=summarize.tokenizer)
     assert again.task == "summarization"
     assert again.prefix == summarize.prefix == before["summarization"]["prefix"]
     assert summarize.model.config.task_specific_params == before
@@ -356,9 +356,9 @@ def test_a_stop_sequence_of_several_tokens_is_warned_of(summarize: Any) -> None:
 def test_bad_constructors(root: Path, summarize: Any) -> None:
     encoder = transformers.AutoModel.from_pretrained(models.build("bert-qa", root))
     with pytest.raises(ValueError, match="model must generate text, got BertModel"):
-        revived.SummarizationPipeline(model=encoder, tokenizer=summarize.tokenizer)
+        text_to_text.SummarizationPipeline(model=encoder, tokenizer=summarize.tokenizer)
     with pytest.raises(TypeError, match="assistant_model must be given to a call"):
-        revived.SummarizationPipeline(
+        text_to_text.SummarizationPipeline(
             model=summarize.model, tokenizer=summarize.tokenizer, assistant_model=summarize.model
         )
 
@@ -380,7 +380,7 @@ def test_through_the_factory_of_transformers(summarize: Any) -> None:
         model=summarize.model,
         tokenizer=summarize.tokenizer,
         device=-1,
-        pipeline_class=revived.SummarizationPipeline,
+        pipeline_class=text_to_text.SummarizationPipeline,
     )
     assert pipe.task == "summarization"
     assert pipe("Hi", **SHORT) == summarize("Hi", **SHORT)

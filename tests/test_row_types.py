@@ -19,8 +19,8 @@ from conftest import RUNNER
 from models import CORPUS
 
 from pipelines_beam import pipeline
-from transforms.files import Image
-from transforms.row_types import fields_of, pair_of
+from transforms.rows.row_types import fields_of, pair_of
+from transforms.tasks.columns import Image
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]

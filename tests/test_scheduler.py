@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.scheduler import Budget, Clock, Company, Pool, partition
+from transforms.engine.scheduler import Budget, Clock, Company, Pool, partition
 
 budgets = st.builds(
     Budget,

@@ -33,18 +33,16 @@ from test_text import same
 from troubled import Troubled
 
 from pipelines_beam import TextClassification
-from transforms import metrics, server, sharing
-from transforms.engine import EngineSpec
-from transforms.failures import (
-    BatchTimeoutError,
-    EngineCrashError,
-    EngineError,
-    failure,
-)
-from transforms.metrics import RestartReport
-from transforms.remote import Fleet, RemoteEngine
-from transforms.spec import Limits, Sharing
-from transforms.tickets import Client, Parameters, Ticket
+from transforms.engine import registry
+from transforms.engine.errors import BatchTimeoutError, EngineCrashError, EngineError
+from transforms.engine.interface import EngineSpec
+from transforms.engine.process import launch, server
+from transforms.engine.process.remote import Fleet, RemoteEngine
+from transforms.engine.reports import RestartReport
+from transforms.engine.tickets import Client, Parameters, Ticket
+from transforms.options.spec import Limits, Sharing
+from transforms.stages import metrics
+from transforms.stages.failure_rows import failure
 
 
 def spec(load: Callable[[], Any] = Troubled, **sharing_options: Any) -> EngineSpec:
@@ -63,7 +61,7 @@ def engine() -> Iterator[Callable[..., RemoteEngine]]:
     engines: list[RemoteEngine] = []
 
     def make(of: EngineSpec) -> RemoteEngine:
-        engines.append(sharing._remote(of))
+        engines.append(registry._remote(of))
         return engines[-1]
 
     yield make
@@ -197,10 +195,10 @@ def test_a_process_that_never_comes_up_is_given_up(
 def test_a_process_that_is_killed_before_it_has_read_its_settings_leaves_nothing_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sharing, "_PROGRAM", "")
+    monkeypatch.setattr(launch, "_PROGRAM", "")
     large = dataclasses.replace(spec(), identity="much" * 100_000)  # more than a pipe holds
     with pytest.raises(BrokenPipeError):
-        sharing._connect(large)
+        launch._connect(large)
     gc.collect()  # what was left open warns, and a warning is an error here
 
 
@@ -261,7 +259,7 @@ def test_processes_that_were_killed_leave_nothing_in_the_folder(
     engine: Callable[..., RemoteEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as name:  # a short one, as sockets need it
-        monkeypatch.setattr(sharing, "folder", lambda: Path(name))
+        monkeypatch.setattr(launch, "folder", lambda: Path(name))
         killed = engine(spec())
         assert right(ask(killed, [1]))
         os.kill(killed.pid, signal.SIGKILL)
@@ -278,12 +276,12 @@ def test_processes_that_were_killed_leave_nothing_in_the_folder(
 
 def test_the_folder_must_be_private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(sharing, "_LONGEST", 1000)
-    folder = sharing.folder()
+    monkeypatch.setattr(launch, "_LONGEST", 1000)
+    folder = launch.folder()
     assert folder.stat().st_mode & 0o777 == 0o700
     folder.chmod(0o755)
     with pytest.raises(PermissionError, match="0700"):
-        sharing.folder()
+        launch.folder()
 
 
 def test_a_stranger_is_turned_away(engine: Callable[..., RemoteEngine]) -> None:
@@ -291,7 +289,7 @@ def test_a_stranger_is_turned_away(engine: Callable[..., RemoteEngine]) -> None:
     found = engine(ours)
     assert right(ask(found, [1]))
     stranger = RemoteEngine(
-        functools.partial(sharing._connect, ours), b"guess", "stranger", None, 1 << 20
+        functools.partial(launch._connect, ours), b"guess", "stranger", None, 1 << 20
     )
     (ticket,) = ask(stranger, [1])
     assert isinstance(ticket.error, EngineError)
@@ -352,7 +350,7 @@ class Watch:
         for path in Path("/proc").glob("[0-9]*"):
             try:
                 ours = self.name.encode() in (path / "environ").read_bytes()
-                if ours and b"transforms.server" in (path / "cmdline").read_bytes():
+                if ours and b"transforms.engine.process.server" in (path / "cmdline").read_bytes():
                     found.append(int(path.name))
             except OSError:  # it has gone
                 continue
@@ -465,8 +463,8 @@ def test_what_keeps_a_worker_from_its_engine_is_said(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, engine: Callable[..., RemoteEngine]
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(sharing, "_LONGEST", 1000)
-    sharing.folder().chmod(0o755)
+    monkeypatch.setattr(launch, "_LONGEST", 1000)
+    launch.folder().chmod(0o755)
     (ticket,) = ask(engine(spec()), [1])
     assert isinstance(ticket.error, EngineError)
     assert "0700" in str(ticket.error)
@@ -506,8 +504,8 @@ def test_cores_are_divided_once(monkeypatch: pytest.MonkeyPatch) -> None:
     threads = [8]
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads[-1])
     monkeypatch.setattr(torch, "set_num_threads", threads.append)
-    sharing._threads.cache_clear()
+    registry._threads.cache_clear()
     for _ in range(3):
-        sharing._in_process(spec(share="process", processes=4))
-    sharing._threads.cache_clear()
+        registry._in_process(spec(share="process", processes=4))
+    registry._threads.cache_clear()
     assert threads == [8, 2, 2, 2]

@@ -10,16 +10,16 @@ import apache_beam as beam
 import numpy as np
 import pytest
 
-from transforms.failures import ElementError, failure
-from transforms.files import Audio
 from transforms.media import audio, fetch, image, video
 from transforms.media.fetch import MediaError
-from transforms.media.limits import MediaLimits
-from transforms.nested import plain
-from transforms.rows import Binding
-from transforms.shown import shown
+from transforms.options.media_limits import MediaLimits
+from transforms.options.nested import plain
+from transforms.options.shown import shown
+from transforms.rows.binding import Binding
+from transforms.rows.inputs import Inputs
+from transforms.stages.failure_rows import ElementError, failure
 from transforms.tasks import find
-from transforms.tasks.inputs import Inputs
+from transforms.tasks.columns import Audio
 
 FILE = b"\x89PNG" + bytes(200_000)
 LONG = "word " * 50_000

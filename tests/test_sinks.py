@@ -19,7 +19,7 @@ from apache_beam.typehints.row_type import RowTypeConstraint
 from conftest import RUNNER
 
 from pipelines_beam import sinks
-from transforms.failures import failure, failure_type
+from transforms.stages.failure_rows import failure, failure_type
 
 
 class Part(NamedTuple):

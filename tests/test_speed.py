@@ -24,8 +24,8 @@ from test_text import same
 from transformers import BitsAndBytesConfig, QuantoConfig
 
 from pipelines_beam import pipeline
-from transforms.replica import Replica
-from transforms.spec import ModelSpec
+from transforms.batching.replica import Replica
+from transforms.options.spec import ModelSpec
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]

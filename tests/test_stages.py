@@ -31,11 +31,12 @@ from models import CORPUS
 from test_text import same
 
 from pipelines_beam import Forward, Postprocess, Preprocess, Record, TextClassification
-from transforms import replica, sharing
-from transforms.forward import ForwardFn
-from transforms.schema import arrow_field
-from transforms.spec import Limits, ModelSpec, Spec
-from transforms.stages import PreprocessFn
+from transforms.batching import program
+from transforms.engine import registry
+from transforms.options.spec import Limits, ModelSpec, Spec
+from transforms.rows.schema import arrow_field
+from transforms.stages.forward import ForwardFn
+from transforms.stages.preprocess import PreprocessFn
 from transforms.tasks import TASKS
 
 Model = Callable[[str], str]
@@ -125,7 +126,7 @@ def test_a_thousand_bundles_of_one_and_one_large_bundle_answer_alike(model: Mode
 
     assert len(small) == len(large) == 1000
     assert all(same(a, b) for a, b in zip(logits(small), logits(large), strict=True))
-    assert sharing.running() == 0
+    assert registry.running() == 0
 
 
 def test_one_engine_per_model_for_all_threads(model: Model) -> None:
@@ -144,27 +145,27 @@ def test_one_engine_per_model_for_all_threads(model: Model) -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert sharing.running() == 2
+    assert registry.running() == 2
     assert [sorted(r.example for r in found) for found in answers] == [sorted(CORPUS)] * 8
     for _, forward in fns:
         forward.teardown()
     other.teardown()
-    assert sharing.running() == 0
+    assert registry.running() == 0
 
 
 def test_bundles_of_one_element_share_batches(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream's: 16 threads, each with the next bundle once the last is answered."""
-    stock = replica.Program.run
+    stock = program.Program.run
     sizes: list[int] = []
 
-    def slow(self: replica.Program, chunks: Any) -> Any:
+    def slow(self: program.Program, chunks: Any) -> Any:
         sizes.append(len(chunks))
         time.sleep(0.03)
         return stock(self, chunks)
 
-    monkeypatch.setattr(replica.Program, "run", slow)
+    monkeypatch.setattr(program.Program, "run", slow)
     directory = model("bert-classification")
     preprocess, _ = _stage_fns(directory)
     preprocess.setup()

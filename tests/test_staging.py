@@ -24,9 +24,9 @@ from models import CORPUS
 from test_text import same
 
 from pipelines_beam import ModelLoadError, TextClassification, pipeline
-from transforms import staging
-from transforms.pipelines import load, weightless
-from transforms.spec import ModelSpec
+from transforms.options.spec import ModelSpec
+from transforms.pipelines.factory import load, weightless
+from transforms.weights import object_store
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]
@@ -70,9 +70,9 @@ def test_a_model_in_a_store_answers_as_the_local_one(store: str, model: Model, r
 
 def test_only_what_is_needed_is_copied(store: str, model: Model) -> None:
     own = {path.name for path in Path(model("bert-classification")).iterdir()}
-    assert names(staging.directory(store)) == own
+    assert names(object_store.directory(store)) == own
     shutil.rmtree(os.environ["PIPELINES_BEAM_CACHE"])
-    light = staging.directory(store, weights=False)
+    light = object_store.directory(store, weights=False)
     assert names(light) == own - {"model.safetensors"}
 
 
@@ -83,22 +83,22 @@ def test_building_a_pipeline_copies_no_weights(store: str, cache: Path) -> None:
 
 
 def test_the_whole_copy_serves_without_weights_too(store: str) -> None:
-    whole = staging.directory(store)
-    assert staging.directory(store, weights=False) == whole
+    whole = object_store.directory(store)
+    assert object_store.directory(store, weights=False) == whole
 
 
 def test_a_changed_model_is_another_copy(store: str) -> None:
-    first = staging.directory(store)
-    assert staging.directory(f"{store}") == first
+    first = object_store.directory(store)
+    assert object_store.directory(f"{store}") == first
     fsspec.filesystem("memory").pipe_file("/models/mine/config.json", b'{"model_type": "bert"}')
-    second = staging.directory(store)
+    second = object_store.directory(store)
     assert second != first
     assert (Path(second) / "config.json").read_bytes() == b'{"model_type": "bert"}'
 
 
 def test_only_the_user_reads_the_copies(store: str, cache: Path) -> None:
     cache.mkdir(mode=0o755)
-    copy = Path(staging.directory(store))
+    copy = Path(object_store.directory(store))
     assert copy.parent == cache
     assert cache.stat().st_mode & 0o777 == 0o700
 
@@ -109,7 +109,7 @@ def test_a_cache_that_another_directory_stands_in_for_is_refused(
     (tmp_path / "elsewhere").mkdir()
     cache.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(PermissionError, match="must be a directory of this user's own"):
-        staging.directory(store)
+        object_store.directory(store)
 
 
 def test_without_a_home_copies_are_in_the_temporary_directory(
@@ -119,17 +119,17 @@ def test_without_a_home_copies_are_in_the_temporary_directory(
     (tmp_path / "file").write_text("no directory")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    assert Path(staging.directory(store)).parent == tmp_path / f"pipelines_beam-{os.getuid()}"
+    assert Path(object_store.directory(store)).parent == tmp_path / f"pipelines_beam-{os.getuid()}"
 
 
 def test_a_copy_that_lost_a_file_is_mended(model: Model, cache: Path, tmp_path: Path) -> None:
     uri = f"slow://{model('bert-classification')}"
-    copy = Path(staging.directory(uri))
+    copy = Path(object_store.directory(uri))
     before = names(str(copy))
     (copy / "config.json").unlink()
     log = tmp_path / "reads.log"
     log.unlink()
-    assert staging.directory(uri) == str(copy)
+    assert object_store.directory(uri) == str(copy)
     assert names(str(copy)) == before
     assert log.read_text().split() == ["config.json"]
 
@@ -172,7 +172,7 @@ def test_two_processes_copy_a_model_once(model: Model, tmp_path: Path) -> None:
     for process in processes:
         tell(process)
     found = [process.communicate(timeout=60)[0].strip() for process in processes]
-    assert found[0] == found[1] == staging.directory(uri)
+    assert found[0] == found[1] == object_store.directory(uri)
     reads = (tmp_path / "reads.log").read_text().split()
     assert sorted(reads) == sorted(names(found[0]))
 
@@ -199,7 +199,7 @@ def test_a_copy_that_was_killed_is_not_taken_for_whole(
     assert all("." in path.name for path in cache.iterdir())  # .partial and .lock
 
     before = (tmp_path / "reads.log").read_text().split()
-    copy = staging.directory(f"slow://{source}")
+    copy = object_store.directory(f"slow://{source}")
 
     assert names(copy) == names(str(source))
     for path in source.iterdir():
@@ -213,15 +213,15 @@ def test_a_model_that_changes_meanwhile_is_not_taken(
     model: Model, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = Path(shutil.copytree(model("bert-classification"), tmp_path / "source"))
-    copy = staging._Store.copy
+    copy = object_store._Store.copy
 
     def changing(self: Any, name: str, size: int, path: Path) -> None:
         copy(self, name, size, path)
         (source / "vocab.txt").write_text("other words")
 
-    monkeypatch.setattr(staging._Store, "copy", changing)
+    monkeypatch.setattr(object_store._Store, "copy", changing)
     with pytest.raises(OSError, match="changed while it was copied"):
-        staging.directory(f"file://{source}")
+        object_store.directory(f"file://{source}")
     assert [path for path in cache.iterdir() if path.is_dir()] == []
 
 
@@ -230,7 +230,7 @@ def test_links_are_followed(model: Model, tmp_path: Path) -> None:
     for path in Path(model("bert-classification")).iterdir():
         (tmp_path / "snapshot").mkdir(exist_ok=True)
         (tmp_path / "snapshot" / path.name).symlink_to(path)
-    copy = staging.directory(f"file://{tmp_path / 'snapshot'}")
+    copy = object_store.directory(f"file://{tmp_path / 'snapshot'}")
     assert not any(path.is_symlink() for path in Path(copy).iterdir())
     assert (Path(copy) / "model.safetensors").stat().st_size > 1000
 
@@ -278,7 +278,7 @@ def test_a_store_that_this_machine_may_not_read_is_left_to_the_workers(
 
 def test_a_file_that_comes_short_is_an_error(model: Model, cache: Path) -> None:
     with pytest.raises(OSError, match=r"has \d+ bytes, of which \d+ came"):
-        staging.directory(f"short://{model('bert-classification')}")
+        object_store.directory(f"short://{model('bert-classification')}")
     assert not [path for path in cache.iterdir() if "." not in path.name]
 
 
@@ -293,7 +293,7 @@ def test_a_tokenizer_in_a_store(store: str, model: Model, tmp_path: Path) -> Non
 
 
 def test_the_dtype_of_weights_that_are_not_copied(store: str, tmp_path: Path) -> None:
-    copy = staging.directory(store)
+    copy = object_store.directory(store)
     loaded = transformers.AutoModelForSequenceClassification.from_pretrained(
         copy, dtype=torch.bfloat16
     )

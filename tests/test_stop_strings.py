@@ -13,8 +13,8 @@ from models import CORPUS
 from test_text import same
 
 from pipelines_beam import pipeline
-from transforms import pipelines
-from transforms.spec import ModelSpec
+from transforms.options.spec import ModelSpec
+from transforms.pipelines import factory
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]
@@ -55,7 +55,7 @@ def text_of(answer: Any) -> str:
 def test_an_answer_ends_where_it_is_told_to(
     model: Model, run: Run, task: str, name: str, inputs: list[Any], nested: bool
 ) -> None:
-    pipe = pipelines.load(ModelSpec(task=task, model=model(name)))
+    pipe = factory.load(ModelSpec(task=task, model=model(name)))
     generate = pipe.model.generate
 
     def stock(example: Any, **more: Any) -> Any:

@@ -24,9 +24,9 @@ from test_media import saved
 from transformers.image_utils import load_image
 
 from pipelines_beam import ImageClassification
-from transforms import metrics
 from transforms.media import audio, image, suspects
-from transforms.media.limits import MediaLimits
+from transforms.options import metrics_namespace
+from transforms.options.media_limits import MediaLimits
 
 LIMITS = MediaLimits()
 GREY = np.asarray(PICTURES[0].convert("L"))
@@ -109,7 +109,7 @@ SOUNDS: dict[str, tuple[Any, str | None]] = {
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The kinds that are counted; nothing has been logged before."""
     found: list[str] = []
-    monkeypatch.setattr(metrics, "count_suspect", found.append)
+    monkeypatch.setattr(suspects, "count_suspect", found.append)
     monkeypatch.setattr(suspects, "_logged", set())
     return found
 
@@ -161,5 +161,5 @@ def test_a_job_counts_them(model: Callable[[str], str]) -> None:
         (counter,) = result.metrics().query(wanted)["counters"]
         return counter.committed
 
-    assert number(metrics.NAMESPACE, "suspect_images_clipped") == 2
+    assert number(metrics_namespace.NAMESPACE, "suspect_images_clipped") == 2
     assert number("test", "right") == 2

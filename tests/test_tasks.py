@@ -14,7 +14,7 @@ from transformers.pipelines import SUPPORTED_TASKS, TASK_ALIASES
 
 import transforms
 from pipelines_beam import tasks
-from transforms.media.limits import MediaLimits
+from transforms.options.media_limits import MediaLimits
 from transforms.tasks import ABSENT, ALIASES, LEFT_OUT, REQUIRED, TASKS
 
 README = Path(__file__).parent.parent / "README.md"

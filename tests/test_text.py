@@ -19,11 +19,11 @@ from cases import BATCHES, COMPOSED, arranged
 from models import CORPUS
 
 from pipelines_beam import ElementError, TaskTransform, pipeline
-from transforms.calls import Call
-from transforms.pipelines import weightless
-from transforms.record import nbytes
-from transforms.replica import Replica
-from transforms.spec import ModelSpec
+from transforms.batching.replica import Replica
+from transforms.options.sizes import nbytes
+from transforms.options.spec import ModelSpec
+from transforms.pipelines.factory import weightless
+from transforms.pipelines.split_call import Call
 from transforms.tasks.text import TASKS as TEXT_TASKS
 
 Run = Callable[..., list[Any]]

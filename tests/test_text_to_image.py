@@ -33,12 +33,12 @@ from pipelines_beam import (
     TextToImage,
     pipeline,
 )
-from transforms.calls import Call
-from transforms.computing import computing
-from transforms.pipelines import load, weightless
-from transforms.replica import Replica
-from transforms.spec import ModelSpec
-from transforms.tasks import text_to_image
+from transforms.batching.replica import Replica
+from transforms.options.spec import ModelSpec
+from transforms.pipelines.classes import text_to_image
+from transforms.pipelines.construction_lock import computing
+from transforms.pipelines.factory import load, weightless
+from transforms.pipelines.split_call import Call
 
 # Within diffusers and transformers.
 pytestmark = pytest.mark.filterwarnings(
@@ -369,7 +369,7 @@ def test_without_diffusers_it_says_what_to_install(
 ) -> None:
     transform, spec = TextToImage(made("sd-ddim")), spec_of(made("sd-ddim"))
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    monkeypatch.setattr("transforms.check._checked", {})
+    monkeypatch.setattr("transforms.stages.preflight._checked", {})
     for use in (lambda: build(transform), lambda: load(spec)):
         with pytest.raises(ModelLoadError) as error:
             use()

@@ -18,8 +18,8 @@ from models import CORPUS
 from test_text import same
 
 from pipelines_beam import ElementError, TaskModelHandler, pipeline
+from transforms.rows.inputs import Inputs
 from transforms.tasks import ABSENT, TASKS
-from transforms.tasks.inputs import Inputs
 from transforms.tasks.task import REQUIRED
 from transforms.tasks.texts import questions, texts
 

@@ -21,11 +21,12 @@ from test_stages import _bundle, _windowed
 from test_text import same
 
 from pipelines_beam import Record, TextClassification
-from transforms import sharing
-from transforms.forward import ForwardFn
-from transforms.spec import ModelSpec, Sharing, Spec
-from transforms.stages import PostprocessFn, PreprocessFn
-from transforms.updates import Versions, model_of
+from transforms.engine import registry
+from transforms.options.spec import ModelSpec, Sharing, Spec
+from transforms.stages.forward import ForwardFn
+from transforms.stages.model_updates import Versions, model_of
+from transforms.stages.postprocess import PostprocessFn
+from transforms.stages.preprocess import PreprocessFn
 
 Model = Callable[[str], str]
 
@@ -80,7 +81,7 @@ def test_a_version_takes_over_when_it_is_loaded(model: Model, other: str, share:
         time.sleep(0.002)
     answered += [windowed.value for windowed in forward.finish_bundle()]
     forward.teardown()
-    assert sharing.running() == 0
+    assert registry.running() == 0
     assert len(answered) == submitted
     ids = [record.model_id for record in answered]
     turn = ids.index(other)
@@ -133,13 +134,13 @@ def test_a_version_that_cannot_be_loaded_is_left_out(
         f"{tmp_path} failed",
     ]
     forward.teardown()
-    assert sharing.running() == 0
+    assert registry.running() == 0
 
 
 def test_the_first_version_again_is_the_commit_that_it_was(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sharing, "acquire", lambda spec: (SimpleNamespace(dead=False), list))
+    monkeypatch.setattr(registry, "acquire", lambda spec: (SimpleNamespace(dead=False), list))
     first = ModelSpec(task="text-classification", model="org/one", revision="a1b2c3")
     versions = Versions(Spec(model=first))
     for model, revision in [("org/two", None), ("org/one", "a1b2c3"), ("org/three", None)]:

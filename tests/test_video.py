@@ -19,11 +19,11 @@ from image_models import film
 from test_image import equal
 
 from pipelines_beam import pipeline
-from transforms import pipelines
 from transforms.media import video
 from transforms.media.fetch import MediaError
-from transforms.media.limits import MediaLimits
-from transforms.spec import ModelSpec
+from transforms.options.media_limits import MediaLimits
+from transforms.options.spec import ModelSpec
+from transforms.pipelines import factory
 
 Run = Callable[..., list[Any]]
 SIZES = [(12, 64, 48), (30, 48, 64), (9, 64, 48), (17, 80, 64), (12, 64, 48), (50, 32, 32)]
@@ -87,7 +87,7 @@ def test_an_image_processor_gets_the_first_frames(
 ) -> None:
     directory = model("timesformer")
     stock = transformers.pipeline("video-classification", directory, device="cpu")
-    ours = pipelines.load(ModelSpec(task="video-classification", model=directory, device="cpu"))
+    ours = factory.load(ModelSpec(task="video-classification", model=directory, device="cpu"))
     for pipe in (stock, ours):
         processor = transformers.VideoMAEImageProcessor.from_pretrained(directory)
         pipe.video_processor, pipe.image_processor = None, processor

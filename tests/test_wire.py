@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from transformers import BatchEncoding
 from transformers.utils import ModelOutput
 
-from transforms import wire
+from transforms.engine.process import arena as arena_module
+from transforms.engine.process import protocol
 
 SIZE = 64 * 64
 
@@ -21,7 +22,7 @@ SIZE = 64 * 64
 @given(st.lists(st.one_of(st.integers(1, 1500), st.none()), max_size=60), st.randoms())
 def test_spans_do_not_overlap_and_all_come_back(steps: list[int | None], random: Any) -> None:
     """A number takes that many bytes, None gives back any."""
-    spans = wire.Spans(SIZE)
+    spans = arena_module.Spans(SIZE)
     taken: list[tuple[int, int]] = []
     for step in steps:
         if step is None:
@@ -38,7 +39,7 @@ def test_spans_do_not_overlap_and_all_come_back(steps: list[int | None], random:
 
 @pytest.mark.parametrize("room", [0, 1 << 20])
 def test_features_cross_as_they_are(room: int) -> None:
-    arena = wire.Arena(max(room, 1))
+    arena = arena_module.Arena(max(room, 1))
     features = BatchEncoding(
         {
             "large": torch.arange(30_000).reshape(1, -1),
@@ -49,9 +50,9 @@ def test_features_cross_as_they_are(room: int) -> None:
             "more": ModelOutput(words=["a", None], box=torch.zeros(1, 0)),
         }
     )
-    data, spans = wire.dumps([features], arena)
+    data, spans = protocol.dumps([features], arena)
     assert len(spans) == (4 if room else 0)
-    (found,) = wire.loads(data, spans, wire.MappedArena(os.dup(arena.fd)))
+    (found,) = protocol.loads(data, spans, arena_module.MappedArena(os.dup(arena.fd)))
     assert type(found) is BatchEncoding
     assert type(found["more"]) is ModelOutput
     assert found["more"]["words"] == ["a", None]
@@ -64,4 +65,4 @@ def test_features_cross_as_they_are(room: int) -> None:
 
 
 def test_a_row_of_a_batch_takes_its_own_bytes_along() -> None:
-    assert len(wire.message(torch.randn(1000, 64)[:1])) < 800
+    assert len(protocol.message(torch.randn(1000, 64)[:1])) < 800

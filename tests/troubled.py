@@ -9,7 +9,7 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-from transforms.collate import Place
+from transforms.engine.interface import Place
 
 #: Numbers that are more than numbers.
 RAISES, HANGS, DIES, BREAKS, UNPICKLABLE, STRANGE_ERROR, UNKNOWN = -1, -2, -3, -4, -5, -6, -7

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from .custom_pipeline import CustomPipeline
-from .failures import ElementError
-from .parts import Forward, Postprocess, Preprocess
-from .pipelines import ModelLoadError
-from .record import Record
-from .run_inference import TaskModelHandler
+from .pipelines.custom import is_custom
+from .pipelines.factory import ModelLoadError
+from .stages.custom_pipeline import CustomPipeline
+from .stages.failure_rows import ElementError
+from .stages.record import Record
+from .stages.run_inference import TaskModelHandler
+from .stages.task_transform import TaskTransform
+from .stages.transforms import Forward, Postprocess, Preprocess
 from .tasks import find
-from .tasks.custom import is_custom
-from .transform import TaskTransform
 
 
 class AudioClassification(TaskTransform):

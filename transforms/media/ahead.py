@@ -8,10 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..record import nbytes
+from ..options.media_limits import MediaLimits
+from ..options.sizes import nbytes
 from .decoding import each
 from .fetch import is_remote, read
-from .limits import MediaLimits
 
 if TYPE_CHECKING:
     from ..tasks import Task

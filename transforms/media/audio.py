@@ -15,10 +15,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..shown import cut
+from ..options.media_limits import MediaLimits
+from ..options.shown import cut
 from . import suspects
 from .fetch import MediaError, in_memory, read
-from .limits import MediaLimits
 from .resample import resample
 
 Samples: TypeAlias = NDArray[np.float32]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..shown import shown
+from ..options.media_limits import MediaLimits
+from ..options.shown import shown
 from .fetch import MediaError
-from .limits import MediaLimits
 
 if TYPE_CHECKING:
     from ..tasks import Task

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import fsspec
 
-from ..shown import cut, shown
+from ..options.shown import cut, shown
 from .download import CutOffError, download
 
 Source: TypeAlias = "bytes | str | os.PathLike[str] | Mapping[str, Any]"

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
-from ..shown import shown
+from ..options.media_limits import MediaLimits
+from ..options.shown import shown
 from . import suspects
 from .fetch import MediaError, in_memory, read
-from .limits import MediaLimits
 
 _AVIF = importlib.util.find_spec("PIL.AvifImagePlugin") is not None and features.check("avif")
 #: What Pillow may decode. It knows many more: rare decoders, hardly tested against malice, and

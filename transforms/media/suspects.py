@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 
-from .. import metrics
+from apache_beam.metrics import Metrics
+
+from ..options.metrics_namespace import NAMESPACE
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +42,27 @@ _logged: set[str] = set()
 
 def count(kind: str, what: str) -> None:
     """Count a medium, and log the first of its kind; `what` describes it in a few words."""
-    metrics.count_suspect(kind)
+    count_suspect(kind)
     if kind not in _logged:
         _logged.add(kind)
         logger.warning(
             "%s %s. The counter %r has their number; this is said once per process.",
             what,
             _KINDS[kind],
-            metrics.suspect_name(kind),
+            suspect_name(kind),
         )
+
+
+def count_suspect(kind: str) -> None:
+    """Count a medium that is answered, but hardly as it is meant.
+
+    Beam's counters suspect_images_clipped (values outside 0 to 255), suspect_images_transparent,
+    suspect_images_of_many_frames, suspect_audio_not_finite (NaN, infinity) and
+    suspect_audio_out_of_range (far outside -1 to 1). See media/suspects.py.
+    """
+    Metrics.counter(NAMESPACE, suspect_name(kind)).inc()
+
+
+def suspect_name(kind: str) -> str:
+    """The name of the counter of a kind of suspect media."""
+    return f"suspect_{kind}"

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..shown import shown
+from ..options.media_limits import MediaLimits
+from ..options.shown import shown
 from .fetch import MediaError, in_memory, read
-from .limits import MediaLimits
 
 Frames = NDArray[np.uint8]
 

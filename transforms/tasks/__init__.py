@@ -1,6 +1,6 @@
 """One small declaration per task."""
 
-from .custom import class_of, task_of
+from ..pipelines.custom import class_of, task_of
 from .registry import ABSENT, ALIASES, LEFT_OUT, TASKS, canonical, find
 from .task import REQUIRED, Task
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 import torch
 
-from ..files import Audio
+from .columns import Audio
 from .structures import itself
 from .task import Columns, Parameters, Task
 from .text import LABELS, Label
@@ -23,7 +23,7 @@ AUDIO = (
     *(str, bytes, bytearray, memoryview, os.PathLike, Mapping),
     *(np.ndarray, torch.Tensor, list),
 )
-_PIPELINES = "transforms.tasks.speech:"
+_PIPELINES = "transforms.pipelines.classes.speech:"
 
 
 class Chunk(NamedTuple):

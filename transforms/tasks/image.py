@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
-from ..files import Image
+from .columns import Image
 from .structures import itself, pair
 from .task import Columns, Parameters, Task
 from .text import LABELS, Label
@@ -145,7 +145,7 @@ TASKS = (
         },
         columns=_embedding_columns,
         values=_embedding_values,
-        pipeline="transforms.tasks.image_features:ImageFeatureExtractionPipeline",
+        pipeline="transforms.pipelines.classes.image_features:ImageFeatureExtractionPipeline",
     ),
     Task(
         name="depth-estimation",
@@ -193,7 +193,7 @@ TASKS = (
         },
         columns=_fixed(predictions=Sequence[Label]),
         values=_listed("predictions"),
-        pipeline="transforms.tasks.zero_shot_image:ZeroShotImageClassificationPipeline",
+        pipeline="transforms.pipelines.classes.zero_shot_image:ZeroShotImageClassificationPipeline",
     ),
     Task(
         name="zero-shot-object-detection",
@@ -202,7 +202,7 @@ TASKS = (
         parameters={"candidate_labels": None, "threshold": 0.1, "top_k": None, "timeout": None},
         columns=_fixed(objects=Sequence[Object]),
         values=_listed("objects"),
-        pipeline="transforms.tasks.zero_shot_image:ZeroShotObjectDetectionPipeline",
+        pipeline="transforms.pipelines.classes.zero_shot_image:ZeroShotObjectDetectionPipeline",
         outputs=frozenset(_FOUND),
     ),
     Task(
@@ -229,7 +229,7 @@ TASKS = (
         choices={"output_rle_mask": True, "output_bboxes_mask": True},
         columns=_mask_columns,
         values=lambda inference, parameters: inference,
-        pipeline="transforms.tasks.mask_generation:MaskGenerationPipeline",
+        pipeline="transforms.pipelines.classes.mask_generation:MaskGenerationPipeline",
     ),
     Task(
         name="keypoint-matching",
@@ -248,7 +248,7 @@ TASKS = (
         parameters={"timeout": None},
         columns=_fixed(image=Image),
         values=_listed("image"),
-        pipeline="transforms.tasks.image_to_image:ImageToImagePipeline",
+        pipeline="transforms.pipelines.classes.image_to_image:ImageToImagePipeline",
         model_classes=("AutoModelForImageToImage",),
         default_model=("caidas/swin2SR-classical-sr-x2-64", "cee1c92"),
         outputs=frozenset({"reconstruction"}),

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from ..files import Audio, Image
 from .audio import AUDIO, wav
+from .columns import Audio, Image
 from .image import IMAGE
 from .structures import itself, word_boxes
 from .task import Columns, Parameters, Task
@@ -12,7 +12,7 @@ from .text import _generated, _several, only
 from .texts import questions, text
 from .video import VIDEO
 
-_PIPELINES = "transforms.tasks."
+_PIPELINES = "transforms.pipelines.classes."
 
 
 class DocumentAnswer(NamedTuple):

@@ -7,7 +7,7 @@ import re
 import transformers
 from transformers.pipelines import SUPPORTED_TASKS
 
-from ..names import did_you_mean, likely, normal, unknown
+from ..options.suggest import did_you_mean, likely, normal, unknown
 from .audio import TASKS as AUDIO_TASKS
 from .image import TASKS as IMAGE_TASKS
 from .multimodal import TASKS as MULTIMODAL_TASKS

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..names import likely, unknown
-from ..shown import shown
+from ..options.shown import shown
+from ..options.suggest import likely, unknown
 from .texts import GENERATION, Check, check_texts
 
 

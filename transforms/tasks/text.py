@@ -17,7 +17,7 @@ from .texts import text, texts
 _TEXT = {"text": (str,)}
 #: What the candidate labels of one element may be.
 LABELS = (list, tuple, np.ndarray, str)
-_REVIVED = "transforms.tasks.revived:"
+_REVIVED = "transforms.pipelines.classes.text_to_text:"
 
 
 class Label(NamedTuple):
@@ -223,7 +223,7 @@ TASKS = (
         texts={"targets": texts},
         columns=_fixed(predictions=Sequence[Filling]),
         values=_fillings,
-        pipeline="transforms.tasks.fill_mask:FillMaskPipeline",
+        pipeline="transforms.pipelines.classes.fill_mask:FillMaskPipeline",
     ),
     Task(
         name="text-generation",
@@ -267,7 +267,7 @@ TASKS = (
         columns=_embedding_columns,
         values=_embedding_values,
         token_outputs=frozenset({"last_hidden_state", "encoder_last_hidden_state"}),
-        pipeline="transforms.tasks.embedding:FeatureExtractionPipeline",
+        pipeline="transforms.pipelines.classes.embedding:FeatureExtractionPipeline",
         model_classes=("AutoModel",),
     ),
     Task(
@@ -299,7 +299,7 @@ TASKS = (
         ),
         values=_one_answer,
         token_outputs=frozenset({"logits"}),
-        pipeline="transforms.tasks.table:TableQuestionAnsweringPipeline",
+        pipeline="transforms.pipelines.classes.table:TableQuestionAnsweringPipeline",
     ),
     Task(
         name="question-answering",

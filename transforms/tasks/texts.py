@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias
 
-from ..shown import shown
+from ..options.shown import shown
 
 #: Raises TypeError, naming the item, for a value that cannot be right: (name, value).
 Check: TypeAlias = Callable[[str, Any], None]

@@ -27,7 +27,7 @@ TASKS = (
         texts={"function_to_apply": text},
         columns=lambda parameters: {"predictions": Sequence[Label]},
         values=lambda inference, parameters: {"predictions": inference},
-        pipeline="transforms.tasks.video_classification:VideoClassificationPipeline",
+        pipeline="transforms.pipelines.classes.video_classification:VideoClassificationPipeline",
         outputs=frozenset({"logits"}),
     ),
 )

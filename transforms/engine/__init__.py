@@ -1,0 +1,1 @@
+"""One model replica at work, for all bundles that use it. Knows nothing of transformers."""

@@ -1,0 +1,367 @@
+"""One model replica at work: a thread that computes, and the pool that feeds it.
+
+Bundles submit tickets and collect them answered; chunks of all tickets wait in one pool, so small
+bundles still make full batches. The engine starts on whatever is there: while one batch computes,
+the next one gathers. It waits, for no longer than `max_wait_ms`, only for callers that were
+answered a moment ago and have not brought more yet.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import queue
+import threading
+import time
+import traceback
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ..options.spec import Limits
+from . import allocator
+from .errors import EngineError, breaks_engine, contained, is_fatal, is_out_of_memory
+from .interface import Model, Program
+from .memory_ceilings import Ceilings
+from .reports import BatchReport, LoadReport, Report
+from .scheduler import Budget, Clock, Company, Pool
+from .tickets import Client, Parameters, Ticket
+
+logger = logging.getLogger(__name__)
+
+_FEW = 512  # rows at most where the limits do not say: more gain nothing on any model measured
+_CPU_TOKENS = 2048  # more make buffers so large that malloc asks the kernel for each of them
+_FULL_ROUND = 1.0  # seconds between full rounds of the garbage collector: one takes up to 0.3
+_TRIMMED = 10.0  # seconds between trims of freed memory
+_FEW_GENERATING = 64  # a generating model keeps a cache of every row in memory
+
+
+class CancelledError(Exception):
+    """Nobody waits for the answer any more."""
+
+
+_CANCELLED = CancelledError()
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """One chunk of a ticket, waiting in the pool."""
+
+    ticket: Ticket
+    index: int
+    length: int
+    key: Hashable
+    #: When it came, on time.perf_counter.
+    since: float
+    #: What the model takes.
+    features: Any
+
+
+def frozen(load: Callable[[], Model]) -> Model:
+    """The model, and all that was there before it kept out of the garbage collector's rounds.
+
+    With a million objects of libraries to look at, each full round takes 0.3 s from all threads:
+    about a tenth of what an element costs beside the model. It holds for all of the process, until
+    its last engine goes: cycles among what was there before are not freed meanwhile.
+    """
+    if not gc.get_freeze_count():
+        gc.freeze()
+    return load()
+
+
+class Engine:
+    """One replica, computing in a thread of its own from construction until `close`.
+
+    `before` is called with the tickets of each batch that is about to run; `broken` when an error
+    says that the process cannot compute any more.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Model],
+        limits: Limits,
+        name: str,
+        before: Callable[[Sequence[Ticket]], None] = lambda tickets: None,
+        broken: Callable[[BaseException], None] = lambda error: None,
+    ) -> None:
+        self._load = load
+        self._limits = limits
+        self._before = before
+        self._broken = broken
+        self._arrivals: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
+        self._pool: Pool[Chunk] = Pool()
+        self._programs: dict[str, Program] = {}
+        self._ceilings = Ceilings()
+        self._reports: list[Report] = []
+        self.batches = 0
+        #: When the batch that is computed began, on time.monotonic; None between batches.
+        self.running_since: float | None = None
+        #: When the last batch, or loading, ended.
+        self._rested = 0.0
+        self._collected = -_FULL_ROUND
+        self._trimmed = -_TRIMMED
+        self._company = Company(limits.max_wait_ms / 1e3)
+        #: Chunks that came since the last batch: none waits for company twice.
+        self._fresh = 0
+        #: Whether it will answer nothing any more.
+        self.dead = False
+        #: Whether its model is loaded.
+        self.ready = False
+        #: Tickets that are neither answered nor failed.
+        self._live: set[Ticket] = set()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name=f"engine {name}", daemon=True)
+        self._thread.start()
+
+    def client(self, parameters: Mapping[str, Any]) -> Client:
+        """Access for one bundle."""
+        return Client(self, parameters, Parameters.of(parameters).key)
+
+    def submit(self, ticket: Ticket) -> None:
+        """Accept a ticket; never waits. Raises EngineError after `close`."""
+        if self._closed:
+            raise EngineError("the engine was closed")
+        self._arrivals.put(ticket)
+
+    @property
+    def waiting(self) -> int:
+        """About how many tickets and chunks wait."""
+        return len(self._pool) + self._arrivals.qsize()
+
+    def forget(self, client: Client) -> None:
+        """Nothing to do: a cancelled client's tickets are passed over when their turn comes."""
+
+    def stop(self) -> None:
+        """Stop after the batch that is running; never waits."""
+        self._closed = True
+        self._arrivals.put(None)
+
+    def close(self) -> None:
+        """Stop after the batch that is running, and wait for that."""
+        self.stop()
+        self._thread.join()
+
+    def _work(self) -> None:
+        try:
+            start = time.perf_counter()
+            self._model = self._load()
+            self._reports.append(LoadReport(time.perf_counter() - start, self._model.nbytes))
+            self.ready = True
+            self._rested = time.perf_counter()
+            self._clock = Clock(4096.0 if self._model.accelerated else 32.0)
+            while self._accept():
+                self._fresh = 0
+                self._compute(self._pool.take(self._budget))
+                self._trim()
+        except BaseException as error:
+            self._refuse(error)
+            if not isinstance(error, Exception):
+                raise
+
+    def _budget(self, key: Hashable) -> Budget:
+        overhead = self._clock.overhead
+        rows = _FEW_GENERATING if self._model.generates else _FEW
+        # Sixteen overheads of work make starting a batch cost about 6 % of it.
+        tokens = self._limits.batch_tokens or int(min(max(_CPU_TOKENS, 16 * overhead), 131_072))
+        tokens = min(tokens, self._ceilings.of(key))
+        return Budget(self._limits.batch_size or rows, tokens, overhead)
+
+    def _accept(self) -> bool:
+        """Take in what has arrived, waiting if there is nothing to do. False: closed."""
+        until: float | None = None  # the end of a wait for company
+        while True:
+            seconds = (self._patience() if self._company else 0.0) if len(self._pool) else None
+            if seconds:
+                now = time.perf_counter()
+                until = now + seconds if until is None else until
+                seconds = max(until - now, 0.0)
+            try:
+                ticket = self._arrivals.get(seconds != 0, seconds)
+            except queue.Empty:
+                return True
+            if ticket is None:
+                return False
+            self._admit(ticket)
+
+    def _patience(self) -> float:
+        """How many seconds the pool may wait for company."""
+        seconds = self._company.patience(time.perf_counter(), self._clock.start)
+        if not seconds or len(self._pool) > self._fresh:
+            return 0.0
+        budget = self._budget(None)
+        full = len(self._pool) >= budget.rows or self._pool.tokens >= budget.tokens
+        return 0.0 if full else seconds
+
+    def _admit(self, ticket: Ticket) -> None:
+        self._live.add(ticket)
+        if not ticket.client.in_flight:
+            self._company.came()
+        ticket.client.in_flight += 1
+        if ticket.client.cancelled:
+            self._fail(ticket, _CANCELLED)
+            return
+        try:
+            with contained:
+                program = self._program(ticket.client)
+                places = [program.place(chunk) for chunk in ticket.chunks]
+        except Exception as error:
+            self._fail(ticket, error)
+            return
+        ticket.remaining = len(places)
+        now = time.perf_counter()
+        for i, found in enumerate(places):
+            apart = id(ticket) if ticket.alone else None
+            key = (ticket.client.key, found.key, apart)
+            chunk = Chunk(ticket, i, found.length, key, now, ticket.chunks[i])
+            self._pool.add(key, found.length, chunk)
+        self._fresh += len(places)
+        if not places:
+            self._done(ticket)
+
+    def _program(self, client: Client) -> Program:
+        found = self._programs.get(client.key)
+        if found is None:
+            try:
+                found = self._model.program(client.parameters)
+            except Exception as error:  # the same for every element
+                raise EngineError(f"{type(error).__name__}: {error}") from error
+            self._programs[client.key] = found
+        return found
+
+    def _compute(self, batch: list[Chunk]) -> None:
+        """Answer the chunks of a batch; on an error, half by half, down to the one that fails."""
+        for chunk in batch:
+            if chunk.ticket.client.cancelled:
+                self._fail(chunk.ticket, _CANCELLED)
+        batch = [chunk for chunk in batch if chunk.ticket.error is None]
+        if not batch:
+            return
+        self._before([chunk.ticket for chunk in batch])
+        program = self._program(batch[0].ticket.client)
+        start = time.perf_counter()
+        self.running_since = time.monotonic()
+        try:
+            with contained:
+                outputs = program.run([chunk.features for chunk in batch])
+        except Exception as error:
+            failed: Exception | None = error
+        else:
+            failed = None
+        self.running_since = None
+        if failed is not None:  # no longer in `except`, which would keep the tensors of its frames
+            self._recover(batch, failed)
+            return
+        self._observe(batch, start, time.perf_counter() - start)
+        for chunk, output in zip(batch, outputs, strict=True):
+            self._answer(chunk, output)
+
+    def _recover(self, batch: list[Chunk], error: Exception) -> None:
+        """What to do about a batch that failed."""
+        if is_fatal(error):
+            raise error
+        if breaks_engine(error):
+            self._broken(error)
+            raise EngineError(f"{type(error).__name__}: {error}") from error
+        _clear(error)
+        memory = is_out_of_memory(error)
+        if len(batch) == 1:
+            self._fail(batch[0].ticket, error)
+            if memory:
+                self._free()
+                self._ceilings.failed_alone(batch[0].key, _padded(batch))
+                self._pool.replan()
+            return
+        self._reports.append(BatchReport(rows=len(batch), split="memory" if memory else "data"))
+        if not memory:
+            logger.info("a batch of %d failed (%r): running its halves", len(batch), error)
+            middle = len(batch) // 2
+            self._compute(batch[:middle])
+            self._compute(batch[middle:])
+            return
+        logger.info("no memory for %d padded tokens: smaller batches from here", _padded(batch))
+        self._free()
+        self._ceilings.failed(batch[0].key, _padded(batch))
+        for chunk in batch:
+            self._pool.add(chunk.key, chunk.length, chunk)
+        self._pool.replan()
+
+    def _observe(self, batch: list[Chunk], start: float, seconds: float) -> None:
+        self.batches += 1
+        size = _padded(batch)
+        self._clock.observe(size, seconds)
+        if self._ceilings.succeeded(batch[0].key, size):
+            self._pool.replan()
+        self._reports.append(
+            BatchReport(
+                rows=len(batch),
+                tokens=sum(chunk.length for chunk in batch),
+                padded=size,
+                seconds=seconds,
+                waited=start - min(chunk.since for chunk in batch),
+                idle=start - self._rested,
+            )
+        )
+        self._rested = start + seconds
+
+    def _trim(self) -> None:
+        if self._rested - self._trimmed > _TRIMMED:
+            allocator.trim()
+            self._trimmed = self._rested
+
+    def _free(self) -> None:
+        """Return what the failed batch left behind, in cycles, too: they are young."""
+        now = time.monotonic()
+        full = now - self._collected > _FULL_ROUND
+        gc.collect(2 if full else 1)
+        if full:
+            self._collected = time.monotonic()
+        if self._model.accelerated:
+            torch.accelerator.empty_cache()
+
+    def _answer(self, chunk: Chunk, output: Any) -> None:
+        ticket = chunk.ticket
+        ticket.chunks[chunk.index] = output
+        ticket.remaining -= 1
+        if not ticket.remaining and ticket.error is None:
+            self._done(ticket)
+
+    def _fail(self, ticket: Ticket, error: BaseException) -> None:
+        if ticket.error is None:
+            ticket.error = error
+            self._done(ticket)
+
+    def _done(self, ticket: Ticket) -> None:
+        self._live.discard(ticket)
+        if not ticket.client.cancelled:
+            ticket.reports, self._reports = self._reports, []
+        ticket.client.in_flight -= 1
+        if not ticket.client.in_flight:
+            self._company.left(time.perf_counter())
+        ticket.client.answered.put(ticket)
+
+    def _refuse(self, error: BaseException) -> None:
+        """Answer whatever waits, and comes until `close`, with the reason why nothing is computed.
+
+        Silence would leave bundles waiting for ever.
+        """
+        self.dead = True
+        reason = error if isinstance(error, EngineError) else EngineError(str(error))
+        if reason is not error:
+            reason.__cause__ = error
+        for ticket in tuple(self._live):
+            self._fail(ticket, reason)
+        while (arrived := self._arrivals.get()) is not None:
+            self._fail(arrived, reason)
+
+
+def _clear(error: BaseException | None) -> None:
+    """Let go of the tensors in the frames that an error came through."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
+
+
+def _padded(batch: Sequence[Chunk]) -> int:
+    return max(chunk.length for chunk in batch) * len(batch)

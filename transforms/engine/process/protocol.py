@@ -1,0 +1,96 @@
+"""How features and outputs cross between processes: pickled, large tensors in shared memory.
+
+The process that submits features owns an arena: memory without a name that it hands to the engine's
+process as a file descriptor, and that is gone with the two. A tensor is copied into it once and
+used there in place. Small values, and those for which the arena has no room, cross in the message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copyreg
+import io
+import os
+import pickle
+import socket
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+from transformers import BatchEncoding
+
+from .arena import Arena, MappedArena, Span
+
+_SMALL = 16 * 1024  # bytes: cheaper in the message
+
+
+class _Pickler(pickle.Pickler):
+    dispatch_table = copyreg.dispatch_table.copy()
+
+
+def _reduce_tensor(tensor: torch.Tensor) -> tuple[Any, ...]:
+    tensor = tensor.detach().cpu().contiguous()
+    if tensor.dtype is torch.bfloat16:  # numpy has no such type
+        return _bfloat16, (tensor.view(torch.int16).numpy(),)
+    return torch.from_numpy, (tensor.numpy(),)
+
+
+def _reduce_encoding(encoding: BatchEncoding) -> tuple[Any, ...]:
+    """Without the tokenizer's own record of the text, which only preprocess reads."""
+    return BatchEncoding, (encoding.data,)
+
+
+_Pickler.dispatch_table[torch.Tensor] = _reduce_tensor
+_Pickler.dispatch_table[BatchEncoding] = _reduce_encoding
+
+
+def _bfloat16(bits: Any) -> torch.Tensor:
+    return torch.from_numpy(bits).view(torch.bfloat16)
+
+
+def dumps(value: Any, arena: Arena) -> tuple[bytes, list[Span]]:
+    """A value as bytes, and where its large tensors are in the arena, as far as it has room."""
+    spans: list[Span] = []
+
+    def in_message(buffer: pickle.PickleBuffer) -> bool:
+        raw = buffer.raw()
+        if raw.nbytes < _SMALL or (span := arena.put(raw)) is None:
+            return True
+        spans.append(span)
+        return False
+
+    file = io.BytesIO()
+    try:
+        _Pickler(file, protocol=5, buffer_callback=in_message).dump(value)
+    except BaseException:
+        arena.free(spans)
+        raise
+    return file.getvalue(), spans
+
+
+def loads(data: bytes, spans: Sequence[Span], arena: MappedArena) -> Any:
+    """What `dumps` was given; tensors in the arena are read where they are."""
+    buffers = [arena.get(span) for span in spans]
+    return pickle.loads(data, buffers=buffers)  # noqa: S301 - from a process of the same job
+
+
+def message(*values: Any) -> bytes:
+    """Values one behind the other, for `parts`."""
+    file = io.BytesIO()
+    for value in values:
+        _Pickler(file, protocol=5).dump(value)
+    return file.getvalue()
+
+
+def parts(data: bytes) -> Iterator[Any]:
+    """The values of a message, each read when its turn comes: the last may be unknown here."""
+    file = io.BytesIO(data)
+    while file.tell() < len(data):
+        yield pickle.load(file)  # noqa: S301 - from a process of the same job
+
+
+def shut(connection: Connection) -> None:
+    """End a connection that another thread is waiting at."""
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as sock:
+        sock.shutdown(socket.SHUT_RDWR)

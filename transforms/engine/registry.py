@@ -1,0 +1,147 @@
+"""One engine per model: for all bundles of a process, or for all processes of a machine.
+
+An engine in a process of its own is found by a socket in a folder that is private to the user; the
+socket's name comes from the model and from the job's key. Whoever comes first starts the process,
+under a file lock; it goes when its last user has gone, however that ended.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import gc
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from .engine import Engine, frozen
+from .errors import EngineError
+from .interface import EngineSpec, Model
+from .process.launch import _connect, _key
+from .process.remote import Fleet, RemoteEngine
+from .tickets import Computes
+
+_lock = threading.Lock()
+_shared: dict[str, _Share] = {}
+
+
+@dataclass(eq=False)
+class _Share:
+    engine: Engine | RemoteEngine | Fleet
+    users: int = 0
+
+
+def acquire(spec: EngineSpec) -> tuple[Computes, Callable[[], None]]:
+    """An engine, and what to call, once, when it is no longer needed.
+
+    The model loads meanwhile: this returns at once, and what is submitted waits. An engine that
+    failed is replaced: a bundle that is tried again has a chance.
+    """
+    key = _key(spec)
+    with _lock:
+        share = _shared.get(key)
+        if share is None or share.engine.dead:
+            share = _shared[key] = _Share(_engine(spec))
+        share.users += 1
+    return share.engine, functools.partial(_release, key, share)
+
+
+def running() -> int:
+    """How many engines the process has or uses."""
+    return len(_shared)
+
+
+def _release(key: str, share: _Share) -> None:
+    with _lock:
+        share.users -= 1
+        if share.users:
+            return
+        if _shared.get(key) is share:
+            del _shared[key]
+    share.engine.close()
+    with _lock:
+        gc.collect()  # the model's own cycles
+        if not _shared:
+            gc.unfreeze()
+
+
+def _engine(spec: EngineSpec) -> Engine | RemoteEngine | Fleet:
+    if not on_machine(spec):
+        return Engine(lambda: _in_process(spec), spec.limits, spec.name)
+    remotes = [_remote(replica) for replica in _replicas(spec)]
+    return remotes[0] if len(remotes) == 1 else Fleet(remotes)
+
+
+def _in_process(spec: EngineSpec) -> Model:
+    """The model, with this process's part of the cores.
+
+    torch has one number of threads for all that computes in a process: it stays divided, for
+    other code in a worker process, too.
+    """
+    processes = spec.sharing.processes or 1
+    if processes > 1:
+        torch.set_num_threads(max(1, _threads() // processes))
+    return frozen(spec.load)
+
+
+@functools.cache
+def _threads() -> int:
+    """How many threads torch computes with when nobody has divided them yet."""
+    return torch.get_num_threads()
+
+
+def _remote(spec: EngineSpec) -> RemoteEngine:
+    return RemoteEngine(
+        functools.partial(_connect, spec),
+        spec.sharing.key,
+        spec.name,
+        spec.sharing.timeout,
+        spec.limits.window_bytes,
+    )
+
+
+def on_machine(spec: EngineSpec) -> bool:
+    """Whether the engine runs in a process of its own.
+
+    Where "auto" leaves it open: with several worker processes, which then share it; with a
+    timeout, since only a process can be ended; and on an accelerator, whose errors break the
+    process, and whose feeding should not wait for this process's Python.
+    """
+    sharing = spec.sharing
+    if os.name != "posix":
+        if sharing.share == "machine" or sharing.timeout is not None:
+            raise EngineError("an engine in a process of its own needs Linux or macOS")
+        return False
+    if sharing.share != "auto":
+        return sharing.share == "machine"
+    accelerated = spec.accelerated and torch.accelerator.is_available()
+    return sharing.processes != 1 or sharing.timeout is not None or accelerated
+
+
+def _replicas(spec: EngineSpec) -> list[EngineSpec]:
+    """One for each accelerator, if none is named."""
+    count = torch.cuda.device_count() if spec.replicated else 1
+    if count < 2:
+        return [spec]
+    return [
+        dataclasses.replace(
+            spec,
+            identity=f"{spec.identity} on {device}",
+            load=functools.partial(spec.load, device=device),
+        )
+        for device in range(count)
+    ]
+
+
+def _forget() -> None:
+    """In a forked child: the threads of the engines are not there, and links are the parent's."""
+    global _lock  # noqa: PLW0603 - somebody may have held it
+    _lock = threading.Lock()
+    _shared.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

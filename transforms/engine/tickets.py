@@ -1,0 +1,100 @@
+"""What bundles hand to an engine and get back from it, wherever it runs."""
+
+from __future__ import annotations
+
+import functools
+import queue
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
+
+from apache_beam.internal.cloudpickle import cloudpickle
+
+from ..options import content_hash
+from .reports import Report
+
+
+class Parameters(dict[str, Any]):
+    """A stage's parameters, which nobody changes: what they are known by is found out once."""
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Self:
+        """The same parameters; themselves where they are of this class already."""
+        return parameters if isinstance(parameters, cls) else cls(parameters)
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Equal for equal parameters."""
+        return content_hash.of_keywords(self)
+
+    @functools.cached_property
+    def pickled(self) -> bytes:
+        """As they cross to an engine's process. Beam's pickle takes functions along."""
+        found: bytes = cloudpickle.dumps(dict(self))
+        return found
+
+
+class Computes(Protocol):
+    """An engine, in this process or in another."""
+
+    @property
+    def dead(self) -> bool:
+        """Whether it will answer nothing any more."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether its model is loaded."""
+
+    def client(self, parameters: Mapping[str, Any]) -> Client:
+        """Access for one bundle."""
+
+    def submit(self, ticket: Ticket) -> None:
+        """Accept a ticket; it comes back in its client's `answered`."""
+
+    def forget(self, client: Client) -> None:
+        """Nobody will collect this client's tickets any more."""
+
+
+@dataclass(slots=True, eq=False)
+class Ticket:
+    """One element's chunks on their way through the engine."""
+
+    client: Client
+    #: What the submitter knows it by.
+    token: Any
+    chunks: list[Any]
+    #: In batches of its own: it was in one that broke an engine.
+    alone: bool = False
+    #: How many engines have begun with it.
+    attempts: int = 1
+    remaining: int = 0
+    #: Why it failed; then `chunks` are features, outputs, or some of both.
+    error: BaseException | None = None
+    #: What the engine has done since it last told, handed to whoever collects this ticket.
+    reports: Sequence[Report] = ()
+
+
+@dataclass(eq=False)
+class Client:
+    """One bundle's access to an engine, with the parameters of its stage."""
+
+    engine: Computes
+    parameters: Mapping[str, Any]
+    #: Equal for equal parameters: their chunks may share a batch.
+    key: str
+    #: Tickets that are answered, in the order in which they were.
+    answered: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
+    cancelled: bool = False
+    #: The parameters as they cross to an engine's process.
+    pickled: bytes = b""
+    #: Tickets that the engine has accepted and not answered.
+    in_flight: int = 0
+
+    def submit(self, token: Any, chunks: list[Any]) -> None:
+        """Hand over an element's chunks; its ticket comes back in `answered`."""
+        self.engine.submit(Ticket(self, token, chunks))
+
+    def cancel(self) -> None:
+        """Drop what is still waiting: nobody will collect it."""
+        self.cancelled = True
+        self.engine.forget(self)

@@ -1,0 +1,132 @@
+"""Options that make a model faster or smaller: checked when stated, applied when it loads."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import logging
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AutoQuantizationConfig
+from transformers.utils.quantization_config import QuantizationConfigMixin
+
+from .shown import cut, shown
+from .suggest import unknown
+
+if TYPE_CHECKING:
+    from .spec import ModelSpec
+
+
+logger = logging.getLogger(__name__)
+
+DEVICE = re.compile(r"cpu|mps|(cuda|xpu|npu|hpu|mlu|musa)(:\d+)?")
+_PLANS = ("auto", "balanced", "balanced_low_0", "sequential")
+
+
+def check(model: ModelSpec) -> None:
+    """Raise ValueError for what cannot be right on any machine."""
+    _check_device_map(model.device_map, model.device)
+    _check_compile(model.torch_compile)
+    _check_quantization(model.quantization_config)
+    for name in loading(model):
+        if name in model.model_kwargs:
+            raise ValueError(f"{name} is given twice: as an option and in model_kwargs")
+
+
+def loading(model: ModelSpec) -> dict[str, Any]:
+    """The keywords for `from_pretrained`."""
+    given = {
+        "attn_implementation": model.attn_implementation,
+        "device_map": model.device_map,
+        # Loading may write into both.
+        "quantization_config": model.quantization_config,
+    }
+    return {name: copy.deepcopy(value) for name, value in given.items() if value is not None}
+
+
+def _check_device_map(device_map: object, device: object) -> None:
+    if device_map is None:
+        return
+    if device is not None:
+        raise ValueError(
+            "device and device_map exclude each other, got "
+            f"device={shown(device)} and device_map={shown(device_map)}"
+        )
+    if isinstance(device_map, str) and device_map in _PLANS:
+        return
+    places = device_map if isinstance(device_map, Mapping) else {"": device_map}
+    if places and all(isinstance(name, str) and _is_place(to) for name, to in places.items()):
+        return
+    raise ValueError(
+        f"device_map must be one of {', '.join(_PLANS)}, a device, or a mapping from modules "
+        f"to devices (0, 'cuda:1', 'cpu', 'disk'), got {shown(device_map)}"
+    )
+
+
+def _is_place(device: object) -> bool:
+    if isinstance(device, int) and not isinstance(device, bool):
+        return device >= 0
+    if not isinstance(device, str | torch.device):
+        return False
+    return str(device) == "disk" or DEVICE.fullmatch(str(device)) is not None
+
+
+def _check_compile(given: object) -> None:
+    if isinstance(given, bool):
+        return
+    if not isinstance(given, Mapping):
+        raise ValueError(
+            "torch_compile must be True, False or a mapping of torch.compile's keywords, "
+            f"got {shown(given)}"
+        )
+    valid = set(inspect.signature(torch.compile).parameters) - {"model", "disable"}
+    for name in given:
+        if name not in valid:
+            raise ValueError(f"torch_compile: {unknown('keyword', name, valid)}")
+    if given.get("backend") not in (None, "inductor"):
+        return  # the workers may have what this machine has not
+    try:
+        torch.compile(_nothing, **compile_keywords(given))
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise ValueError(f"torch_compile={shown(dict(given))}: {cut(str(error))}") from error
+
+
+def _nothing() -> None:
+    """What the keywords are tried on."""
+
+
+def compile_keywords(given: bool | Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords for torch.compile. Batches are of many shapes: one program for all of them."""
+    keywords = {} if isinstance(given, bool) else dict(given)
+    return keywords if "dynamic_shapes" in keywords else {"dynamic": True, **keywords}
+
+
+def _check_quantization(given: object) -> None:
+    if given is None or isinstance(given, QuantizationConfigMixin):
+        return
+    if not isinstance(given, Mapping):
+        raise ValueError(
+            "quantization_config must be one of transformers' quantization configurations or a "
+            f"mapping with a quant_method, got {shown(given)}"
+        )
+    bits = given.get("load_in_8bit") or given.get("load_in_4bit")
+    method = "bitsandbytes" if bits else given.get("quant_method")
+    valid = {
+        name.removesuffix("_4bit").removesuffix("_8bit")
+        for name in AUTO_QUANTIZATION_CONFIG_MAPPING
+    }
+    if method not in valid:
+        raise ValueError(f"quantization_config: {unknown('quant_method', method, valid)}")
+    try:
+        config = AutoQuantizationConfig.from_dict(dict(given))
+    except ImportError:
+        return  # the workers may have what this machine has not
+    except Exception as error:
+        raise ValueError(f"quantization_config={shown(dict(given))}: {cut(str(error))}") from error
+    names = {*vars(config), *inspect.signature(type(config)).parameters} - {"kwargs"}
+    for name in given:
+        if not hasattr(config, name) and name not in names:
+            raise ValueError(f"quantization_config: {unknown('option', name, names)}")

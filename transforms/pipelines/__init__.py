@@ -1,0 +1,1 @@
+"""transformers' pipelines: built, loaded, and cut into stages."""

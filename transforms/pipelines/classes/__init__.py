@@ -1,0 +1,1 @@
+"""Pipeline classes where transformers has none, or none that answers in batches."""

@@ -1,0 +1,145 @@
+"""Parameters of `generate` that it would refuse whatever it is given: told before a job runs."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import transformers
+from transformers import GenerationConfig, GenerationMixin
+
+from ..options.shown import shown
+from ..tasks.task import generation_keywords
+
+#: Beside those whose default says of what type they are.
+_NUMBERS = frozenset(
+    {
+        "diversity_penalty",
+        "encoder_repetition_penalty",
+        "epsilon_cutoff",
+        "eta_cutoff",
+        "guidance_scale",
+        "max_new_tokens",
+        "max_time",
+        "min_new_tokens",
+        "min_p",
+        "num_assistant_tokens",
+        "pad_token_id",
+        "penalty_alpha",
+        "prompt_lookup_num_tokens",
+    }
+)
+#: What generate makes of a parameter when it samples, and of which values.
+_WARPERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "temperature": ("TemperatureLogitsWarper", lambda value: value != 1.0),
+    "top_k": ("TopKLogitsWarper", lambda value: value != 0),
+    "top_p": ("TopPLogitsWarper", lambda value: value < 1.0),
+    "min_p": ("MinPLogitsWarper", lambda value: True),
+    "typical_p": ("TypicalLogitsWarper", lambda value: value < 1.0),
+}
+#: The same, whether it samples or not.
+_PROCESSORS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "repetition_penalty": ("RepetitionPenaltyLogitsProcessor", lambda value: value != 1.0),
+    "no_repeat_ngram_size": ("NoRepeatNGramLogitsProcessor", lambda value: value > 0),
+}
+
+
+def check(pipe: Any, forward: Mapping[str, Any]) -> None:
+    """Raise ValueError for a parameter of generation that no input can be answered with.
+
+    pipe: a pipeline, weightless or not; forward: the keywords of its forward stage.
+    """
+    asked = _asked(forward)
+    if not asked or not generates(pipe):
+        return
+    if getattr(type(pipe.model), "generate", None) is not GenerationMixin.generate:
+        return  # one of its own knows better: Whisper's takes several temperatures
+    for name, value in asked.items():
+        _check_type(name, value)
+    given = asked.get("generation_config")
+    if given is not None:
+        asked = {**given.to_diff_dict(), **asked}
+    in_force = {**generation_parameters(pipe, forward), **asked}
+    _check_values(asked, bool(in_force.get("do_sample")))
+    _config(in_force)
+
+
+def _asked(forward: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of generation among the keywords of a forward stage."""
+    nested = forward.get("generate_kwargs")
+    if nested is not None and not isinstance(nested, Mapping):
+        raise ValueError(f"generate_kwargs must be a mapping, got {shown(nested)}")
+    names = generation_keywords()
+    return {k: v for k, v in {**forward, **(nested or {})}.items() if k in names and v is not None}
+
+
+def _check_type(name: str, value: Any) -> None:
+    default = GenerationConfig._get_default_generation_params().get(name)
+    if name == "generation_config":
+        if not isinstance(value, GenerationConfig):
+            raise ValueError(
+                "generation_config must be a GenerationConfig (give its parameters directly in "
+                f"place of a mapping), got {shown(value)}"
+            )
+    elif name == "stop_strings":
+        texts = [value] if isinstance(value, str) else value
+        if not len(texts) or not all(texts):
+            raise ValueError(
+                f"stop_strings must be a text or a list of texts, none empty, got {shown(value)}"
+            )
+    elif name == "early_stopping":  # transformers' own check says what may be
+        return
+    elif isinstance(default, bool):
+        if not isinstance(value, numbers.Integral) and type(value).__name__ != "bool":
+            raise ValueError(f"{name} must be True or False, got {shown(value)}")
+    elif name in _NUMBERS or isinstance(default, int | float):
+        if not _is_number(value):
+            raise ValueError(f"{name} must be a number, got {shown(value)}")
+        whole = isinstance(value, numbers.Integral)
+        if name == "num_beams" and not (whole and value >= 1):
+            raise ValueError(f"num_beams must be a whole number from 1, got {shown(value)}")
+
+
+def _is_number(value: Any) -> bool:
+    # A tensor of one number is one, too.
+    return isinstance(value, numbers.Real) or getattr(value, "ndim", None) == 0
+
+
+def _check_values(asked: Mapping[str, Any], samples: bool) -> None:
+    """Make what generate makes of single parameters: it raises ValueError as generate does."""
+    for name, (kind, is_used) in (*_PROCESSORS.items(), *(_WARPERS.items() if samples else ())):
+        value = asked.get(name)
+        if value is None or not is_used(value):
+            continue
+        try:
+            getattr(transformers, kind)(value)
+        except ValueError as error:
+            raise ValueError(f"{name} cannot be {shown(value)}: {error}") from error
+    # More sequences than one are a matter of other parameters.
+    for name in asked.keys() - {"generation_config", "num_return_sequences"}:
+        _config({name: asked[name]})
+
+
+def _config(parameters: Mapping[str, Any]) -> GenerationConfig:
+    """The configuration with these parameters. Raises ValueError as generate does."""
+    fields = vars(GenerationConfig()).keys()
+    return GenerationConfig(**{k: v for k, v in parameters.items() if k in fields})
+
+
+def generates(pipe: Any) -> bool:
+    """Whether a pipeline's model answers token by token."""
+    return bool(getattr(pipe, "_pipeline_calls_generate", False) and pipe.model.can_generate())
+
+
+def generation_parameters(pipe: Any, forward: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The generation parameters in force: the call's over the pipeline's over the model's."""
+    found: Mapping[str, Any]
+    forward = {**forward, **(forward.get("generate_kwargs") or {})}
+    if hasattr(pipe, "_prepare_generate_kwargs"):
+        found = pipe._get_set_generation_params(pipe._prepare_generate_kwargs(dict(forward)))
+    else:  # transformers before 5.2x keeps the pipeline's own in one GenerationConfig
+        config = forward.get("generation_config") or pipe.generation_config
+        found = {**config.to_diff_dict(), **forward}
+    config = found.get("generation_config")
+    return found if config is None else {**config.to_diff_dict(), **found}

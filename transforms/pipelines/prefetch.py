@@ -1,0 +1,96 @@
+"""Tokenizing many texts in one call where a pipeline asks for them one by one.
+
+A fast tokenizer takes half the time per text when it is given many. A pipeline's `preprocess`
+tokenizes one; so the tokenizer is called ahead with what the next texts will ask for, and hands
+out the parts. What was prepared is used only for exactly the call it was prepared for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import BatchEncoding, PreTrainedTokenizerBase
+
+from ..engine.errors import contained
+
+#: Keywords with which a text's tokens depend on its neighbours, or the result has other rows.
+_UNSAFE = ("return_overflowing_tokens", "text_pair", "text_target", "is_split_into_words")
+
+#: Keywords of other types may have changed since, or do not say whether they are equal.
+_PLAIN = frozenset((bool, int, float, str, type(None)))
+
+
+def prefetching(pipe: Any) -> Callable[[Sequence[str]], None]:
+    """Make the pipeline's tokenizer prefetch; returns what to call with the texts to come."""
+    tokenizer = getattr(pipe, "tokenizer", None)
+    if not isinstance(tokenizer, PreTrainedTokenizerBase) or not tokenizer.is_fast:
+        return lambda texts: None
+    return _Prefetch(tokenizer).prefetch
+
+
+class _Prefetch:
+    """A tokenizer's calls for one text, answered from one call for many."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        cls = type(tokenizer)
+        self._tokenize = cls.__call__.__get__(tokenizer)
+        #: text -> (the encoding of many, which of them)
+        self._found: dict[str, tuple[BatchEncoding, int]] = {}
+        #: The keywords with which preprocess last asked for one text.
+        self._asked: dict[str, Any] | None = None
+
+        def __call__(_: Any, *args: Any, **keywords: Any) -> Any:  # noqa: N807
+            return self._call(*args, **keywords)
+
+        members = {"__call__": __call__, "__module__": cls.__module__}
+        tokenizer.__class__ = type(cls.__name__, (cls,), members)
+
+    def prefetch(self, texts: Sequence[str]) -> None:
+        """Tokenize what preprocess is about to ask for."""
+        self._found = {}
+        if self._asked is None or len(texts) < 2 or not _safe(self._asked):
+            return
+        keywords = {k: v for k, v in self._asked.items() if k != "return_tensors"}
+        try:
+            with contained:
+                encoded = self._tokenize(list(texts), **keywords)
+        except Exception:  # one of them cannot be tokenized: each is then asked for alone
+            return
+        self._found = {text: (encoded, i) for i, text in enumerate(texts)}
+
+    def _call(self, text: Any = None, *args: Any, **keywords: Any) -> Any:
+        if type(text) is not str or args or keywords.get("return_tensors") != "pt":
+            return self._tokenize(text, *args, **keywords)
+        if not _same(keywords, self._asked):
+            self._found, self._asked = {}, keywords
+        elif (found := self._found.get(text)) and found[0].encodings[found[1]].ids:
+            return _row(*found)
+        return self._tokenize(text, **keywords)
+
+
+def _same(keywords: dict[str, Any], others: dict[str, Any] | None) -> bool:
+    """Whether a tokenizer is asked for the same; 1 and True are not the same to all of them."""
+    if others is None or keywords.keys() != others.keys():
+        return False
+    for name, value in keywords.items():
+        other = others[name]
+        if type(value) is not type(other) or type(value) not in _PLAIN or value != other:
+            return False
+    return True
+
+
+def _safe(keywords: dict[str, Any]) -> bool:
+    if not all(type(value) in _PLAIN for value in keywords.values()):
+        return False
+    if any(keywords.get(name) for name in _UNSAFE):
+        return False
+    return keywords.get("padding") in (None, False, "max_length", "do_not_pad")
+
+
+def _row(encoded: BatchEncoding, i: int) -> BatchEncoding:
+    """The encoding of text i alone, tensors of shape (1, tokens, …)."""
+    data = {name: torch.from_numpy(np.array([rows[i]])) for name, rows in encoded.data.items()}
+    return BatchEncoding(data, encoding=[encoded.encodings[i]])

@@ -1,0 +1,1 @@
+"""Elements to the inputs of a task, and predictions to rows."""

@@ -1,0 +1,335 @@
+"""Elements to inputs of a task, and predictions back to elements.
+
+Plain elements become PredictionResults; rows (beam.Row, NamedTuple, dataclass, dict) keep their
+columns and gain the prediction's; with `keyed`, the key of each (key, value) pair stays with its
+value.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import keyword
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.ml.inference.base import PredictionResult
+from apache_beam.typehints import typehints
+from apache_beam.typehints.row_type import RowTypeConstraint
+
+from ..options.nested import columns_of
+from ..options.shown import shown
+from ..options.suggest import unknown
+from ..tasks import Task
+from ..tasks.task import Columns
+from .inputs import Inputs
+from .row_types import fields_of, fits, is_no_row, is_typed_dict, pair_of
+from .schema import arrow_field, converter, has_files, hub_feature
+
+#: Where `datasets` looks for the types of its columns.
+_HUB = b"huggingface"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binding:
+    """Where a transform finds its inputs in an element, and where its predictions go.
+
+    Raises TypeError for inputs that the task does not have.
+    """
+
+    task: Task
+    parameters: Mapping[str, Any]
+    keyed: bool = False
+    #: A column's name; or, for a task with several inputs, input names to columns.
+    input: str | Mapping[str, str] | None = None
+    #: Put the prediction into one column of this name.
+    output: str | None = None
+    #: Whether rows say which model answered.
+    versioned: bool = False
+    #: Whether strings that are chats in JSON are chats, or prompts; None: they are refused.
+    json_chats: bool | None = None
+
+    def __post_init__(self) -> None:
+        self._check_json_chats()
+        if self.input is None:
+            if self.output is not None:
+                raise TypeError("output names a column of rows: it needs input, a column, too")
+            return
+        if not isinstance(self.input, str | Mapping) or not self.input:
+            raise TypeError(
+                f"input must be a column's name or a mapping of inputs to columns, "
+                f"got {shown(self.input)}"
+            )
+        if self.versioned and self.output == "model_id":
+            raise TypeError("output='model_id': rows have the model's id in a column of that name")
+        if not self.task.open_inputs:
+            self._check_input()
+
+    def _check_json_chats(self) -> None:
+        if not isinstance(self.json_chats, bool | None):
+            raise TypeError(f"json_chats must be True, False or None, got {self.json_chats!r:.80}")
+        if self.json_chats is not None and self.task.lists != "chat":
+            raise TypeError(f"json_chats: {self.task.name} takes no chats")
+
+    def _check_input(self) -> None:
+        names = self.task.inputs
+        needed = [name for name in names if name not in self.task.optional_inputs]
+        if isinstance(self.input, str) and needed not in ([], [next(iter(names))]):
+            raise TypeError(
+                f"{self.task.name} has several inputs: input must map each of "
+                f"{', '.join(needed)} to a column, got {shown(self.input)}"
+            )
+        if isinstance(self.input, Mapping):
+            for name in self.input:
+                if name not in names:
+                    raise TypeError(f"{self.task.name}: {unknown('input', name, names)}")
+            for name in needed:
+                if name not in self.input:
+                    raise TypeError(f"{self.task.name}: input does not say which column is {name}")
+
+    @property
+    def columns(self) -> Columns:
+        """The columns that a prediction adds, and their types."""
+        columns = self._prediction
+        return {**columns, "model_id": str} if self.versioned else columns
+
+    @functools.cached_property
+    def _added(self) -> tuple[str, ...]:
+        """The names of the columns that rows gain: computed once, looked at for every row."""
+        return () if self.input is None else tuple(self.columns)
+
+    @property
+    def _prediction(self) -> Columns:
+        columns = self.task.columns(self.parameters)
+        if self.output is None:
+            return columns
+        if len(columns) == 1:
+            return {self.output: next(iter(columns.values()))}
+        return {self.output: RowTypeConstraint.from_fields(list(columns.items()))}
+
+    @functools.cached_property
+    def _inputs(self) -> Inputs:
+        return Inputs(
+            task=self.task,
+            parameters=self.parameters,
+            single=self.input is not None,
+            json_chats=self.json_chats,
+        )
+
+    def example(self, element: Any) -> Any:
+        """The task's input in an element.
+
+        Raises TypeError for what the task cannot take, and ValueError for a row that has a column
+        of the prediction's already: before the model has answered it, and all rows like it.
+        """
+        value = self._value(element)
+        if self.input is None:
+            return self._of_element(value)
+        own = columns_of(value)
+        if own is None:
+            raise TypeError(
+                f"input={self.input!r} needs rows (beam.Row, NamedTuple, dataclass or dict), got "
+                f"{type(value).__name__} {shown(value)}"
+            )
+        for name in self._added:
+            if name in own:
+                raise ValueError(self._collision(name))
+        if not isinstance(self.input, str):
+            found = {name: _cell(own, column) for name, column in self.input.items()}
+            return self._of_columns(self._inputs.named, found)
+        cell = _cell(own, self.input)
+        if self._inputs.is_text(cell):
+            return cell
+        return self._of_columns(self._inputs.of, cell)
+
+    def _of_columns(self, read: Callable[[Any], Any], cells: Any) -> Any:
+        try:
+            return read(cells)
+        except TypeError as error:
+            raise TypeError(f"column {shown(self.input)}: {error}") from None
+
+    def _of_element(self, value: Any) -> Any:
+        if self._inputs.is_text(value):
+            return value
+        try:
+            return self._inputs.of(value)
+        except TypeError as error:
+            own = columns_of(value)
+            if own is None or self._inputs.takes(own):
+                raise
+            types = {name: functools.partial(isinstance, cell) for name, cell in own.items()}
+            raise TypeError(f"{error}. {self._forgotten(types)}") from None
+
+    def _forgotten(self, fits: Mapping[str, Callable[[tuple[type, ...]], bool]]) -> str:
+        columns = ", ".join(map(str, fits))
+        return f"The elements are rows with the columns {columns:.200}: {self._inputs.likely(fits)}"
+
+    def results(self) -> Callable[[Any, Any, str], Any]:
+        """A function from an element, its inference and the model to what the transform gives."""
+        if self.input is None:
+
+            def found(element: Any, inference: Any, model_id: str) -> Any:
+                return PredictionResult(self._value(element), inference, model_id)
+        else:
+            cells = {as_mapping: self._cells(as_mapping) for as_mapping in (True, False)}
+
+            def found(element: Any, inference: Any, model_id: str) -> Any:
+                row = element[1] if self.keyed else element
+                added = cells[isinstance(row, Mapping)](inference)
+                return self._with_columns(
+                    row, {**added, "model_id": model_id} if self.versioned else added
+                )
+
+        if not self.keyed:
+            return found
+        return lambda element, inference, model_id: (
+            element[0],
+            found(element, inference, model_id),
+        )
+
+    def _value(self, element: Any) -> Any:
+        if not self.keyed:
+            return element
+        if not isinstance(element, tuple) or len(element) != 2:
+            raise TypeError(f"keyed=True takes (key, value) pairs, got {shown(element, 200)}")
+        return element[1]
+
+    def _cells(self, as_mapping: bool) -> Callable[[Any], dict[str, Any]]:
+        """A function from an inference to the cells of its columns."""
+        converts = {name: converter(kind, as_mapping) for name, kind in self._prediction.items()}
+
+        def cells(inference: Any) -> dict[str, Any]:
+            values = self.task.values(inference, self.parameters)
+            if not isinstance(values, Mapping):
+                raise ValueError(f"a row has one prediction, got {shown(values, 200)}")
+            if self.output is not None:
+                values = {self.output: next(iter(values.values())) if len(values) == 1 else values}
+            return {name: convert(values.get(name)) for name, convert in converts.items()}
+
+        return cells
+
+    def _with_columns(self, row: Any, cells: dict[str, Any]) -> Any:
+        own = columns_of(row)
+        assert own is not None  # or it had no example
+        for name in cells:  # of a postprocess of the user's, after any preprocess
+            if name in own:
+                raise ValueError(self._collision(name))
+        return {**own, **cells} if isinstance(row, Mapping) else beam.Row(**own, **cells)
+
+    def _collision(self, column: str) -> str:
+        there = f"the rows have a column {column!r} already"
+        if column == "model_id" and self.versioned:
+            return f"{there}, where the model's id goes: rename theirs (output='…' does not help)"
+        if self.output is not None:
+            return f"{there}, so output={column!r} cannot be the prediction's: choose another name"
+        return f"{there}, as the prediction would: choose a name for its column with output='…'"
+
+    def check(self, element_type: Any) -> None:
+        """Raises ValueError if elements of a type cannot be answered.
+
+        They lack the input columns, or have the output's; a column has a type that is no input;
+        they are rows, and no column is named, or are none.
+        """
+        fields = fields_of(self._value_type(element_type))
+        if self.input is None:
+            self._check_no_rows(fields)
+            return
+        if fields is None:
+            self._check_rows(element_type)
+            return
+        named = {next(iter(self.task.inputs)): self.input}
+        wanted = named if isinstance(self.input, str) else self.input
+        for name, column in wanted.items():
+            if column not in fields:
+                raise ValueError(f"input: {unknown('column', column, fields)}")
+            self._check_type(name, column, fields[column])
+        for column in self._added:
+            if column in fields:
+                raise ValueError(self._collision(column))
+            if not column.isidentifier() or keyword.iskeyword(column):
+                raise ValueError(
+                    f"output={column!r}: a column of rows with a schema must have the name of a "
+                    "Python variable"
+                )
+
+    def _check_no_rows(self, fields: Mapping[str, Any] | None) -> None:
+        if fields is None or self.task.open_inputs or self._inputs.takes(fields):
+            return
+        known = {name: functools.partial(fits, kind) for name, kind in fields.items()}
+        raise ValueError(self._forgotten(known))
+
+    def _check_rows(self, element_type: Any) -> None:
+        kind = self._value_type(element_type)
+        if is_no_row(kind):
+            more = ""
+            if not self.keyed and pair_of(kind) is not None:
+                more = "; for (key, row) pairs, set keyed=True"
+            raise ValueError(
+                f"input={self.input!r} needs rows (beam.Row, NamedTuple, dataclass or dict), got "
+                f"elements of the type {kind!r:.200}{more}"
+            )
+
+    def _check_type(self, name: str, column: str, kind: Any) -> None:
+        if self.task.open_inputs:
+            return
+        accepted = self._inputs.accepted(name)
+        if not fits(kind, accepted):
+            raise ValueError(
+                f"input: the column {column!r} has the type {_type_name(kind)}, and {name} must be "
+                f"{' or '.join(each.__name__ for each in accepted)}"
+            )
+
+    def result_type(self, element_type: Any) -> Any:
+        """The type of what the transform gives, for schemas and coders downstream."""
+        found: Any = PredictionResult
+        if self.input is not None:
+            kind = self._value_type(element_type)
+            fields = None if is_typed_dict(kind) else fields_of(kind)
+            found = typehints.Any
+            if fields is not None:
+                found = RowTypeConstraint.from_fields([*fields.items(), *self.columns.items()])
+        if not self.keyed:
+            return found
+        key = (pair_of(element_type) or (typehints.Any,))[0]
+        return typehints.Tuple[key, found]
+
+    def _value_type(self, element_type: Any) -> Any:
+        if not self.keyed:
+            return element_type
+        pair = pair_of(element_type)
+        if pair is None:
+            raise ValueError(
+                f"keyed=True takes (key, value) pairs, got elements of the type "
+                f"{element_type!r:.200}"
+            )
+        return pair[1]
+
+    def schema(self, input_schema: pa.Schema | None = None) -> pa.Schema:
+        """The pyarrow schema of the rows: those of the input, then the prediction's.
+
+        Its metadata tells `datasets` which columns are images and sounds, beside those of the
+        input.
+        """
+        fields = list(input_schema) if input_schema is not None else []
+        metadata = dict(input_schema.metadata or {}) if input_schema is not None else {}
+        files = {name: hub_feature(kind) for name, kind in self.columns.items() if has_files(kind)}
+        if files:
+            hub = json.loads(metadata.get(_HUB, b"{}"))
+            hub.setdefault("info", {}).setdefault("features", {}).update(files)
+            metadata[_HUB] = json.dumps(hub).encode()
+        columns = [arrow_field(*column) for column in self.columns.items()]
+        return pa.schema(fields + columns, metadata or None)
+
+
+def _cell(row: Mapping[str, Any], column: str) -> Any:
+    try:
+        return row[column]
+    except KeyError:
+        raise TypeError(unknown("column", column, map(str, row))) from None
+
+
+def _type_name(kind: Any) -> str:
+    return kind.__name__ if isinstance(kind, type) else f"{kind!r:.200}"

@@ -1,0 +1,271 @@
+"""What a task is given of an element: nested rows taken apart, JSON read, and all of it checked."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..options.nested import plain
+from ..options.shown import shown
+from ..options.suggest import unknown
+from ..tasks.task import Parameters, Task
+from ..tasks.texts import hint
+
+_CHAT_IN_JSON = re.compile(r"\s*\[[\s\[]*\{")  # no prompt is parsed that does not begin like one
+_JSON = ("[", "{")
+#: What tells the struct of a file, or of samples, from other mappings.
+_STRUCTS = {
+    "image": {"bytes", "path"},
+    "video": {"bytes", "path"},
+    "audio": {"bytes", "path", "array", "raw"},
+}
+_TYPE_NAMES: dict[type, str] = {str: "a string", list: "a list", dict: "a mapping"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """Elements, or what the columns of rows hold, to what the task's pipeline is called with."""
+
+    task: Task
+    parameters: Parameters
+    #: Whether there is one prediction for each row: a list of inputs is refused then.
+    single: bool = False
+    #: Whether a string that is a chat in JSON is that chat (True), or a prompt (False). None: it is
+    #: refused.
+    json_chats: bool | None = None
+
+    def is_text(self, given: Any) -> bool:
+        """Whether it is a string that is the input as it is: most are, and there are many."""
+        if type(given) is not str or not self._takes_text:
+            return False
+        return self.task.lists != "chat" or not _CHAT_IN_JSON.match(given)
+
+    @functools.cached_property
+    def _takes_text(self) -> bool:
+        first = next(iter(self.task.inputs))
+        as_it_is = self.task.lists in (None, "chat") and first not in self.task.structures
+        return as_it_is and str in self.task.inputs[first] and len(self._needed) <= 1
+
+    def of(self, given: Any) -> Any:
+        """The input in an element, or in the column of the first input.
+
+        Raises TypeError for what the task cannot take, naming what it can.
+        """
+        task = self.task
+        if task.open_inputs:
+            return given
+        value = plain(given)
+        first = next(iter(task.inputs))
+        if isinstance(value, Mapping) and self._names_inputs(value):
+            return self.named(value)
+        if not self.single and len(self._needed) > 1:
+            names = ", ".join(map(repr, task.inputs))
+            raise TypeError(f"must be a mapping with {names}, got {_typed(value)}")
+        found = self._one(first, value, changed=self.single or value is not given)
+        # A request for decisions is a mapping; a list would be several requests.
+        wrap = self.single and len(task.inputs) > 1 and first not in task.media
+        return {first: found} if wrap and not isinstance(found, str) else found
+
+    def named(self, given: Mapping[str, Any]) -> Any:
+        """The inputs by name; the input alone where there is only one. Raises TypeError."""
+        task = self.task
+        if task.open_inputs:
+            return given
+        found = {}
+        for name, value in given.items():
+            if name not in task.inputs:
+                raise TypeError(unknown("input", name, task.inputs))
+            item = plain(value)
+            found[name] = self._one(name, item, changed=self.single or item is not value)
+        for name in self._needed:
+            if name not in found:
+                raise TypeError(f"the input {name!r} is missing; got {', '.join(map(str, given))}")
+        only = next(iter(task.inputs))
+        return found[only] if len(task.inputs) == 1 else found
+
+    def accepted(self, name: str) -> tuple[type, ...]:
+        """The types that an input may have."""
+        kinds = self.task.inputs[name]
+        if self.task.lists == "words" and self.single:
+            kinds = (list,) if self._split else kinds
+        return (*kinds, str, dict) if name in self.task.structures else kinds
+
+    def takes(self, columns: Iterable[str]) -> bool:
+        """Whether a row with these columns may be an input as it is."""
+        task, names = self.task, set(columns)
+        first = next(iter(task.inputs))
+        struct = names & _STRUCTS.get(task.media.get(first, ""), set())
+        return bool(struct) or (names <= task.inputs.keys() and names.issuperset(self._needed))
+
+    def likely(self, fits: Mapping[str, Callable[[tuple[type, ...]], bool]]) -> str:
+        """What `input` could be for rows with these columns, each with whether types fit it."""
+        needed = self._needed or [next(iter(self.task.inputs))]
+        if len(needed) > 1:
+            pairs = (f"{name!r}: {name if name in fits else '…'!r}" for name in needed)
+            return f"set input={{{', '.join(pairs)}}}"
+        (name,) = needed
+        found = [each for each, fit in fits.items() if fit(self.accepted(name))]
+        columns = [name] if name in fits else found[:3]
+        return (
+            f"set input={' or '.join(map(repr, columns))}" if columns else "set input to a column"
+        )
+
+    @property
+    def _needed(self) -> list[str]:
+        return [name for name in self.task.inputs if name not in self.task.optional_inputs]
+
+    @property
+    def _split(self) -> bool:
+        return bool(self.parameters.get("is_split_into_words"))
+
+    def _names_inputs(self, value: Mapping[Any, Any]) -> bool:
+        """Whether a mapping is a set of inputs, and not itself the first of them."""
+        task = self.task
+        if not self.single:
+            return not task.is_plain(value)
+        return bool(value) and value.keys() <= task.inputs.keys()
+
+    def _one(self, name: str, value: Any, changed: bool) -> Any:
+        """One input, checked. `changed`: it is not as the user wrote it, but as rows hold it."""
+        task = self.task
+        if value is None and name in task.optional_inputs:
+            return value
+        if name in task.structures:
+            value = task.structures[name](_parsed(value))
+        if name == next(iter(task.inputs)) and task.lists is not None:
+            value = self._listed(name, value, changed)
+        self._check(name, value)
+        if name in task.texts:
+            task.texts[name](name, value)
+        return value
+
+    def _listed(self, name: str, value: Any, changed: bool) -> Any:
+        """The first input where it may be a list: a chat, words, samples, or several inputs."""
+        lists = self.task.lists
+        if isinstance(value, str):
+            if lists == "chat":
+                value = self._of_text(name, value)
+            elif lists == "words" and self._split:
+                value = _parsed(value)
+        if not isinstance(value, list) or self._is_one(value):
+            return _without_nones(value) if lists == "chat" and changed else value
+        if not self.single and lists != "samples":
+            return value  # as many answers as transformers gives
+        if len(value) == 1:
+            return self._listed(name, value[0], changed)
+        raise TypeError(self._several(name, len(value)))
+
+    def _is_one(self, value: list[Any]) -> bool:
+        first = value[0] if value else None
+        if self.task.lists == "chat":
+            return _is_message(first)
+        if self.task.lists == "words":
+            return self._split and all(isinstance(word, str) for word in value)
+        return not isinstance(first, str | bytes | Mapping | np.ndarray) and not hasattr(
+            first, "numpy"
+        )
+
+    def _several(self, name: str, count: int) -> str:
+        one = {"chat": "one text or chat", "words": "one text", "samples": "one sound"}
+        hint = ""
+        if self.task.lists == "words" and not self._split:
+            hint = " is_split_into_words=True takes a list of strings for the words of one text."
+        return (
+            f"{name} must be {one[self.task.lists or '']}, got a list of {count}: there is one "
+            f"prediction for each.{hint} Give each an element of its own, by beam.FlatMap or in "
+            "Beam YAML by Explode"
+        )
+
+    def _of_text(self, name: str, text: str) -> Any:
+        """A prompt, or the chat that it is the JSON of."""
+        if self.json_chats is False or not _CHAT_IN_JSON.match(text):
+            return text
+        if not self.json_chats and not ('"role"' in text and '"content"' in text):
+            return text
+        try:
+            found = json.loads(text)
+        except ValueError as error:
+            if not self.json_chats:
+                return text
+            raise TypeError(
+                f"{name} looks like a chat in JSON, but is not valid JSON ({error}): {shown(text)}"
+            ) from None
+        chats = found if isinstance(found[0], list) else [found]
+        if not all(map(_is_chat, chats)):
+            if not self.json_chats:
+                return text
+            raise TypeError(
+                f"{name} must be a chat in JSON, a list of messages with role and content, got "
+                f"{shown(text)}"
+            )
+        if self.json_chats:
+            return found
+        raise TypeError(
+            f"{name} is a string that holds a chat in JSON: json_chats=True takes it as that chat, "
+            f"json_chats=False as a prompt; got {shown(text)}"
+        )
+
+    def _check(self, name: str, value: Any) -> None:
+        task = self.task
+        kind = task.media.get(name)
+        if kind in _STRUCTS and isinstance(value, Mapping) and not value.keys() & _STRUCTS[kind]:
+            names = " or ".join(sorted(_STRUCTS[kind]))
+            raise TypeError(f"{name}: a mapping must have {names}, got {_typed(value)}")
+        if kind is not None and value is not None:
+            return  # whoever decodes it says what is wrong with it
+        kinds = self.accepted(name) if task.lists == "words" else task.inputs[name]
+        if not isinstance(value, kinds):
+            expected = " or ".join(_TYPE_NAMES.get(t, t.__name__) for t in kinds)
+            more = ", or its JSON" if name in task.structures and str not in kinds else ""
+            raise TypeError(f"{name} must be {expected}{more}, got {_typed(value)}{hint(value)}")
+
+
+def _typed(value: Any) -> str:
+    return f"{type(value).__name__} {shown(value)}"
+
+
+def _parsed(value: Any) -> Any:
+    """The structure in a string of JSON; whatever else as it is."""
+    if not isinstance(value, str) or not value.lstrip().startswith(_JSON):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, Mapping) and "role" in value and "content" in value
+
+
+def _is_chat(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 0 and all(map(_is_message, value))
+
+
+def _without_nones(value: Any) -> Any:
+    """A chat without the fields that its rows have for other messages and blocks only.
+
+    Where all rows have the same columns, a text has an image that is null: templates would show it.
+    """
+    return [_message(each) for each in value] if isinstance(value, list) else value
+
+
+def _message(message: Any) -> Any:
+    if not isinstance(message, Mapping):
+        return message
+    found = {k: v for k, v in message.items() if v is not None or k in ("role", "content")}
+    if isinstance(found.get("content"), list):
+        found["content"] = [_block(block) for block in found["content"]]
+    return found
+
+
+def _block(block: Any) -> Any:
+    if not isinstance(block, Mapping):
+        return block
+    return {name: value for name, value in block.items() if value is not None}

@@ -1,0 +1,140 @@
+"""Python types of prediction columns, as pyarrow knows them, and values made to fit them."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from apache_beam.typehints.row_type import RowTypeConstraint
+
+from ..tasks.columns import FILES
+from .files import file
+
+_SCALARS: dict[Any, pa.DataType] = {
+    str: pa.string(),
+    int: pa.int64(),
+    float: pa.float64(),
+    bool: pa.bool_(),
+    bytes: pa.binary(),
+    np.float32: pa.float32(),
+}
+Convert = Callable[[Any], Any]
+
+
+def arrow_type(kind: Any) -> pa.DataType:
+    """The pyarrow type of a column. Raises TypeError for a type that no column can have."""
+    kind = _bare(kind)
+    if kind in _SCALARS:
+        return _SCALARS[kind]
+    if _is_sequence(kind):
+        return pa.list_(arrow_type(_item(kind)))
+    fields = struct_fields(kind)
+    if fields is None:
+        raise TypeError(f"a column cannot have the type {kind!r}")
+    return pa.struct([arrow_field(name, field) for name, field in fields.items()])
+
+
+def arrow_field(name: str, kind: Any) -> pa.Field:
+    """A pyarrow field; nullable, as Parquet readers expect of any column."""
+    return pa.field(name, arrow_type(kind))
+
+
+def hub_feature(kind: Any) -> Any:
+    """What `datasets` calls a column's type, as its metadata says it."""
+    kind = _bare(kind)
+    if kind in FILES:
+        return {"_type": FILES[kind]}
+    if _is_sequence(kind):
+        return [hub_feature(_item(kind))]
+    fields = struct_fields(kind)
+    if fields is None:
+        return {"dtype": str(arrow_type(kind)), "_type": "Value"}
+    return {name: hub_feature(field) for name, field in fields.items()}
+
+
+def has_files(kind: Any) -> bool:
+    """Whether there are files in a column."""
+    kind = _bare(kind)
+    if _is_sequence(kind):
+        return has_files(_item(kind))
+    return kind in FILES or any(map(has_files, (struct_fields(kind) or {}).values()))
+
+
+def struct_fields(kind: Any) -> dict[str, Any] | None:
+    """The fields of a row type or NamedTuple; None for any other type."""
+    if isinstance(kind, RowTypeConstraint):
+        return dict(kind._fields)
+    if isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return typing.get_type_hints(kind)
+    return None
+
+
+def converter(kind: Any, as_mapping: bool) -> Convert:
+    """A function that makes any value fit a type: numpy scalars to Python's, mappings to structs.
+
+    `as_mapping`: structs as dicts, for elements that are dicts themselves; else as NamedTuples:
+    Beam writes no beam.Row that is within a row.
+    """
+    optional = _not_none(kind) is not kind
+    kind = _bare(kind)
+    if _is_sequence(kind):
+        convert = _sequence(_item(kind), as_mapping)
+    elif (fields := struct_fields(kind)) is not None:
+        struct = _struct(kind, fields, as_mapping)
+        convert = (lambda value: struct(file(kind, value))) if kind in FILES else struct
+    else:
+        convert = kind if kind in (str, int, float, bool) else _unchanged
+    return _optional(convert) if optional else convert
+
+
+def _sequence(item: Any, as_mapping: bool) -> Convert:
+    if item is np.float32:  # vectors: one call for all
+        return lambda value: np.asarray(value, np.float32).tolist()
+    if _is_sequence(item) and _item(item) is np.float32:
+        return lambda value: [np.asarray(row, np.float32).tolist() for row in value]
+    convert = converter(item, as_mapping)
+    return lambda value: [convert(each) for each in value]
+
+
+def _struct(kind: Any, fields: dict[str, Any], as_mapping: bool) -> Convert:
+    converts = {name: converter(field, as_mapping) for name, field in fields.items()}
+
+    def convert(value: Mapping[str, Any]) -> Any:
+        found = {name: each(value.get(name)) for name, each in converts.items()}
+        return found if as_mapping else kind(**found)
+
+    return convert
+
+
+def _optional(convert: Convert) -> Convert:
+    return lambda value: None if value is None else convert(value)
+
+
+def _unchanged(value: Any) -> Any:
+    return value
+
+
+def _bare(kind: Any) -> Any:
+    """The type without None; a file by its own class, which Beam wraps where it is in a row."""
+    kind = _not_none(kind)
+    return kind.user_type if getattr(kind, "user_type", None) in FILES else kind
+
+
+def _not_none(kind: Any) -> Any:
+    """T for T | None."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        kinds = [each for each in typing.get_args(kind) if each is not type(None)]
+        return kinds[0] if len(kinds) == 1 else kind
+    return kind
+
+
+def _is_sequence(kind: Any) -> bool:
+    return typing.get_origin(kind) in (Sequence, list)
+
+
+def _item(kind: Any) -> Any:
+    return typing.get_args(kind)[0]

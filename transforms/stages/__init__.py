@@ -1,0 +1,1 @@
+"""Everything of Beam: the transforms and their stages."""

@@ -1,0 +1,28 @@
+"""The engine of a task's model."""
+
+from __future__ import annotations
+
+import functools
+
+from ..batching import replica
+from ..engine.interface import EngineSpec
+from ..options import content_hash
+from ..options.sources import is_uri
+from ..options.spec import Spec
+from ..weights import object_store
+
+
+def of(spec: Spec) -> EngineSpec:
+    """The engine of a task's model."""
+    device, placed = spec.model.device, spec.model.device_map is not None
+    sources = (spec.model.model, spec.model.tokenizer, spec.model.processor)
+    stored = [object_store.version(each) for each in sources if each is not None and is_uri(each)]
+    return EngineSpec(
+        identity=content_hash.digest((spec.model.identity, stored, spec.limits)),
+        name=spec.model.model,
+        load=functools.partial(replica.Replica, spec.model),
+        limits=spec.limits,
+        sharing=spec.sharing,
+        accelerated=placed or device not in ("cpu", -1),
+        replicated=device is None and not placed,
+    )

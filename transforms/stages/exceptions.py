@@ -1,0 +1,63 @@
+"""Failure rows beside results, for every transform that asks for them."""
+
+from __future__ import annotations
+
+import collections
+import copy
+import types
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+import apache_beam as beam
+
+from .base import FAILED
+from .failure_rows import failure_type
+
+if TYPE_CHECKING:
+    pass
+
+_NONE: Mapping[str, Any] = types.MappingProxyType({})
+
+
+class Handling(beam.PTransform):  # type: ignore[misc]
+    """A transform that can give failure rows beside its results."""
+
+    _tags: tuple[str, str] | None = None
+
+    def with_exception_handling(self, main_tag: str = "good", dead_letter_tag: str = "bad") -> Self:
+        """The same transform giving (good, bad): results, and a row for each failed element.
+
+        Rows have the columns element, stage, kind (data, memory, timeout or crash), error (the
+        exception's type), message, traceback and attempts.
+        """
+        copied = copy.copy(self)
+        copied._tags = (main_tag, dead_letter_tag)
+        return copied
+
+    def _outputs(self, good: Any, bad: list[Any]) -> Any:
+        """What `expand` returns: the results alone, or results and failures."""
+        if self._tags is None:
+            return good
+        for rows in bad:
+            rows.element_type = failure_type()
+        all_bad = bad[0] if len(bad) == 1 else tuple(bad) | "Failures" >> beam.Flatten()
+        all_bad.element_type = failure_type()
+        named: Any = collections.namedtuple  # the names are only known now
+        return named("Results", self._tags)(good, all_bad)
+
+    def _apply(
+        self,
+        fn: beam.DoFn,
+        pcoll: Any,
+        result_type: Any,
+        hints: Mapping[str, Any] = _NONE,
+        sides: Mapping[str, Any] = _NONE,
+    ) -> tuple[Any, list[Any]]:
+        """A stage's DoFn on a PCollection: its results, and its failures if asked for."""
+        step = beam.ParDo(fn, **sides).with_resource_hints(**hints)
+        if self._tags is None:
+            return pcoll | "Run" >> step.with_output_types(result_type), []
+        outputs = pcoll | "Run" >> step.with_outputs(FAILED, main="main")
+        good, bad = outputs["main"], outputs[FAILED]
+        good.element_type = result_type
+        return good, [bad]

@@ -1,0 +1,113 @@
+"""What the engine and the stages have done: for a job's metrics, and for a progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from apache_beam.metrics import Metrics
+
+from ..engine.reports import BatchReport, LoadReport, Report
+from ..options.metrics_namespace import NAMESPACE
+
+
+class EngineMetrics:
+    """Beam's counters and distributions of what an engine does, where RunInference has none.
+
+    padding_percent and batch_wait_micro_secs of each batch; compute_micro_secs, idle_micro_secs,
+    splits_memory, splits_data, engine_restarts and replayed in total.
+    """
+
+    def __init__(self) -> None:
+        count, spread = Metrics.counter, Metrics.distribution
+        self._padding = spread(NAMESPACE, "padding_percent")
+        self._wait = spread(NAMESPACE, "batch_wait_micro_secs")
+        self._compute = count(NAMESPACE, "compute_micro_secs")
+        self._idle = count(NAMESPACE, "idle_micro_secs")
+        self._splits = {why: count(NAMESPACE, f"splits_{why}") for why in ("memory", "data")}
+        self._restarts = count(NAMESPACE, "engine_restarts")
+        self._replayed = count(NAMESPACE, "replayed")
+
+    def add(self, reports: Iterable[Report]) -> None:
+        """Count what an engine reported."""
+        for report in reports:
+            if isinstance(report, BatchReport):
+                self._add_batch(report)
+            elif isinstance(report, LoadReport):
+                self._add_load(report)
+            else:
+                self._restarts.inc()
+                self._replayed.inc(report.replayed)
+
+    def _add_load(self, report: LoadReport) -> None:
+        """RunInference counts it."""
+
+    def _add_batch(self, report: BatchReport) -> None:
+        if report.split:
+            self._splits[report.split].inc()
+            return
+        self._compute.inc(round(report.seconds * 1e6))
+        self._idle.inc(round(report.idle * 1e6))
+        self._wait.update(round(report.waited * 1e6))
+        self._padding.update(round(100 * (1 - report.tokens / max(report.padded, 1))))
+
+
+class StageMetrics(EngineMetrics):
+    """The same, and those that Beam's RunInference has, by its names.
+
+    num_inferences, failed_batches_counter, inference_request_batch_size,
+    inference_batch_latency_micro_secs, model_byte_size and load_model_latency_milli_secs.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        count, spread = Metrics.counter, Metrics.distribution
+        self._inferences = count(NAMESPACE, "num_inferences")
+        self._failed_batches = count(NAMESPACE, "failed_batches_counter")
+        self._batch_size = spread(NAMESPACE, "inference_request_batch_size")
+        self._latency = spread(NAMESPACE, "inference_batch_latency_micro_secs")
+        self._model_bytes = spread(NAMESPACE, "model_byte_size")
+        self._load = spread(NAMESPACE, "load_model_latency_milli_secs")
+
+    def _add_load(self, report: LoadReport) -> None:
+        self._load.update(round(report.seconds * 1e3))
+        self._model_bytes.update(report.nbytes)
+
+    def _add_batch(self, report: BatchReport) -> None:
+        super()._add_batch(report)
+        if report.split:
+            self._failed_batches.inc()
+            return
+        self._inferences.inc(report.rows)
+        self._batch_size.update(report.rows)
+        self._latency.update(round(report.seconds * 1e6))
+
+
+def count_failure(kind: str) -> None:
+    """Count a failed element in Beam's counter of its kind: failures_data and so on."""
+    Metrics.counter(NAMESPACE, f"failures_{kind}").inc()
+
+
+@dataclass
+class Counts:
+    """Elements, since the process started or `reset`.
+
+    Bundles on several threads may rarely lose a step: these are shown, not relied upon.
+    """
+
+    read: int = 0
+    answered: int = 0
+    failed: int = 0
+
+
+_counts = Counts()
+
+
+def counts() -> Counts:
+    """The counts, live."""
+    return _counts
+
+
+def reset() -> None:
+    """Begin anew."""
+    _counts.read = _counts.answered = _counts.failed = 0

@@ -1,0 +1,136 @@
+"""Checks that are made while the pipeline is built."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from typing import Any
+
+from ..options import content_hash
+from ..options.shown import cut, shown
+from ..options.sources import is_local, is_uri
+from ..options.spec import ModelSpec, Spec
+from ..pipelines import generation
+from ..pipelines.custom import task_of
+from ..pipelines.factory import ModelLoadError, weightless
+from ..pipelines.split_call import sanitized
+from ..tasks import REQUIRED
+from ..weights import headers, hub, object_store
+
+logger = logging.getLogger(__name__)
+
+#: Pipelines of models checked lately: a job often asks one model more than one thing.
+_checked: dict[str, Any] = {}
+
+
+_STAGES = ("preprocess", "forward", "postprocess")
+#: Whether a pipeline class has use for a processor; None: it may.
+_PROCESSORS = ("_load_processor", "_load_image_processor", "_load_feature_extractor")
+
+
+def check(spec: Spec, replaced: Collection[str] = ()) -> None:
+    """Load everything but the weights, and try the parameters on it.
+
+    `replaced`: "preprocess" or "postprocess", of which the user has an own.
+
+    Raises:
+      ModelLoadError: the model's files are not there, not readable, or of another task.
+      ValueError: a parameter has a value that the task refuses, or nobody reads it.
+
+    """
+    pipe = _weightless(spec.model)
+    if pipe is None:
+        return
+    _check_sources(spec.model, type(pipe))
+    try:
+        stages = sanitized(pipe, spec.parameters)
+        generation.check(pipe, stages[1])
+    except (AttributeError, KeyError, ValueError, TypeError) as error:
+        given = ", ".join(f"{name}={shown(value)}" for name, value in spec.parameters.items())
+        raise ValueError(f"{spec.task}: {_reason(error)} (given: {given})") from error
+    if replaced:
+        _check_read(pipe, spec, stages, replaced)
+
+
+def _check_sources(model: ModelSpec, cls: type[Any]) -> None:
+    """Raises ValueError for a tokenizer or processor that the task does not have."""
+    loads = {"tokenizer": ("_load_tokenizer",), "processor": _PROCESSORS}
+    for name, flags in loads.items():
+        source = getattr(model, name)
+        reads = name == "processor" and getattr(cls, "_load_video_processor", None)
+        if source is None or reads:
+            continue
+        if all(getattr(cls, flag, None) is False for flag in flags):
+            raise ValueError(f"{model.task} has no {name}, got {name}={shown(source)}")
+
+
+def _check_read(pipe: Any, spec: Spec, stages: Any, replaced: Collection[str]) -> None:
+    """Raises ValueError for a parameter that only stages read which the user has replaced."""
+    known = task_of(spec.model).parameters
+    for name in spec.parameters:
+        if known.get(name) is REQUIRED:
+            continue
+        others = {key: value for key, value in spec.parameters.items() if key != name}
+        try:
+            without = sanitized(pipe, others)
+        except (KeyError, ValueError, TypeError):
+            continue  # another parameter needs it
+        readers = {
+            stage
+            for stage, own, rest in zip(_STAGES, stages, without, strict=True)
+            if own.keys() != rest.keys()
+        }
+        if readers and readers <= set(replaced):
+            raise ValueError(
+                f"{spec.task}: {name} is read by {' and '.join(sorted(readers))} alone, in whose "
+                f"place you have put your own: give {name} to that"
+            )
+
+
+def _reason(error: Exception) -> str:
+    return cut(f"unknown value {error}" if isinstance(error, KeyError) else str(error))
+
+
+def _weightless(model: ModelSpec) -> Any:
+    """The model's pipeline without weights; None where the hub cannot be asked from here."""
+    try:
+        copies = _check_files(model)
+        return None if copies is None else _weightless_once(model, copies)
+    except Exception as error:
+        if hub.out_of_reach(error):
+            logger.warning(
+                "cannot check the model %r from here: the hub is out of reach", model.model
+            )
+            return None
+        raise ModelLoadError(f"cannot load the model {shown(model.model)}: {error}") from error
+
+
+def _check_files(model: ModelSpec) -> str | None:
+    """Raises what is wrong with a model's files.
+
+    The names of the copies of what is in stores, if any; None: they cannot be asked from here.
+    """
+    if is_local(model.model):
+        for path in headers.files(model.model):
+            headers.check(path)
+    try:
+        if is_uri(model.model):
+            object_store.check(model.model)
+        sources = [each for each in (model.model, model.tokenizer, model.processor) if each]
+        copies = [object_store.directory(each, weights=False) for each in sources if is_uri(each)]
+        return content_hash.digest(copies)
+    except (FileNotFoundError, NotADirectoryError, ImportError, ValueError):
+        raise
+    except Exception as error:  # every store has errors of its own; workers may have more rights
+        logger.warning("cannot check the model %r from here: %s", model.model, error)
+        return None
+
+
+def _weightless_once(model: ModelSpec, copies: str) -> Any:
+    key = model.identity + copies
+    found = _checked.get(key)
+    if found is None:
+        if len(_checked) >= 8:
+            _checked.clear()
+        found = _checked[key] = weightless(model)
+    return found

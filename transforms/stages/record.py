@@ -1,0 +1,51 @@
+"""What travels between the stages: an element with its features, later with its outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..engine.process import protocol
+from ..options.sizes import nbytes
+
+
+class Record:
+    """An element on its way: `chunks` are features after Preprocess, outputs after Forward.
+
+    In one process, tensors are handed on as they are. Between processes they cross as the bytes
+    of their own elements: a row of a batch, pickled as a tensor, would take the whole batch along.
+    """
+
+    __slots__ = ("chunks", "counts", "element", "example", "model_id")
+
+    def __init__(
+        self,
+        element: Any,
+        example: Any,
+        chunks: list[Any],
+        counts: list[int],
+        model_id: str | None = None,
+    ) -> None:
+        #: The element that came in: a plain input, a row, or a (key, value) pair.
+        self.element = element
+        #: What the task is asked about, with stand-ins for images, audio and video.
+        self.example = example
+        #: One mapping for each chunk that the model sees.
+        self.chunks = chunks
+        #: How many chunks each input of the example has: a text has one input.
+        self.counts = counts
+        #: The model that gave the outputs.
+        self.model_id = model_id
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        content = (self.element, self.example, self.chunks, self.counts, self.model_id)
+        return _record, (protocol.message(content),)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors in its chunks."""
+        return sum(map(nbytes, self.chunks))
+
+
+def _record(dumped: bytes) -> Record:
+    (content,) = protocol.parts(dumped)
+    return Record(*content)

@@ -1,0 +1,31 @@
+"""What can be told of the runner while the pipeline is built."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PortableOptions
+from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner, SwitchingDirectRunner
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+if TYPE_CHECKING:
+    pass
+
+
+#: They run in this process unless told otherwise.
+_LOCAL_RUNNERS = (FnApiRunner, SwitchingDirectRunner, BundleBasedDirectRunner)
+
+
+def _processes(pipeline: beam.Pipeline) -> int | None:
+    """How many worker processes the pipeline's runner has on a machine. None: it does not say."""
+    options = pipeline.options
+    if options.view_as(PortableOptions).environment_type == "LOOPBACK":
+        return 1
+    if not isinstance(pipeline.runner, _LOCAL_RUNNERS):
+        return None
+    direct = options.view_as(DirectOptions)
+    if direct.direct_running_mode != "multi_processing":
+        return 1
+    return direct.direct_num_workers or os.cpu_count()
