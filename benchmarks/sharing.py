@@ -24,9 +24,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))  # the engine's process imports this module, too
 import sharing as this_module
 
-from transforms.engine.interface import EngineSpec, Place
+from transforms.engine.interface import BatchSlot, EngineSpec
 from transforms.engine.registry import acquire
-from transforms.engine.tickets import Computes
+from transforms.engine.tickets import AnyEngine
 from transforms.options.spec import Limits, Sharing
 
 IN_FLIGHT = 256  # elements
@@ -42,8 +42,8 @@ class First:
     def program(self, parameters: Any) -> First:
         return self
 
-    def place(self, features: Any) -> Place:
-        return Place("all", 1)
+    def batch_slot(self, features: Any) -> BatchSlot:
+        return BatchSlot("all", 1)
 
     def run(self, chunks: Sequence[Any]) -> list[Any]:
         return [{"first": float(next(iter(chunk.values())).flatten()[0])} for chunk in chunks]
@@ -57,7 +57,7 @@ def text() -> dict[str, torch.Tensor]:
     return {name: torch.ones(1, 64, dtype=torch.int64) for name in ("ids", "mask", "types")}
 
 
-def through(engine: Computes, elements: list[Any]) -> None:
+def through(engine: AnyEngine, elements: list[Any]) -> None:
     client = engine.client({})
     for i, features in enumerate(elements):
         client.submit(i, [features])

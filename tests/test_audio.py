@@ -173,8 +173,8 @@ def test_a_language_model_hears_nothing_behind_a_sound(model: Callable[[str], st
     pipe.type, pipe.decoder = "ctc_with_lm", BestPath()
     program = program_module.Program(pipe, spec, {})
     chunks = [next(iter(pipe.preprocess(copied(sound)))) for sound in SOUNDS[:4]]
-    assert len({program.place(chunk).key for chunk in chunks}) == 1
-    assert len({program.place(chunk).length for chunk in chunks}) > 1
+    assert len({program.batch_slot(chunk).key for chunk in chunks}) == 1
+    assert len({program.batch_slot(chunk).length for chunk in chunks}) > 1
 
     together = program.run([dict(chunk) for chunk in chunks])
 

@@ -26,7 +26,7 @@ from transformers.pipelines import PIPELINE_REGISTRY, SUPPORTED_TASKS
 
 from pipelines_beam import CustomPipeline, ElementError, ModelLoadError, pipeline, provider
 from transforms.batching.replica import Replica
-from transforms.batching.verified_program import CautiousProgram
+from transforms.batching.verified_program import VerifiedProgram
 
 Run = Callable[..., list[Any]]
 Model = Callable[[str], str]
@@ -103,21 +103,21 @@ def test_who_can_be_batched_is(case: Case, model: Model) -> None:
     """Else the test above could pass by running all classes one at a time."""
     made = pipeline(case.task, model(case.model), pipeline_class=case.cls, device="cpu")
     program = Replica(made.spec.model).program(case.parameters)
-    assert isinstance(program, CautiousProgram)
+    assert isinstance(program, VerifiedProgram)
     pipe = program._pipe
     groups: dict[Any, list[Any]] = defaultdict(list)
     for word in dict.fromkeys(" ".join(CORPUS).split()):
         given = {"inputs": word, "other": "c"} if case.cls is Pair else word
         found = pipe.preprocess(given)
         for features in list(found) if case.cls is Windows else [found]:
-            groups[program.place(features).key].append(features)
+            groups[program.batch_slot(features).key].append(features)
     features = max(groups.values(), key=len)[:6]
     same_ones = [features[0]] * 3
     program.run(same_ones)
     assert not program._shown, "equal rows show nothing"
     assert len(program.run(features)) == 6
     assert program._padding.batches is case.batches
-    assert len({program.place(each).key for each in same_ones}) == (1 if case.batches else 3)
+    assert len({program.batch_slot(each).key for each in same_ones}) == (1 if case.batches else 3)
 
 
 def test_a_call_that_chooses_how_to_run_the_model_is_refused(model: Model, run: Run) -> None:

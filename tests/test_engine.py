@@ -15,7 +15,7 @@ import torch
 from transforms.engine import allocator
 from transforms.engine import engine as engines
 from transforms.engine.engine import Engine
-from transforms.engine.interface import Place
+from transforms.engine.interface import BatchSlot
 from transforms.engine.memory_ceilings import Ceilings
 from transforms.engine.reports import BatchReport, LoadReport, Report
 from transforms.engine.tickets import Ticket
@@ -37,8 +37,8 @@ class Doubles:
     def program(self, parameters: Any) -> Doubles:
         return self
 
-    def place(self, number: int) -> Place:
-        return Place("all", 10 + number % 7)
+    def batch_slot(self, number: int) -> BatchSlot:
+        return BatchSlot("all", 10 + number % 7)
 
     def run(self, numbers: Sequence[int]) -> list[int]:
         size = len(numbers) * max(10 + number % 7 for number in numbers)
@@ -166,8 +166,8 @@ def test_what_never_fits_fails_alone() -> None:
 class Sometimes(Doubles):
     """One number in a hundred is larger than the memory."""
 
-    def place(self, number: int) -> Place:
-        return Place("all", self._size(number))
+    def batch_slot(self, number: int) -> BatchSlot:
+        return BatchSlot("all", self._size(number))
 
     def _size(self, number: int) -> int:
         return 250 if number % 100 == 0 else 10 + number % 7
@@ -249,8 +249,8 @@ def test_a_ceiling_falls_faster_while_nothing_fits() -> None:
 class Slow(Doubles):
     """Takes a while to start a batch, however large: as an accelerator does."""
 
-    def place(self, number: int) -> Place:
-        return Place("all", 10)
+    def batch_slot(self, number: int) -> BatchSlot:
+        return BatchSlot("all", 10)
 
     def run(self, numbers: Sequence[int]) -> list[int]:
         time.sleep(0.02)

@@ -93,7 +93,7 @@ def together(
             chunks[i, j] = chunk
     groups = defaultdict(list)
     for at, chunk in chunks.items():
-        groups[program.place(chunk).key].append(at)
+        groups[program.batch_slot(chunk).key].append(at)
     outputs: dict[tuple[int, int], Any] = {}
     errors: dict[int, str] = {}
     for group in groups.values():

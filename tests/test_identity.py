@@ -254,7 +254,7 @@ def test_models_with_other_functions_are_others(model: Model) -> None:
 def test_engines_with_another_timeout_are_others(model: Model) -> None:
     spec = ModelSpec(task="text-classification", model=model("bert-classification"))
     keys = {
-        launch._key(engines.of(Spec(model=spec, sharing=Sharing(timeout=timeout))))
+        launch.engine_key(engines.of(Spec(model=spec, sharing=Sharing(timeout=timeout))))
         for timeout in (None, 1.0, 2.0)
     }
     assert len(keys) == 3

@@ -35,7 +35,7 @@ from transforms.options.media_limits import MediaLimits
 from transforms.options.sizes import nbytes
 from transforms.options.spec import ModelSpec
 from transforms.pipelines.factory import weightless
-from transforms.pipelines.split_call import Call
+from transforms.pipelines.split_call import SplitPipeline
 from transforms.stages.preprocess import PreprocessFn
 from transforms.tasks import TASKS
 from transforms.tasks.image import TASKS as IMAGE_TASKS
@@ -364,14 +364,14 @@ def test_whatever_may_share_a_batch_does(
 ) -> None:
     """Batches as large as their keys allow, which timing does not promise inside a pipeline."""
     spec = ModelSpec(task=case.task, model=model(case.model), device="cpu")
-    call = Call(weightless(spec), case.parameters)
+    call = SplitPipeline(weightless(spec), case.parameters)
     program = Replica(spec).program(case.parameters)
     ready = [decoded(x, TASKS[case.task], call.pipe, MediaLimits()) for x in case.inputs]
     made = [call.preprocess(example) for example in ready]
     groups: dict[Any, list[tuple[int, int]]] = {}
     for i, (chunks, _) in enumerate(made):
         for j, chunk in enumerate(chunks):
-            groups.setdefault(program.place(chunk).key, []).append((i, j))
+            groups.setdefault(program.batch_slot(chunk).key, []).append((i, j))
     outputs: dict[tuple[int, int], Any] = {}
     for places in groups.values():
         found = program.run([made[i][0][j] for i, j in places])

@@ -260,7 +260,7 @@ def test_rows_beyond_the_trained_length_are_not_padded(rope_type: str, head: str
     model = model_of(HEADS[head].auto, config)
     program, pipe = program_of(model, HEADS[head].task, HEADS[head].parameters)
     chunks = chunks_of(pipe, HEADS[head].parameters)
-    keys = [program.place(chunk).key for chunk in chunks]
+    keys = [program.batch_slot(chunk).key for chunk in chunks]
     new = HEADS[head].parameters.get("max_new_tokens", 0)
     short = [i for i, chunk in enumerate(chunks) if chunk["input_ids"].shape[1] <= 16 - new]
     assert len(short) > 1

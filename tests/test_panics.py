@@ -20,7 +20,7 @@ from test_text import same
 
 from pipelines_beam import CustomPipeline, Forward, TaskModelHandler, pipeline
 from transforms.engine.engine import Engine
-from transforms.engine.errors import Crossing, PanicError, contained
+from transforms.engine.errors import PanicError, PicklableError, contained
 from transforms.media import image
 from transforms.options.spec import Limits, ModelSpec
 from transforms.pipelines import factory
@@ -158,7 +158,7 @@ class Failing:
     def program(self, parameters: Any) -> Any:
         return self
 
-    def place(self, features: Any) -> Any:
+    def batch_slot(self, features: Any) -> Any:
         raise self.error
 
 
@@ -198,7 +198,7 @@ def test_what_else_is_no_exception_is_made_one(error: BaseException) -> None:
     ):
         raise error
     assert raised.value.__cause__ is error
-    crossed = pickle.loads(pickle.dumps(Crossing.of(raised.value))).error()
+    crossed = pickle.loads(pickle.dumps(PicklableError.of(raised.value))).error()
     assert isinstance(crossed, PanicError)
     assert str(crossed) == str(raised.value)
     assert isinstance(crossed.__cause__, Exception | BaseException)

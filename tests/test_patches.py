@@ -19,7 +19,7 @@ from test_text import same
 from transforms.options.spec import ModelSpec
 from transforms.pipelines import patches
 from transforms.pipelines.factory import load, weightless
-from transforms.pipelines.split_call import Call
+from transforms.pipelines.split_call import SplitPipeline
 
 Model = Callable[[str], str]
 
@@ -87,7 +87,7 @@ def test_stock_pipelines_load_and_answer_as_before(model: Model) -> None:
         ours = load(spec)
         assert done.wait(60)
     assert recorded == []  # those of `load` are its own, and those of another thread nobody's
-    call = Call(weightless(spec), {})
+    call = SplitPipeline(weightless(spec), {})
     call.preprocess(CORPUS[0])
     after = _stock(directory)
     found.append((_about(after), [after(text) for text in CORPUS[:4]]))

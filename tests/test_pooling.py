@@ -17,7 +17,7 @@ from transforms.batching.replica import Replica
 from transforms.options.spec import ModelSpec
 from transforms.pipelines.classes.embedding import POOLINGS, pool
 from transforms.pipelines.factory import weightless
-from transforms.pipelines.split_call import Call
+from transforms.pipelines.split_call import SplitPipeline
 
 TEXTS = [CORPUS[0], CORPUS[36], CORPUS[20], CORPUS[1], CORPUS[9]]
 #: Who pads: nobody but the batch; the tokenizer, to a length for all or to one of its own.
@@ -66,11 +66,11 @@ def stock(directory: str) -> Any:
 
 def answers(directory: str, texts: list[str], **parameters: Any) -> list[Any]:
     """The project's, all texts that may share a batch in one."""
-    call = Call(weightless(replica(directory).spec), parameters)
+    call = SplitPipeline(weightless(replica(directory).spec), parameters)
     program = replica(directory).program(parameters)
     chunks = [call.preprocess(text)[0][0] for text in texts]
     found: dict[int, Any] = {}
-    keys = [program.place(chunk).key for chunk in chunks]
+    keys = [program.batch_slot(chunk).key for chunk in chunks]
     for key in dict.fromkeys(keys):
         rows = [i for i, each in enumerate(keys) if each == key]
         found |= dict(zip(rows, program.run([chunks[i] for i in rows]), strict=True))

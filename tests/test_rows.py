@@ -119,7 +119,7 @@ def test_all_answers_that_were_asked_for_are_in_the_row(
     (row,) = run([{"asked": "<image> What?", "photo": PHOTOS[0]}], transform)
     assert transform.schema().field("generated_text").type == pa.list_(pa.string())
     assert row["generated_text"] == [each["generated_text"] for each in expected]
-    # Versions before keep the first alone.
+    # Older versions keep the first alone.
     assert len(expected) == (2 if Version(transformers.__version__) >= Version("5.23") else 1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transforms.engine.scheduler import Budget, Clock, Company, Pool, partition
+from transforms.engine.scheduler import BatchCostModel, Budget, Pool, ReturningCallers, partition
 
 budgets = st.builds(
     Budget,
@@ -68,7 +68,7 @@ def test_nothing_waits_for_ever(patience: int, arrivals: int) -> None:
 
 
 def test_the_clock_learns_what_a_batch_costs() -> None:
-    clock = Clock(32)
+    clock = BatchCostModel(32)
     for i in range(40):
         tokens = 100 + 50 * (i % 7)
         clock.observe(tokens, 0.002 + tokens * 1e-5)
@@ -78,7 +78,7 @@ def test_the_clock_learns_what_a_batch_costs() -> None:
 
 
 def test_only_who_was_answered_a_moment_ago_is_waited_for() -> None:
-    company = Company(0.02)
+    company = ReturningCallers(0.02)
     assert company.patience(100.0, None) == 0  # nobody was here
     company.left(100.0)
     assert company.patience(100.001, None) == 0.02
@@ -91,14 +91,14 @@ def test_only_who_was_answered_a_moment_ago_is_waited_for() -> None:
     company.left(102.015)
     company.came()
     assert company.patience(102.03, None) == 0.02
-    never = Company(0.0)
+    never = ReturningCallers(0.0)
     never.left(100.0)
     assert never.patience(100.0, None) == 0
 
 
 @given(st.lists(st.tuples(st.sampled_from(["left", "came", "asked"]), st.floats(0, 0.1))))
 def test_patience_is_bounded(steps: list[tuple[str, float]]) -> None:
-    company, now, away = Company(0.02), 0.0, 0
+    company, now, away = ReturningCallers(0.02), 0.0, 0
     for what, seconds in steps:
         now += seconds
         if what == "left":

@@ -37,9 +37,9 @@ from transforms.engine import registry
 from transforms.engine.errors import BatchTimeoutError, EngineCrashError, EngineError
 from transforms.engine.interface import EngineSpec
 from transforms.engine.process import launch, server
-from transforms.engine.process.remote import Fleet, RemoteEngine
+from transforms.engine.process.remote import RemoteEngine, ReplicaGroup
 from transforms.engine.reports import RestartReport
-from transforms.engine.tickets import Client, Parameters, Ticket
+from transforms.engine.tickets import BundleSession, Parameters, Ticket
 from transforms.options.spec import Limits, Sharing
 from transforms.stages import metrics
 from transforms.stages.failure_rows import failure
@@ -69,14 +69,14 @@ def engine() -> Iterator[Callable[..., RemoteEngine]]:
         each.close()
 
 
-def ask(engine: RemoteEngine | Fleet, numbers: list[int]) -> list[Ticket]:
+def ask(engine: RemoteEngine | ReplicaGroup, numbers: list[int]) -> list[Ticket]:
     client = engine.client({})
     for number in numbers:
         client.submit(number, [number])
     return collect(client, len(numbers))
 
 
-def collect(client: Client, count: int) -> list[Ticket]:
+def collect(client: BundleSession, count: int) -> list[Ticket]:
     return [client.answered.get(timeout=240) for _ in range(count)]
 
 
@@ -198,7 +198,7 @@ def test_a_process_that_is_killed_before_it_has_read_its_settings_leaves_nothing
     monkeypatch.setattr(launch, "_PROGRAM", "")
     large = dataclasses.replace(spec(), identity="much" * 100_000)  # more than a pipe holds
     with pytest.raises(BrokenPipeError):
-        launch._connect(large)
+        launch.connect(large)
     gc.collect()  # what was left open warns, and a warning is an error here
 
 
@@ -222,7 +222,7 @@ def test_a_cancelled_bundle_leaves_no_trace(engine: Callable[..., RemoteEngine])
 @pytest.mark.slow
 def test_replicas_share_the_work(engine: Callable[..., RemoteEngine]) -> None:
     slow = functools.partial(Troubled, 0.1)
-    fleet = Fleet([engine(spec(slow)), engine(spec(slow))])
+    fleet = ReplicaGroup([engine(spec(slow)), engine(spec(slow))])
     tickets = ask(fleet, list(range(200)))
     assert right(tickets)
     pids = [ticket.chunks[0][1] for ticket in tickets]
@@ -236,7 +236,7 @@ def test_a_killed_worker_leaves_no_process_behind() -> None:
     script = (
         "import os, sys, time; sys.path.insert(0, 'tests')\n"
         "import test_sharing as t\n"
-        "engine = t.sharing._remote(t.spec())\n"
+        "engine = t.registry._remote(t.spec())\n"
         "print(t.ask(engine, [1])[0].chunks[0][1], flush=True)\n"
         "time.sleep(600)\n"
     )
@@ -289,7 +289,7 @@ def test_a_stranger_is_turned_away(engine: Callable[..., RemoteEngine]) -> None:
     found = engine(ours)
     assert right(ask(found, [1]))
     stranger = RemoteEngine(
-        functools.partial(launch._connect, ours), b"guess", "stranger", None, 1 << 20
+        functools.partial(launch.connect, ours), b"guess", "stranger", None, 1 << 20
     )
     (ticket,) = ask(stranger, [1])
     assert isinstance(ticket.error, EngineError)

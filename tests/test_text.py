@@ -23,7 +23,7 @@ from transforms.batching.replica import Replica
 from transforms.options.sizes import nbytes
 from transforms.options.spec import ModelSpec
 from transforms.pipelines.factory import weightless
-from transforms.pipelines.split_call import Call
+from transforms.pipelines.split_call import SplitPipeline
 from transforms.tasks.text import TASKS as TEXT_TASKS
 
 Run = Callable[..., list[Any]]
@@ -259,7 +259,7 @@ def test_only_what_postprocess_reads_leaves_the_model(
     model: Callable[[str], str],
 ) -> None:
     spec = ModelSpec(task=task, model=model(name), device="cpu")
-    chunks, _ = Call(weightless(spec), parameters).preprocess(text)
+    chunks, _ = SplitPipeline(weightless(spec), parameters).preprocess(text)
     found = Replica(spec).program(parameters).run(chunks)
     assert all(set(each) == kept for each in found)
     assert max(map(nbytes, found)) < 8_000

@@ -38,7 +38,7 @@ from transforms.options.spec import ModelSpec
 from transforms.pipelines.classes import text_to_image
 from transforms.pipelines.construction_lock import computing
 from transforms.pipelines.factory import load, weightless
-from transforms.pipelines.split_call import Call
+from transforms.pipelines.split_call import SplitPipeline
 
 # Within diffusers and transformers.
 pytestmark = pytest.mark.filterwarnings(
@@ -160,12 +160,12 @@ def test_whatever_may_share_a_batch_does(
     case: str, made: Callable[[str], str], oracle: Callable[[str], list[np.ndarray[Any, Any]]]
 ) -> None:
     name, parameters = CASES[case]
-    call = Call(weightless(spec_of(made(name))), parameters)
+    call = SplitPipeline(weightless(spec_of(made(name))), parameters)
     program = Replica(spec_of(made(name))).program(parameters)
     groups: dict[Any, list[int]] = {}
     chunks = [call.preprocess(each)[0][0] for each in PROMPTS]
     for i, chunk in enumerate(chunks):
-        groups.setdefault(program.place(chunk).key, []).append(i)
+        groups.setdefault(program.batch_slot(chunk).key, []).append(i)
 
     # With a negative prompt and without.
     assert sorted(map(len, groups.values())) == [2, 5]
@@ -204,7 +204,7 @@ def test_other_pipelines_run_one_prompt_at_a_time(
     monkeypatch.setattr(text_to_image, "BATCHES", frozenset())
     program = Replica(spec_of(made("sd-ddim"))).program(FEW)
     chunk = weightless(spec_of(made("sd-ddim"))).preprocess("a red house")
-    assert program.place(chunk).key != program.place(chunk).key
+    assert program.batch_slot(chunk).key != program.batch_slot(chunk).key
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case != "flux"])
@@ -214,9 +214,9 @@ def test_large_images_make_small_batches(
     name, parameters = CASES[case]
     replica = Replica(spec_of(made(name)))
     chunk = weightless(spec_of(made(name))).preprocess("a red house")
-    assert replica.program(parameters).place(chunk).length == oracle(case)[0].size // 768
+    assert replica.program(parameters).batch_slot(chunk).length == oracle(case)[0].size // 768
     large = replica.program({**parameters, "height": 512, "width": 1024})
-    assert large.place(chunk).length == 512 * 1024 * 3 // 768
+    assert large.batch_slot(chunk).length == 512 * 1024 * 3 // 768
 
 
 def test_rows_and_parquet(

@@ -24,7 +24,7 @@ from pipelines_beam import Record, TextClassification
 from transforms.engine import registry
 from transforms.options.spec import ModelSpec, Sharing, Spec
 from transforms.stages.forward import ForwardFn
-from transforms.stages.model_updates import Versions, model_of
+from transforms.stages.model_updates import ModelVersions, model_of
 from transforms.stages.postprocess import PostprocessFn
 from transforms.stages.preprocess import PreprocessFn
 
@@ -142,7 +142,7 @@ def test_the_first_version_again_is_the_commit_that_it_was(
 ) -> None:
     monkeypatch.setattr(registry, "acquire", lambda spec: (SimpleNamespace(dead=False), list))
     first = ModelSpec(task="text-classification", model="org/one", revision="a1b2c3")
-    versions = Versions(Spec(model=first))
+    versions = ModelVersions(Spec(model=first))
     for model, revision in [("org/two", None), ("org/one", "a1b2c3"), ("org/three", None)]:
         versions.ask(model)
         versions.swap()

@@ -9,7 +9,7 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-from transforms.engine.interface import Place
+from transforms.engine.interface import BatchSlot
 
 #: Numbers that are more than numbers.
 RAISES, HANGS, DIES, BREAKS, UNPICKLABLE, STRANGE_ERROR, UNKNOWN = -1, -2, -3, -4, -5, -6, -7
@@ -26,8 +26,8 @@ class Troubled:
     def program(self, parameters: Any) -> Troubled:
         return self
 
-    def place(self, number: int) -> Place:
-        return Place("all", 1)
+    def batch_slot(self, number: int) -> BatchSlot:
+        return BatchSlot("all", 1)
 
     def run(self, numbers: Sequence[int]) -> list[Any]:
         if DIES in numbers:

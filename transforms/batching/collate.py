@@ -20,7 +20,7 @@ import torch
 from transformers import Cache
 from transformers.utils import ModelOutput
 
-from ..engine.interface import Place
+from ..engine.interface import BatchSlot
 from ..options.content_hash import tensor_bytes
 from .padding import NUMBERS_PER_TOKEN, Padding, Side
 
@@ -37,10 +37,10 @@ def _token_names(features: Mapping[str, Any], tokens: int) -> list[str]:
     ]
 
 
-def place(features: Any, padding: Padding, alone: Hashable) -> Place:
+def batch_slot(features: Any, padding: Padding, alone: Hashable) -> BatchSlot:
     """The chunk's place in the pool. `alone` is a key that no other chunk has."""
     if not isinstance(features, Mapping):
-        return Place(alone, 1)
+        return BatchSlot(alone, 1)
     features = _plain(features)
     sequence = _sequence(features)
     length = 1 if sequence is None else sequence.shape[1]
@@ -51,7 +51,7 @@ def place(features: Any, padding: Padding, alone: Hashable) -> Place:
     batches = padding.batches and length > 0 and shapes.stack
     tokens = length if "input_ids" in features else 1
     size = max(tokens, shapes.numbers // NUMBERS_PER_TOKEN, padding.least)
-    return Place(tuple(shapes.key) if batches else alone, size)
+    return BatchSlot(tuple(shapes.key) if batches else alone, size)
 
 
 def _plain(features: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -171,7 +171,7 @@ class UnbatchError(Exception):
 
 
 @dataclass(frozen=True)
-class Rows:
+class BatchShape:
     """What is known of a batch when its outputs come apart."""
 
     lengths: list[int]
@@ -187,20 +187,20 @@ class Rows:
         return max(self.lengths, default=0)
 
 
-def rows_of(chunks: Sequence[Any], padding: Padding, token_outputs: frozenset[str]) -> Rows:
+def shape_of(chunks: Sequence[Any], padding: Padding, token_outputs: frozenset[str]) -> BatchShape:
     """What `uncollate` needs to know of these chunks."""
     chunks = [_plain(chunk) for chunk in chunks]
     first = chunks[0]
     listed = frozenset(k for k, v in first.items() if not isinstance(v, torch.Tensor))
     lengths = [_length(chunk) for chunk in chunks]
     if not lengths[0]:
-        return Rows(lengths, padding, listed, frozenset())
-    return Rows(
+        return BatchShape(lengths, padding, listed, frozenset())
+    return BatchShape(
         lengths, padding, listed, frozenset(_token_names(first, lengths[0])) | token_outputs
     )
 
 
-def uncollate(outputs: Any, rows: Rows) -> list[Any]:
+def uncollate(outputs: Any, rows: BatchShape) -> list[Any]:
     """The outputs of each chunk alone, in order, as the model gives them for a batch of one.
 
     Raises UnbatchError.
@@ -213,7 +213,7 @@ def uncollate(outputs: Any, rows: Rows) -> list[Any]:
     return parts
 
 
-def _split(name: str | None, value: Any, rows: Rows) -> list[Any]:
+def _split(name: str | None, value: Any, rows: BatchShape) -> list[Any]:
     count = len(rows.lengths)
     if isinstance(value, torch.Tensor):
         return _split_tensor(name, value, rows)
@@ -233,7 +233,7 @@ def _split(name: str | None, value: Any, rows: Rows) -> list[Any]:
     return [None] * count  # a cache: no postprocess reads it
 
 
-def _split_tensor(name: str | None, value: torch.Tensor, rows: Rows) -> list[torch.Tensor]:
+def _split_tensor(name: str | None, value: torch.Tensor, rows: BatchShape) -> list[torch.Tensor]:
     count, longest = len(rows.lengths), rows.longest
     if value.ndim == 0 or value.shape[0] != count:
         raise UnbatchError(f"{name}: {tuple(value.shape)} for {count} chunks")

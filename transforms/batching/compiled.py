@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from ..engine.errors import EngineError, breaks_engine, is_out_of_memory
-from ..options.acceleration import compile_keywords, logger
+from ..options.acceleration import compile_keywords
 from ..options.shown import shown
 
 if TYPE_CHECKING:
     pass
 
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 

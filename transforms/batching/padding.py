@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..pipelines.generation import generates, generation_parameters
-from ..pipelines.waveforms import _samples_of_a_frame, pads_samples
+from ..pipelines.waveforms import pads_samples, samples_of_a_frame
 
 #: How a model is called, and with it the side of the padding and the positions that tokens get:
 #: its `forward`, padded on the right; `generate` of a decoder, whose prompts are padded on the
@@ -147,7 +147,7 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
     if pad is None:
         pad = _in_vocabulary(getattr(tokenizer, "pad_token_id", None), config)
     if pads_samples(model.config):
-        return Padding("right", shortest=max(2, _samples_of_a_frame(model.config)))
+        return Padding("right", shortest=max(2, samples_of_a_frame(model.config)))
     return Padding("right" if known else None, token=pad or 0, most=_most_tokens(config))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import itertools
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,9 @@ from . import collate
 from . import compiled as compiled_module
 from .lengths import Lengths
 from .padding import Padding, padding_of
-from .replica import logger
+
+logger = logging.getLogger(__name__)
+
 
 _alone = itertools.count()
 
@@ -48,9 +51,9 @@ class Program:
         self._padding = padding_of(pipe, self._forward)
         self._lengths = Lengths(pipe, task, self._forward, is_accelerated(pipe))
 
-    def place(self, features: Features) -> interface.Place:
+    def batch_slot(self, features: Features) -> interface.BatchSlot:
         """With which chunks this one may share a batch, and its length in tokens."""
-        return collate.place(features, self._padding, next(_alone))
+        return collate.batch_slot(features, self._padding, next(_alone))
 
     def run(self, chunks: Sequence[Features]) -> list[Outputs]:
         """The outputs of each chunk. What the model raises goes through."""
@@ -79,7 +82,7 @@ class Program:
         return self._answered(_own(chunk))
 
     def _together(self, chunks: Sequence[Features]) -> list[Outputs]:
-        rows = collate.rows_of(chunks, self._padding, self._token_outputs)
+        rows = collate.shape_of(chunks, self._padding, self._token_outputs)
         batch = collate.collate(chunks, self._padding)
         return collate.uncollate(self._answered(batch), rows)
 

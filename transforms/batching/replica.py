@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,8 +17,7 @@ from ..pipelines.custom import task_of
 from ..pipelines.generation import generates
 from . import compiled
 from .program import Program, is_accelerated
-
-logger = logging.getLogger(__name__)
+from .verified_program import VerifiedProgram
 
 
 class Replica:
@@ -60,9 +58,7 @@ class Replica:
         """The model with one stage's parameters. Raises what transformers says of bad values."""
         if self.spec.pipeline_class is None:
             return Program(self._pipe, self.spec, parameters, self._compiled)
-        from .verified_program import CautiousProgram
-
-        return CautiousProgram(self._pipe, self.spec, parameters, self._compiled)
+        return VerifiedProgram(self._pipe, self.spec, parameters, self._compiled)
 
 
 def _nbytes(weight: torch.Tensor) -> int:

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 _SHOWN = 4
 
 
-class CautiousProgram(Program):
+class VerifiedProgram(Program):
     """A program whose batches are run as such only if they answer as their chunks do alone.
 
     A class's `_forward` may do anything to a batch: take the first row for all, add rows up, or

@@ -26,8 +26,8 @@ from .errors import EngineError, breaks_engine, contained, is_fatal, is_out_of_m
 from .interface import Model, Program
 from .memory_ceilings import Ceilings
 from .reports import BatchReport, LoadReport, Report
-from .scheduler import Budget, Clock, Company, Pool
-from .tickets import Client, Parameters, Ticket
+from .scheduler import BatchCostModel, Budget, Pool, ReturningCallers
+from .tickets import BundleSession, Parameters, Ticket
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Engine:
         self._rested = 0.0
         self._collected = -_FULL_ROUND
         self._trimmed = -_TRIMMED
-        self._company = Company(limits.max_wait_ms / 1e3)
+        self._company = ReturningCallers(limits.max_wait_ms / 1e3)
         #: Chunks that came since the last batch: none waits for company twice.
         self._fresh = 0
         #: Whether it will answer nothing any more.
@@ -115,9 +115,9 @@ class Engine:
         self._thread = threading.Thread(target=self._work, name=f"engine {name}", daemon=True)
         self._thread.start()
 
-    def client(self, parameters: Mapping[str, Any]) -> Client:
+    def client(self, parameters: Mapping[str, Any]) -> BundleSession:
         """Access for one bundle."""
-        return Client(self, parameters, Parameters.of(parameters).key)
+        return BundleSession(self, parameters, Parameters.of(parameters).key)
 
     def submit(self, ticket: Ticket) -> None:
         """Accept a ticket; never waits. Raises EngineError after `close`."""
@@ -130,7 +130,7 @@ class Engine:
         """About how many tickets and chunks wait."""
         return len(self._pool) + self._arrivals.qsize()
 
-    def forget(self, client: Client) -> None:
+    def forget(self, client: BundleSession) -> None:
         """Nothing to do: a cancelled client's tickets are passed over when their turn comes."""
 
     def stop(self) -> None:
@@ -150,7 +150,7 @@ class Engine:
             self._reports.append(LoadReport(time.perf_counter() - start, self._model.nbytes))
             self.ready = True
             self._rested = time.perf_counter()
-            self._clock = Clock(4096.0 if self._model.accelerated else 32.0)
+            self._clock = BatchCostModel(4096.0 if self._model.accelerated else 32.0)
             while self._accept():
                 self._fresh = 0
                 self._compute(self._pool.take(self._budget))
@@ -205,7 +205,7 @@ class Engine:
         try:
             with contained:
                 program = self._program(ticket.client)
-                places = [program.place(chunk) for chunk in ticket.chunks]
+                places = [program.batch_slot(chunk) for chunk in ticket.chunks]
         except Exception as error:
             self._fail(ticket, error)
             return
@@ -220,7 +220,7 @@ class Engine:
         if not places:
             self._done(ticket)
 
-    def _program(self, client: Client) -> Program:
+    def _program(self, client: BundleSession) -> Program:
         found = self._programs.get(client.key)
         if found is None:
             try:

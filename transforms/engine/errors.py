@@ -87,7 +87,7 @@ class RemoteTracebackError(Exception):
 
 
 @dataclass(frozen=True)
-class Crossing:
+class PicklableError:
     """An error on its way from the engine's process, with what it says of itself there."""
 
     #: None if it cannot be pickled.
@@ -95,7 +95,7 @@ class Crossing:
     name: str
     message: str
     traceback: str
-    cause: Crossing | None
+    cause: PicklableError | None
 
     @classmethod
     def of(cls, error: BaseException) -> Self:

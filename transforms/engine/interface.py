@@ -10,7 +10,7 @@ from ..options.spec import Limits, Sharing
 
 
 @dataclass(frozen=True)
-class Place:
+class BatchSlot:
     """Where a chunk belongs in the pool: with whom it may share a batch, and how long it is."""
 
     key: Hashable
@@ -20,7 +20,7 @@ class Place:
 class Program(Protocol):
     """What an engine runs: see replica.Program."""
 
-    def place(self, features: Any) -> Place:
+    def batch_slot(self, features: Any) -> BatchSlot:
         """The batch key and length of a chunk."""
 
     def run(self, chunks: Sequence[Any]) -> list[Any]:

@@ -20,9 +20,9 @@ import torch
 from .engine import Engine, frozen
 from .errors import EngineError
 from .interface import EngineSpec, Model
-from .process.launch import _connect, _key
-from .process.remote import Fleet, RemoteEngine
-from .tickets import Computes
+from .process.launch import connect, engine_key
+from .process.remote import RemoteEngine, ReplicaGroup
+from .tickets import AnyEngine
 
 _lock = threading.Lock()
 _shared: dict[str, _Share] = {}
@@ -30,17 +30,17 @@ _shared: dict[str, _Share] = {}
 
 @dataclass(eq=False)
 class _Share:
-    engine: Engine | RemoteEngine | Fleet
+    engine: Engine | RemoteEngine | ReplicaGroup
     users: int = 0
 
 
-def acquire(spec: EngineSpec) -> tuple[Computes, Callable[[], None]]:
+def acquire(spec: EngineSpec) -> tuple[AnyEngine, Callable[[], None]]:
     """An engine, and what to call, once, when it is no longer needed.
 
     The model loads meanwhile: this returns at once, and what is submitted waits. An engine that
     failed is replaced: a bundle that is tried again has a chance.
     """
-    key = _key(spec)
+    key = engine_key(spec)
     with _lock:
         share = _shared.get(key)
         if share is None or share.engine.dead:
@@ -68,11 +68,11 @@ def _release(key: str, share: _Share) -> None:
             gc.unfreeze()
 
 
-def _engine(spec: EngineSpec) -> Engine | RemoteEngine | Fleet:
+def _engine(spec: EngineSpec) -> Engine | RemoteEngine | ReplicaGroup:
     if not on_machine(spec):
         return Engine(lambda: _in_process(spec), spec.limits, spec.name)
     remotes = [_remote(replica) for replica in _replicas(spec)]
-    return remotes[0] if len(remotes) == 1 else Fleet(remotes)
+    return remotes[0] if len(remotes) == 1 else ReplicaGroup(remotes)
 
 
 def _in_process(spec: EngineSpec) -> Model:
@@ -95,7 +95,7 @@ def _threads() -> int:
 
 def _remote(spec: EngineSpec) -> RemoteEngine:
     return RemoteEngine(
-        functools.partial(_connect, spec),
+        functools.partial(connect, spec),
         spec.sharing.key,
         spec.name,
         spec.sharing.timeout,

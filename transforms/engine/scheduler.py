@@ -145,7 +145,7 @@ def _by_score(scored: tuple[float, int, Hashable, list[Waiting[T]]]) -> tuple[fl
     return scored[:2]
 
 
-class Clock:
+class BatchCostModel:
     """What starting a batch costs on this model and device, learned from batches that ran.
 
     A straight line through (padded tokens, seconds), old batches counting less and less.
@@ -176,7 +176,7 @@ class Clock:
         self.overhead = min(max(self.start / slope, self._low), self._high)
 
 
-class Company:
+class ReturningCallers:
     """Who may soon bring more: callers that had everything answered a moment ago.
 
     Small bundles hand over a chunk, wait for its answer, and the next is not far. A batch that

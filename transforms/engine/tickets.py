@@ -34,7 +34,7 @@ class Parameters(dict[str, Any]):
         return found
 
 
-class Computes(Protocol):
+class AnyEngine(Protocol):
     """An engine, in this process or in another."""
 
     @property
@@ -45,13 +45,13 @@ class Computes(Protocol):
     def ready(self) -> bool:
         """Whether its model is loaded."""
 
-    def client(self, parameters: Mapping[str, Any]) -> Client:
+    def client(self, parameters: Mapping[str, Any]) -> BundleSession:
         """Access for one bundle."""
 
     def submit(self, ticket: Ticket) -> None:
         """Accept a ticket; it comes back in its client's `answered`."""
 
-    def forget(self, client: Client) -> None:
+    def forget(self, client: BundleSession) -> None:
         """Nobody will collect this client's tickets any more."""
 
 
@@ -59,7 +59,7 @@ class Computes(Protocol):
 class Ticket:
     """One element's chunks on their way through the engine."""
 
-    client: Client
+    client: BundleSession
     #: What the submitter knows it by.
     token: Any
     chunks: list[Any]
@@ -75,10 +75,10 @@ class Ticket:
 
 
 @dataclass(eq=False)
-class Client:
+class BundleSession:
     """One bundle's access to an engine, with the parameters of its stage."""
 
-    engine: Computes
+    engine: AnyEngine
     parameters: Mapping[str, Any]
     #: Equal for equal parameters: their chunks may share a batch.
     key: str

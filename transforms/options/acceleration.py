@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-import logging
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AutoQuantizationConfig
@@ -16,38 +14,12 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 from .shown import cut, shown
 from .suggest import unknown
 
-if TYPE_CHECKING:
-    from .spec import ModelSpec
-
-
-logger = logging.getLogger(__name__)
-
 DEVICE = re.compile(r"cpu|mps|(cuda|xpu|npu|hpu|mlu|musa)(:\d+)?")
 _PLANS = ("auto", "balanced", "balanced_low_0", "sequential")
 
 
-def check(model: ModelSpec) -> None:
-    """Raise ValueError for what cannot be right on any machine."""
-    _check_device_map(model.device_map, model.device)
-    _check_compile(model.torch_compile)
-    _check_quantization(model.quantization_config)
-    for name in loading(model):
-        if name in model.model_kwargs:
-            raise ValueError(f"{name} is given twice: as an option and in model_kwargs")
-
-
-def loading(model: ModelSpec) -> dict[str, Any]:
-    """The keywords for `from_pretrained`."""
-    given = {
-        "attn_implementation": model.attn_implementation,
-        "device_map": model.device_map,
-        # Loading may write into both.
-        "quantization_config": model.quantization_config,
-    }
-    return {name: copy.deepcopy(value) for name, value in given.items() if value is not None}
-
-
-def _check_device_map(device_map: object, device: object) -> None:
+def check_device_map(device_map: object, device: object) -> None:
+    """Raise ValueError for what is no plan, device or mapping to devices, or excludes `device`."""
     if device_map is None:
         return
     if device is not None:
@@ -74,7 +46,8 @@ def _is_place(device: object) -> bool:
     return str(device) == "disk" or DEVICE.fullmatch(str(device)) is not None
 
 
-def _check_compile(given: object) -> None:
+def check_compile(given: object) -> None:
+    """Raise ValueError for what torch.compile does not take."""
     if isinstance(given, bool):
         return
     if not isinstance(given, Mapping):
@@ -104,7 +77,8 @@ def compile_keywords(given: bool | Mapping[str, Any]) -> dict[str, Any]:
     return keywords if "dynamic_shapes" in keywords else {"dynamic": True, **keywords}
 
 
-def _check_quantization(given: object) -> None:
+def check_quantization(given: object) -> None:
+    """Raise ValueError for what is no quantization configuration."""
     if given is None or isinstance(given, QuantizationConfigMixin):
         return
     if not isinstance(given, Mapping):

@@ -26,7 +26,7 @@ def is_local(source: str) -> bool:
     return looks or os.path.isdir(source)
 
 
-def _source(name: str, source: object) -> str | None:
+def model_source(name: str, source: object) -> str | None:
     """The source as workers can read it: a hub id or URI as given, a directory's full path."""
     if source is None and name != "model":
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -10,7 +11,7 @@ from typing import Any
 from . import acceleration, content_hash
 from .media_limits import MediaLimits
 from .shown import shown
-from .sources import _source, is_local
+from .sources import is_local, model_source
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16", "float64")
 
@@ -84,7 +85,7 @@ class ModelSpec:
 
     def __post_init__(self) -> None:
         for name in ("model", "tokenizer", "processor"):
-            object.__setattr__(self, name, _source(name, getattr(self, name)))
+            object.__setattr__(self, name, model_source(name, getattr(self, name)))
         _check_device(self.device)
         object.__setattr__(self, "dtype", _dtype_name(self.dtype))
         for name in ("revision", "attn_implementation"):
@@ -96,7 +97,23 @@ class ModelSpec:
         if not isinstance(self.model_kwargs, Mapping):
             raise ValueError(f"model_kwargs must be a mapping, got {shown(self.model_kwargs)}")
         object.__setattr__(self, "model_kwargs", dict(self.model_kwargs))
-        acceleration.check(self)
+        acceleration.check_device_map(self.device_map, self.device)
+        acceleration.check_compile(self.torch_compile)
+        acceleration.check_quantization(self.quantization_config)
+        for name in self.loading_options:
+            if name in self.model_kwargs:
+                raise ValueError(f"{name} is given twice: as an option and in model_kwargs")
+
+    @property
+    def loading_options(self) -> dict[str, Any]:
+        """The options that are keywords of `from_pretrained`, as far as they are given."""
+        given = {
+            "attn_implementation": self.attn_implementation,
+            "device_map": self.device_map,
+            "quantization_config": self.quantization_config,
+        }
+        # Loading may write into some of them.
+        return {name: copy.deepcopy(value) for name, value in given.items() if value is not None}
 
     @property
     def identity(self) -> str:

@@ -17,7 +17,6 @@ import transformers.pipelines
 from transformers import GenerationConfig
 
 from ..engine.errors import contained
-from ..options import acceleration
 from ..options.sources import is_local, is_uri
 from ..options.spec import ModelSpec
 from ..tasks.task import named_classes
@@ -64,7 +63,7 @@ def _builds_itself(cls: type[Any]) -> bool:
 
 def _load(spec: ModelSpec) -> Any:
     # A pickled checkpoint can run code when it is read: only safetensors, unless asked for.
-    safe = {"use_safetensors": True, **acceleration.loading(spec)}
+    safe = {"use_safetensors": True, **spec.loading_options}
 
     def loader(stock: Any, model: Any, *, model_classes: Any, **kwargs: Any) -> Any:
         classes = _model_classes(spec, model_classes)

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from transformers import BatchEncoding
 from transformers.pipelines.base import ChunkPipeline
 
+from ..engine.process import protocol
 from ..options import content_hash
 from .prefetch import prefetching
 
@@ -24,8 +26,16 @@ Features = Any
 Outputs = Any
 
 
+def _without_encodings(encoding: BatchEncoding) -> tuple[Any, ...]:
+    """Without the tokenizer's own record of the text, which only preprocess reads."""
+    return BatchEncoding, (encoding.data,)
+
+
+protocol.reduce_by(BatchEncoding, _without_encodings)
+
+
 @dataclass(frozen=True)
-class Stages:
+class StageArguments:
     """The arguments with which a call reached its stages."""
 
     items: list[Any]
@@ -35,18 +45,18 @@ class Stages:
 
 
 class _Reached(Exception):  # noqa: N818 - a signal, caught below
-    def __init__(self, stages: Stages) -> None:
+    def __init__(self, stages: StageArguments) -> None:
         self.stages = stages
 
 
-class Call:
+class SplitPipeline:
     """One pipeline called with fixed parameters, in two halves.
 
     ```python
-    call = Call(weightless(spec.model), spec.parameters)
-    chunks, counts = call.preprocess("a text")
+    split = SplitPipeline(weightless(spec.model), spec.parameters)
+    chunks, counts = split.preprocess("a text")
     outputs = [engine(features) for features in chunks]
-    answer = call.postprocess("a text", outputs, counts)
+    answer = split.postprocess("a text", outputs, counts)
     ```
 
     Not safe for use by several threads at once, as a tokenizer is not.
@@ -57,12 +67,12 @@ class Call:
         self.parameters = dict(parameters)
         self.chunked = isinstance(pipe, ChunkPipeline)
         # What the call does to one string is what it does to every string; learned from the first.
-        self._text_stages: Stages | None = None
+        self._text_stages: StageArguments | None = None
         self._text_result: Callable[[Any], Any] | None = None
         self._uniform = _is_uniform(type(pipe))
         self.prefetch = prefetching(self.pipe)
 
-    def stages(self, example: Any) -> Stages:
+    def stages(self, example: Any) -> StageArguments:
         """The normalised items and the keywords of each stage."""
         if type(example) is str and self._text_stages is not None:
             return self._text_stages
@@ -79,7 +89,7 @@ class Call:
             self._text_stages = stages
         return stages
 
-    def _check_forward(self, stages: Stages) -> None:
+    def _check_forward(self, stages: StageArguments) -> None:
         """Raises ValueError where a call has chosen how to run the model by what it was given."""
         fixed, digest = self._fixed
         if content_hash.digest(stages.forward) != digest:
@@ -118,7 +128,7 @@ class Call:
             assert self._text_stages is not None
             return self._text_result(self._postprocess(outputs, self._text_stages))
 
-        def results(stages: Stages) -> list[Any]:
+        def results(stages: StageArguments) -> list[Any]:
             found, start = [], 0
             for count in counts:
                 found.append(self._postprocess(outputs[start : start + count], stages))
@@ -129,7 +139,7 @@ class Call:
             self._learn_result(example)
         return self._run(example, results)
 
-    def _postprocess(self, outputs: list[Outputs], stages: Stages) -> Any:
+    def _postprocess(self, outputs: list[Outputs], stages: StageArguments) -> Any:
         keywords = fresh(stages.postprocess)
         if not self.chunked:
             return self.pipe.postprocess(outputs[0], **keywords)
@@ -153,7 +163,7 @@ class Call:
         elif isinstance(result, list) and len(result) == 1 and result[0] is marker:
             self._text_result = _in_a_list
 
-    def _run(self, example: Any, on_stages: Callable[[Stages], list[Any]]) -> Any:
+    def _run(self, example: Any, on_stages: Callable[[StageArguments], list[Any]]) -> Any:
         self.pipe.on_stages = on_stages
         # Some classes write into the mapping they are given; elements must stay as they are.
         own = dict(example) if isinstance(example, dict) else example
@@ -183,7 +193,7 @@ def sanitized(pipe: Any, parameters: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     return found
 
 
-def _raise_reached(stages: Stages) -> list[Any]:
+def _raise_reached(stages: StageArguments) -> list[Any]:
     raise _Reached(stages)
 
 
@@ -231,7 +241,7 @@ def _quicken(config: Any) -> None:
 
 
 def _run_single(self: Any, inputs: Any, preprocess: Any, forward: Any, postprocess: Any) -> Any:
-    return self.on_stages(Stages([inputs], preprocess, forward, postprocess))[0]
+    return self.on_stages(StageArguments([inputs], preprocess, forward, postprocess))[0]
 
 
 def _get_iterator(  # noqa: PLR0917 - as transformers calls it
@@ -243,5 +253,5 @@ def _get_iterator(  # noqa: PLR0917 - as transformers calls it
     forward_params: Any,
     postprocess_params: Any,
 ) -> Iterator[Any]:
-    stages = Stages(list(inputs), preprocess_params, forward_params, postprocess_params)
+    stages = StageArguments(list(inputs), preprocess_params, forward_params, postprocess_params)
     return iter(self.on_stages(stages))

@@ -18,7 +18,7 @@ def pads_samples(config: Any) -> bool:
     return layer and not follows and config.model_type in PADS_SAMPLES_EXACTLY
 
 
-def _samples_of_a_frame(config: Any) -> int:
+def samples_of_a_frame(config: Any) -> int:
     """The samples that one frame is computed from: with fewer, the convolutions have no output."""
     samples = 1
     for kernel, stride in zip(

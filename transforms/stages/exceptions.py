@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _NONE: Mapping[str, Any] = types.MappingProxyType({})
 
 
-class Handling(beam.PTransform):  # type: ignore[misc]
+class WithFailures(beam.PTransform):  # type: ignore[misc]
     """A transform that can give failure rows beside its results."""
 
     _tags: tuple[str, str] | None = None

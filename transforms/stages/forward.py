@@ -7,13 +7,13 @@ import apache_beam as beam
 from apache_beam.utils.windowed_value import WindowedValue
 
 from ..engine.errors import contained
-from ..engine.tickets import Computes, Parameters, Ticket
+from ..engine.tickets import AnyEngine, Parameters, Ticket
 from ..options.sizes import nbytes
 from . import metrics
 from .base import StageFn, kept
-from .model_updates import Versions, model_of
+from .model_updates import ModelVersions, model_of
 from .record import Record
-from .window import Flight
+from .window import InFlightWindow
 
 
 class EngineFn(StageFn):
@@ -25,11 +25,11 @@ class EngineFn(StageFn):
 
     stage = "forward"
 
-    def _acquire(self) -> tuple[Computes, Callable[[], None]]:
+    def _acquire(self) -> tuple[AnyEngine, Callable[[], None]]:
         """The engine, and what to call when it is no longer needed."""
         raise NotImplementedError
 
-    def _flight_of(self, engine: Computes, answer_bytes: float | None) -> Flight:
+    def _flight_of(self, engine: AnyEngine, answer_bytes: float | None) -> InFlightWindow:
         """A bundle's access to the engine."""
         raise NotImplementedError
 
@@ -55,9 +55,9 @@ class EngineFn(StageFn):
 
     def setup(self) -> None:
         """Take a share in the engine; it loads its model meanwhile."""
-        self._flight: Flight | None = None
+        self._flight: InFlightWindow | None = None
         self._metrics = metrics.StageMetrics()
-        self._engine: Computes
+        self._engine: AnyEngine
         self._engine, self._release = self._acquire()
 
     def teardown(self) -> None:
@@ -125,11 +125,11 @@ class ForwardFn(EngineFn):
 
     def setup(self) -> None:
         """Take a share in the engine; it loads its model meanwhile."""
-        self._versions = Versions(self._spec)
+        self._versions = ModelVersions(self._spec)
         self._parameters = Parameters(self._spec.parameters)
         super().setup()
 
-    def _acquire(self) -> tuple[Computes, Callable[[], None]]:
+    def _acquire(self) -> tuple[AnyEngine, Callable[[], None]]:
         self._versions.revive()
         return self._versions.engine, lambda: None
 
@@ -161,8 +161,8 @@ class ForwardFn(EngineFn):
         self._engine = self._versions.engine
         super().start_bundle()
 
-    def _flight_of(self, engine: Computes, answer_bytes: float | None) -> Flight:
-        return Flight(engine.client(self._parameters), self._spec.limits, answer_bytes)
+    def _flight_of(self, engine: AnyEngine, answer_bytes: float | None) -> InFlightWindow:
+        return InFlightWindow(engine.client(self._parameters), self._spec.limits, answer_bytes)
 
     def _chunks(self, element: Record) -> tuple[list[Any], int]:
         return list(element.chunks), element.nbytes + nbytes(element.element)

@@ -16,15 +16,15 @@ from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler
 
 from ..engine import registry
 from ..engine.errors import contained
-from ..engine.interface import EngineSpec, Place
-from ..engine.tickets import Computes, Parameters
+from ..engine.interface import BatchSlot, EngineSpec
+from ..engine.tickets import AnyEngine, Parameters
 from ..options.shown import shown
 from ..options.sizes import nbytes
 from ..options.spec import Limits, Sharing
 from ..pipelines.construction_lock import computing
 from . import metrics
 from .forward import EngineFn
-from .window import Flight
+from .window import InFlightWindow
 
 _UNBOUNDED = 2**62
 
@@ -38,9 +38,9 @@ class HandlerProgram:
         self._arguments = dict(arguments) or None
         self._size = _size_fn(handler.batch_elements_kwargs())
 
-    def place(self, features: Any) -> Place:
+    def batch_slot(self, features: Any) -> BatchSlot:
         """Any example may share a batch with any other, within the handler's limits."""
-        return Place("handler", int(self._size(features)))
+        return BatchSlot("handler", int(self._size(features)))
 
     def run(self, chunks: Sequence[Any]) -> list[Any]:
         """The handler's predictions. Raises ValueError if it does not give one for each."""
@@ -102,7 +102,7 @@ class HandlerFn(EngineFn):
     def _name(self) -> str:
         return type(self._handler).__name__
 
-    def _acquire(self) -> tuple[Computes, Callable[[], None]]:
+    def _acquire(self) -> tuple[AnyEngine, Callable[[], None]]:
         spec = EngineSpec(
             identity=self._key,
             name=self._name,
@@ -112,8 +112,8 @@ class HandlerFn(EngineFn):
         )
         return registry.acquire(spec)
 
-    def _flight_of(self, engine: Computes, answer_bytes: float | None) -> Flight:
-        return Flight(engine.client(self._arguments), self._limits, answer_bytes)
+    def _flight_of(self, engine: AnyEngine, answer_bytes: float | None) -> InFlightWindow:
+        return InFlightWindow(engine.client(self._arguments), self._limits, answer_bytes)
 
     def _chunks(self, element: Any) -> tuple[list[Any], int]:
         metrics.counts().read += 1

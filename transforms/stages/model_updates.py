@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..engine import registry
-from ..engine.tickets import Computes
+from ..engine.tickets import AnyEngine
 from ..options.spec import ModelSpec, Spec
 from . import engines
 
@@ -35,7 +35,7 @@ def version(first: ModelSpec, model: str) -> ModelSpec:
     return first if model == first.model else replace(first, model=model, revision=None)
 
 
-class Versions:
+class ModelVersions:
     """The engine of a job's model, and of the version that is to follow it.
 
     The next one loads while this one answers; `due` says when it can take over. One that cannot
@@ -45,10 +45,10 @@ class Versions:
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
         self._first = spec.model
-        self.engine: Computes
+        self.engine: AnyEngine
         self.engine, self._release = _acquired(spec)
         self._asked = spec.model.model
-        self._next: tuple[Spec, Computes, Callable[[], None]] | None = None
+        self._next: tuple[Spec, AnyEngine, Callable[[], None]] | None = None
 
     def ask(self, model: str | None) -> None:
         """Begin to load a version, if it is another than the last one asked for."""
@@ -97,5 +97,5 @@ class Versions:
             self._next = None
 
 
-def _acquired(spec: Spec) -> tuple[Computes, Callable[[], None]]:
+def _acquired(spec: Spec) -> tuple[AnyEngine, Callable[[], None]]:
     return registry.acquire(engines.of(spec))

@@ -10,7 +10,7 @@ from ..engine.errors import contained
 from ..options.spec import Spec
 from ..pipelines.construction_lock import computing
 from ..pipelines.factory import weightless
-from ..pipelines.split_call import Call
+from ..pipelines.split_call import SplitPipeline
 from ..rows.binding import Binding
 from . import metrics
 from .base import StageFn, kept
@@ -36,16 +36,16 @@ class PostprocessFn(StageFn):
 
     def setup(self) -> None:
         """Load the tokenizer or processors, but no weights."""
-        self._calls: dict[str, Call] = {}
+        self._calls: dict[str, SplitPipeline] = {}
         if self._function is None:
             self._call(self._spec.model.model)
         self._result = self._binding.results()
 
-    def _call(self, model_id: str) -> Call:
+    def _call(self, model_id: str) -> SplitPipeline:
         """The pipeline of a version of the model."""
         if model_id not in self._calls:
             pipe = weightless(version(self._spec.model, model_id))
-            self._calls[model_id] = Call(pipe, self._spec.parameters)
+            self._calls[model_id] = SplitPipeline(pipe, self._spec.parameters)
         return self._calls[model_id]
 
     def process(

@@ -13,7 +13,7 @@ from ..media.decoding import decoded, stand_in
 from ..options.spec import Spec
 from ..pipelines.construction_lock import computing
 from ..pipelines.factory import weightless
-from ..pipelines.split_call import Call
+from ..pipelines.split_call import SplitPipeline
 from ..rows.binding import Binding
 from . import metrics
 from .base import StageFn, kept
@@ -47,7 +47,7 @@ class PreprocessFn(StageFn):
         # list of them may be made before it.
         self._most = 1 if media else _MOST_PREFETCHED
         if self._function is None:
-            self._call = Call(weightless(self._spec.model), self._spec.parameters)
+            self._call = SplitPipeline(weightless(self._spec.model), self._spec.parameters)
             if media:
                 self._ahead = Ahead(self._binding.task, self._spec.media_limits)
 

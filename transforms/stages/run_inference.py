@@ -21,7 +21,7 @@ from ..options.sizes import nbytes
 from ..options.spec import Spec
 from ..pipelines.construction_lock import computing
 from ..pipelines.factory import weightless
-from ..pipelines.split_call import Call
+from ..pipelines.split_call import SplitPipeline
 from ..rows.binding import Binding
 from ..weights import hub
 from . import metrics, preflight
@@ -29,7 +29,7 @@ from .failure_rows import ElementError, failure
 from .model_updates import model_of, version
 from .record import Record
 from .task_transform import TaskTransform, options_of
-from .window import Flight
+from .window import InFlightWindow
 
 _PREFETCHED = 64  # a tokenizer gains nothing from more
 
@@ -210,7 +210,7 @@ class TaskModel:
         replica = Replica(spec.model)
         self._engine = Engine(lambda: replica, spec.limits, spec.model.model)
         #: Pipelines without weights that no thread is using, by their parameters.
-        self._calls: list[tuple[str, Call]] = []
+        self._calls: list[tuple[str, SplitPipeline]] = []
         self._answer_bytes: float | None = None
         # Beam tells nobody that it is done with a model: it forgets it.
         weakref.finalize(self, self._engine.stop).atexit = False
@@ -227,7 +227,7 @@ class TaskModel:
             parameters = Parameters({**parameters, **arguments})
         call = self._take(parameters)
         client = self._engine.client(parameters)
-        flight = Flight(client, self._spec.limits, self._answer_bytes)
+        flight = InFlightWindow(client, self._spec.limits, self._answer_bytes)
         try:
             work = _Work(call, self._spec, self._binding, flight, return_failures)
             return self._spec.model.model, work.answers(examples), work.reports
@@ -236,7 +236,7 @@ class TaskModel:
             self._answer_bytes = flight.answer_bytes
             self._calls.append((parameters.key, call))
 
-    def _take(self, parameters: Parameters) -> Call:
+    def _take(self, parameters: Parameters) -> SplitPipeline:
         """A pipeline for one thread: a tokenizer is not safe for two."""
         calls = self._calls
         for _ in range(len(calls)):
@@ -247,14 +247,19 @@ class TaskModel:
             if found == parameters.key:
                 return call
             calls.insert(0, (found, call))
-        return Call(weightless(self._spec.model), parameters)
+        return SplitPipeline(weightless(self._spec.model), parameters)
 
 
 class _Work:
     """The examples of one batch on their way through the engine."""
 
     def __init__(
-        self, call: Call, spec: Spec, binding: Binding, flight: Flight, return_failures: bool
+        self,
+        call: SplitPipeline,
+        spec: Spec,
+        binding: Binding,
+        flight: InFlightWindow,
+        return_failures: bool,
     ) -> None:
         self._call = call
         self._spec = spec

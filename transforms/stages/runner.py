@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PortableOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner, SwitchingDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-if TYPE_CHECKING:
-    pass
-
-
 #: They run in this process unless told otherwise.
 _LOCAL_RUNNERS = (FnApiRunner, SwitchingDirectRunner, BundleBasedDirectRunner)
 
 
-def _processes(pipeline: beam.Pipeline) -> int | None:
+def worker_processes(pipeline: beam.Pipeline) -> int | None:
     """How many worker processes the pipeline's runner has on a machine. None: it does not say."""
     options = pipeline.options
     if options.view_as(PortableOptions).environment_type == "LOOPBACK":

@@ -22,14 +22,14 @@ from ..rows.binding import Binding
 from ..tasks import Task, canonical, find
 from ..weights import hub
 from . import functions, preflight
-from .exceptions import Handling
+from .exceptions import WithFailures
 from .transforms import Forward, Postprocess, Preprocess
 
 #: A function in place of a stage's own, or its name; or a transform in place of the stage.
 Custom: TypeAlias = "Callable[[Any], Any] | beam.PTransform | str"
 
 
-class TaskTransform(Handling):
+class TaskTransform(WithFailures):
     """One task as a transform. `pipeline(task, …)` makes one; so does each task's own class.
 
     ```python
@@ -241,7 +241,7 @@ class TaskTransform(Handling):
             self.spec = replace(self.spec, model=hub.pinned(self.spec.model))
             self._is_pinned = True
 
-    def _add(self, stage: type[Handling], of: Self, pcoll: Any, bad: list[Any]) -> Any:
+    def _add(self, stage: type[WithFailures], of: Self, pcoll: Any, bad: list[Any]) -> Any:
         label = stage.__name__
         custom = self._custom.get(label.lower())
         if isinstance(custom, beam.PTransform):

@@ -12,18 +12,18 @@ from apache_beam.ml.inference.utils import WatchFilePattern
 from apache_beam.typehints import typehints
 
 from . import model_handler
-from .exceptions import Handling
+from .exceptions import WithFailures
 from .forward import ForwardFn
 from .postprocess import PostprocessFn
 from .preprocess import PreprocessFn
 from .record import Record
-from .runner import _processes
+from .runner import worker_processes
 
 if TYPE_CHECKING:
     from .task_transform import TaskTransform
 
 
-class Preprocess(Handling):
+class Preprocess(WithFailures):
     """The first stage of a task: elements to Records of features. Holds no weights."""
 
     def __init__(self, of: TaskTransform) -> None:
@@ -41,7 +41,7 @@ class Preprocess(Handling):
         return self._outputs(good, bad)
 
 
-class Forward(Handling):
+class Forward(WithFailures):
     """The stage with the model: Records of features to Records of outputs.
 
     With `handler`, any of Beam's ModelHandlers sits in the engine in place of a task's model:
@@ -86,7 +86,7 @@ class Forward(Handling):
 
     def expand(self, pcoll: Any) -> Any:
         """PCollection of Records to PCollection of Records; of examples to one of predictions."""
-        handles, processes = self._tags is not None, _processes(pcoll.pipeline)
+        handles, processes = self._tags is not None, worker_processes(pcoll.pipeline)
         if self._of is None:
             fn: beam.DoFn = model_handler.HandlerFn(
                 self._handler, self._arguments, self._key, handles, processes
@@ -103,7 +103,7 @@ class Forward(Handling):
         return self._outputs(good, bad)
 
 
-class Postprocess(Handling):
+class Postprocess(WithFailures):
     """The last stage: Records of outputs to predictions. Holds no weights."""
 
     def __init__(self, of: TaskTransform) -> None:

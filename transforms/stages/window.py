@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.tickets import Client, Ticket
+from ..engine.tickets import BundleSession, Ticket
 from ..options.sizes import nbytes
 from ..options.spec import Limits
 
 _UNSEEN_ANSWERS = 256  # elements in flight while nobody knows yet how large an answer is
 
 
-class Flight:
+class InFlightWindow:
     """Hands elements to the engine and gives them back answered, in the order of the answers.
 
     `answer_bytes` is how large answers are expected to be, as an earlier flight has learned it.
     """
 
-    def __init__(self, client: Client, limits: Limits, answer_bytes: float | None = None) -> None:
+    def __init__(
+        self, client: BundleSession, limits: Limits, answer_bytes: float | None = None
+    ) -> None:
         self.answer_bytes = answer_bytes
         self._client = client
         self._limits = limits

@@ -1,6 +1,5 @@
 """One small declaration per task."""
 
-from ..pipelines.custom import class_of, task_of
 from .registry import ABSENT, ALIASES, LEFT_OUT, TASKS, canonical, find
 from .task import REQUIRED, Task
 
@@ -12,7 +11,5 @@ __all__ = [
     "TASKS",
     "Task",
     "canonical",
-    "class_of",
     "find",
-    "task_of",
 ]

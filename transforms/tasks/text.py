@@ -17,7 +17,7 @@ from .texts import text, texts
 _TEXT = {"text": (str,)}
 #: What the candidate labels of one element may be.
 LABELS = (list, tuple, np.ndarray, str)
-_REVIVED = "transforms.pipelines.classes.text_to_text:"
+_TEXT_TO_TEXT = "transforms.pipelines.classes.text_to_text:"
 
 
 class Label(NamedTuple):
@@ -320,7 +320,7 @@ TASKS = (
         columns=_answer_columns,
         values=_answer_values,
         token_outputs=frozenset({"start", "end", "start_logits", "end_logits"}),
-        pipeline=_REVIVED + "QuestionAnsweringPipeline",
+        pipeline=_TEXT_TO_TEXT + "QuestionAnsweringPipeline",
         model_classes=("AutoModelForQuestionAnswering",),
         default_model=("distilbert/distilbert-base-cased-distilled-squad", "564e9b5"),
     ),
@@ -331,7 +331,7 @@ TASKS = (
         parameters=_SEQ2SEQ,
         texts={"stop_sequence": text},
         generates=True,
-        pipeline=_REVIVED + "SummarizationPipeline",
+        pipeline=_TEXT_TO_TEXT + "SummarizationPipeline",
         model_classes=("AutoModelForSeq2SeqLM",),
         default_model=("sshleifer/distilbart-cnn-12-6", "a4f8f3e"),
         **_generated("summary_text"),
@@ -343,7 +343,7 @@ TASKS = (
         parameters={**_SEQ2SEQ, "src_lang": None, "tgt_lang": None},
         texts={"stop_sequence": text, "src_lang": text, "tgt_lang": text},
         generates=True,
-        pipeline=_REVIVED + "TranslationPipeline",
+        pipeline=_TEXT_TO_TEXT + "TranslationPipeline",
         model_classes=("AutoModelForSeq2SeqLM",),
         default_model=("google-t5/t5-base", "a9723ea"),
         **_generated("translation_text"),
@@ -355,7 +355,7 @@ TASKS = (
         parameters=_SEQ2SEQ,
         texts={"stop_sequence": text},
         generates=True,
-        pipeline=_REVIVED + "Text2TextGenerationPipeline",
+        pipeline=_TEXT_TO_TEXT + "Text2TextGenerationPipeline",
         model_classes=("AutoModelForSeq2SeqLM",),
         default_model=("google-t5/t5-base", "a9723ea"),
         **_generated("generated_text"),

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -22,8 +23,9 @@ from apache_beam.internal.cloudpickle import cloudpickle
 
 from ...options import content_hash
 from ..interface import EngineSpec
-from .server import LOCK, Settings
 
+#: The file beside the sockets that is locked by whoever starts, joins or ends such a process.
+LOCK = "lock"
 _LONGEST = 50  # characters of a path: a socket's has 104 at most on some systems
 
 
@@ -36,12 +38,20 @@ main()
 """
 
 
-def _key(spec: EngineSpec) -> str:
+@dataclass(frozen=True)
+class Settings:
+    """What the process is told when it starts."""
+
+    spec: EngineSpec
+    #: The file descriptor of the socket to listen on.
+    listener: int
+    #: Of the socket.
+    path: str
+
+
+def engine_key(spec: EngineSpec) -> str:
     """The same for engines that may stand in for each other, and are shared in the same way."""
     return content_hash.digest((spec.identity, spec.sharing))
-
-
-# Finding the process, or starting it.
 
 
 def folder() -> Path:
@@ -59,8 +69,9 @@ def folder() -> Path:
     return path
 
 
-def _connect(spec: EngineSpec) -> Connection:
-    path = folder() / f"{_key(spec)[:16]}.socket"
+def connect(spec: EngineSpec) -> Connection:
+    """A connection to the process that holds the engine, which is started if there is none."""
+    path = folder() / f"{engine_key(spec)[:16]}.socket"
     with _locked(path.parent / LOCK), socket.socket(socket.AF_UNIX) as link:
         try:
             link.connect(str(path))
@@ -100,7 +111,11 @@ def _start(spec: EngineSpec, path: str) -> None:
             # -P: nothing is imported from the folder that this happens to run in.
             [sys.executable, "-P", "-c", _PROGRAM],
             stdin=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # nobody sees them there
+            },
             pass_fds=[listener.fileno()],
             start_new_session=True,  # it outlives who started it
         )

@@ -13,12 +13,11 @@ import io
 import os
 import pickle
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
-from transformers import BatchEncoding
 
 from .arena import Arena, MappedArena, Span
 
@@ -36,13 +35,12 @@ def _reduce_tensor(tensor: torch.Tensor) -> tuple[Any, ...]:
     return torch.from_numpy, (tensor.numpy(),)
 
 
-def _reduce_encoding(encoding: BatchEncoding) -> tuple[Any, ...]:
-    """Without the tokenizer's own record of the text, which only preprocess reads."""
-    return BatchEncoding, (encoding.data,)
-
-
 _Pickler.dispatch_table[torch.Tensor] = _reduce_tensor
-_Pickler.dispatch_table[BatchEncoding] = _reduce_encoding
+
+
+def reduce_by(kind: type[Any], reduce: Callable[[Any], tuple[Any, ...]]) -> None:
+    """Have values of a class cross as `reduce` says, in place of how they pickle themselves."""
+    _Pickler.dispatch_table[kind] = reduce
 
 
 def _bfloat16(bits: Any) -> torch.Tensor:

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import BatchTimeoutError, EngineCrashError, EngineError
 from ..reports import RestartReport
-from ..tickets import Client, Computes, Parameters, Ticket
+from ..tickets import AnyEngine, BundleSession, Parameters, Ticket
 from . import arena, protocol
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class RemoteEngine:
         self._change = threading.Condition()
         self._numbers = itertools.count()
         self._live: dict[int, _Sent] = {}
-        self._clients: dict[Client, int] = {}
+        self._clients: dict[BundleSession, int] = {}
         #: Clients that the process knows.
         self._told: set[int] = set()
         self._connection: Connection | None = None
@@ -101,7 +101,7 @@ class RemoteEngine:
         """The engine's process; 0 before it has answered for the first time."""
         return self._pid
 
-    def client(self, parameters: Mapping[str, Any]) -> Client:
+    def client(self, parameters: Mapping[str, Any]) -> BundleSession:
         """Access for one bundle."""
         return _client(self, parameters)
 
@@ -126,7 +126,7 @@ class RemoteEngine:
             else:
                 self._change.notify_all()
 
-    def forget(self, client: Client) -> None:
+    def forget(self, client: BundleSession) -> None:
         """Have a cancelled client's tickets passed over."""
         with self._change:
             number = self._clients.pop(client, None)
@@ -327,10 +327,10 @@ class RemoteEngine:
         self._live.clear()
 
 
-def _client(engine: Computes, parameters: Mapping[str, Any]) -> Client:
+def _client(engine: AnyEngine, parameters: Mapping[str, Any]) -> BundleSession:
     """Access for one bundle."""
     known = Parameters.of(parameters)
-    return Client(engine, known, known.key, pickled=known.pickled)
+    return BundleSession(engine, known, known.key, pickled=known.pickled)
 
 
 def _fail(ticket: Ticket, error: BaseException) -> None:
@@ -338,7 +338,7 @@ def _fail(ticket: Ticket, error: BaseException) -> None:
     ticket.client.answered.put(ticket)
 
 
-class Fleet:
+class ReplicaGroup:
     """Replicas of one model on several accelerators: each ticket goes to the least loaded."""
 
     def __init__(self, engines: Sequence[RemoteEngine]) -> None:
@@ -354,7 +354,7 @@ class Fleet:
         """Whether all have their model loaded."""
         return all(engine.ready for engine in self._engines)
 
-    def client(self, parameters: Mapping[str, Any]) -> Client:
+    def client(self, parameters: Mapping[str, Any]) -> BundleSession:
         """Access for one bundle."""
         return _client(self, parameters)
 
@@ -362,7 +362,7 @@ class Fleet:
         """Accept a ticket."""
         min(self._engines, key=lambda engine: engine.load).submit(ticket)
 
-    def forget(self, client: Client) -> None:
+    def forget(self, client: BundleSession) -> None:
         """Have a cancelled client's tickets passed over."""
         for engine in self._engines:
             engine.forget(client)

@@ -21,38 +21,23 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from multiprocessing import AuthenticationError, reduction
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any
 
-import transformers
-
 from ..engine import Engine, frozen
-from ..errors import Crossing
-from ..interface import EngineSpec, Model
-from ..tickets import Client, Ticket
+from ..errors import PicklableError
+from ..interface import Model
+from ..tickets import BundleSession, Ticket
 from . import arena, protocol
+from .launch import LOCK, Settings
 
 logger = logging.getLogger(__name__)
 
-#: The file beside the sockets that is locked by whoever starts, joins or ends such a process.
-LOCK = "lock"
 _LINGER = 5.0  # seconds without users: a worker that was killed may be back by then
 _FIRST = 60.0  # seconds until the first user
 _UNREAD = 30  # seconds: what one worker does not read keeps the engine from all others
 _GRACE = 5.0  # seconds beyond its time: until then, workers end an overdue batch
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the process is told when it starts."""
-
-    spec: EngineSpec
-    #: The file descriptor of the socket to listen on.
-    listener: int
-    #: Of the socket.
-    path: str
 
 
 class _Connection:
@@ -63,7 +48,7 @@ class _Connection:
         self._link = link
         #: Tickets that are answered, and messages to send as they are; None to stop.
         self.outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._clients: dict[int, Client] = {}
+        self._clients: dict[int, BundleSession] = {}
         self._sending = threading.Lock()
         self.sender = threading.Thread(target=self._send, daemon=True)
 
@@ -94,7 +79,7 @@ class _Connection:
         if kind == "client":
             key, pickled = rest
             parameters = pickle.loads(pickled)  # noqa: S301 - it has the key
-            self._clients[number] = Client(engine, parameters, key, self.outgoing)
+            self._clients[number] = BundleSession(engine, parameters, key, self.outgoing)
         elif kind == "ticket":
             owner, alone, spans, data = rest
             ticket = Ticket(self._clients[owner], number, [], alone=alone)
@@ -128,7 +113,7 @@ class _Connection:
         engine = self._server.engine
 
         def message(error: BaseException | None, outputs: Any) -> bytes:
-            crossing = None if error is None else Crossing.of(error)
+            crossing = None if error is None else PicklableError.of(error)
             rest = (crossing, ticket.reports, engine.waiting, engine.dead)
             # Outputs apart: of a class that the worker does not know, they fail alone.
             return protocol.message(("answer", ticket.token, *rest), outputs)
@@ -251,7 +236,6 @@ def main() -> None:
     """Run until nobody needs it any more."""
     settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301 - from who started this
     logging.basicConfig(level=logging.WARNING)
-    transformers.utils.logging.disable_progress_bar()
     Server(settings).run()
     sys.stderr.flush()
     os._exit(0)  # without waiting for libraries to take themselves apart
