@@ -20,7 +20,7 @@ from transformers.models.auto import modeling_auto
 
 from transforms.batching.padding import Way
 from transforms.batching.program import Program
-from transforms.batching.replica import _slim
+from transforms.batching.replica import _drop_unread_outputs
 from transforms.options.spec import ModelSpec
 from transforms.pipelines.custom import class_of, task_of
 from transforms.pipelines.split_call import Features, sanitized
@@ -166,10 +166,10 @@ def tokenizer_of(model: Any, side: str = "right") -> Any:
 
 def program_of(model: Any, task: str, parameters: Mapping[str, Any], side: str = "right") -> Any:
     """The project's call of a model, and the pipeline in it."""
-    spec = ModelSpec(task=task, model="tiny", device="cpu")
+    spec = ModelSpec(task=task, source="tiny", device="cpu")
     tokenizer = tokenizer_of(model, side)
     pipe = class_of(spec)(model=model, tokenizer=tokenizer, task=task, device="cpu")
-    _slim(pipe, task_of(spec).outputs)
+    _drop_unread_outputs(pipe, task_of(spec).outputs)
     return Program(pipe, spec, parameters), pipe
 
 
@@ -252,7 +252,7 @@ def seeing(text_type: str) -> tuple[Program, list[Features], Any]:
         tokenizer=tokenizer,
         image_token="<mask>",
     )
-    spec = ModelSpec(task="image-text-to-text", model="tiny", device="cpu")
+    spec = ModelSpec(task="image-text-to-text", source="tiny", device="cpu")
     pipe = class_of(spec)(model=model, processor=processor, task=spec.task, device="cpu")
     pixels = torch.Generator().manual_seed(5)
     chunks = []

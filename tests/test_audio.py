@@ -20,7 +20,7 @@ from pipelines_beam import pipeline
 from transforms.batching import program as program_module
 from transforms.options.spec import ModelSpec
 from transforms.pipelines import factory
-from transforms.pipelines.split_call import fresh
+from transforms.pipelines.split_call import deep_copy_kwargs
 from transforms.tasks import TASKS, canonical
 
 Run = Callable[..., list[Any]]
@@ -120,7 +120,7 @@ def oracle(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
         if id(case) not in known:
             more, parameters = stock(case, model)
             pipe = transformers.pipeline(case.task, model(case.model), device="cpu", **more)
-            known[id(case)] = [ask(pipe, x, fresh(parameters)) for x in case.inputs]
+            known[id(case)] = [ask(pipe, x, deep_copy_kwargs(parameters)) for x in case.inputs]
         return known[id(case)]
 
     return answers
@@ -168,7 +168,7 @@ class BestPath:
 
 
 def test_a_language_model_hears_nothing_behind_a_sound(model: Callable[[str], str]) -> None:
-    spec = ModelSpec(task="automatic-speech-recognition", model=model("wav2vec2-layer-ctc"))
+    spec = ModelSpec(task="automatic-speech-recognition", source=model("wav2vec2-layer-ctc"))
     pipe = factory.load(spec)
     pipe.type, pipe.decoder = "ctc_with_lm", BestPath()
     program = program_module.Program(pipe, spec, {})

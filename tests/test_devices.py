@@ -21,14 +21,14 @@ ABSENT = [99, "cuda:99", "xpu:99"]
 
 @pytest.mark.parametrize("device", ABSENT)
 def test_a_model_is_not_loaded_elsewhere(model: Model, device: int | str) -> None:
-    spec = ModelSpec(task="text-classification", model=model("bert-classification"), device=device)
+    spec = ModelSpec(task="text-classification", source=model("bert-classification"), device=device)
     with pytest.raises(ModelLoadError, match=rf"device {device!r}: this worker has .*; None takes"):
         load(spec)
 
 
 @pytest.mark.parametrize("device", ABSENT)
 def test_stages_without_weights_need_no_device(model: Model, device: int | str) -> None:
-    spec = ModelSpec(task="text-classification", model=model("bert-classification"), device=device)
+    spec = ModelSpec(task="text-classification", source=model("bert-classification"), device=device)
     assert weightless(spec).device.type == "meta"
 
 
@@ -52,7 +52,7 @@ def test_runinference_says_so_too(model: Model) -> None:
 def test_models_that_are_not_transformers_own_are_not_loaded_elsewhere(
     made: Callable[[str], str],
 ) -> None:
-    spec = ModelSpec(task="text-to-image", model=made("sd-ddim"), device=99)
+    spec = ModelSpec(task="text-to-image", source=made("sd-ddim"), device=99)
     with pytest.raises(ModelLoadError, match=r"device 99: this worker has"):
         load(spec)
     assert weightless(spec).device.type == "meta"

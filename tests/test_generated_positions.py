@@ -82,7 +82,7 @@ def together(
     task: str, model: str, parameters: Mapping[str, Any], inputs: Sequence[Any]
 ) -> tuple[list[Any], int]:
     """The answers, or errors, of inputs of which as many as may share a batch, and the largest."""
-    spec = ModelSpec(task=task, model=model)
+    spec = ModelSpec(task=task, source=model)
     pipe = factory.load(spec)
     program = program_module.Program(pipe, spec, parameters)
     before, _, after = sanitized(pipe, parameters)
@@ -163,7 +163,9 @@ def test_no_padding_where_a_norm_makes_something_of_it() -> None:
 def test_frames_that_are_counted_alone_are_counted_in_company(model: Model) -> None:
     sounds = [sound(f"odd {i}", 0.985) for i in range(6)]
     chunk = next(
-        factory.load(ModelSpec(task=SPEECH, model=model("wav2vec2-bert-ctc"))).preprocess(sounds[0])
+        factory.load(ModelSpec(task=SPEECH, source=model("wav2vec2-bert-ctc"))).preprocess(
+            sounds[0]
+        )
     )
     expected, largest = check(SPEECH, model("wav2vec2-bert-ctc"), {}, sounds)
     assert largest == 6
@@ -212,7 +214,7 @@ def test_words_have_the_times_of_their_own_row(
 def test_what_may_look_at_a_whole_batch_runs_alone(
     parameters: Mapping[str, Any], model: Model
 ) -> None:
-    pipe = factory.load(ModelSpec(task="text-generation", model=model("llama-lm")))
+    pipe = factory.load(ModelSpec(task="text-generation", source=model("llama-lm")))
     assert padding_of(pipe, {}).batches
     assert not padding_of(pipe, parameters).batches
 
@@ -231,6 +233,6 @@ def test_what_may_look_at_a_whole_batch_runs_alone(
 def test_whisper_looks_again_at_some_rows_of_a_batch(
     parameters: Mapping[str, Any], model: Model
 ) -> None:
-    pipe = factory.load(ModelSpec(task=SPEECH, model=model("whisper")))
+    pipe = factory.load(ModelSpec(task=SPEECH, source=model("whisper")))
     assert padding_of(pipe, {"return_timestamps": "word"}).batches
     assert not padding_of(pipe, parameters).batches

@@ -244,7 +244,7 @@ def test_models_with_other_functions_are_others(model: Model) -> None:
     def spec(function: Any) -> ModelSpec:
         keywords = {"a": 1, "function": function}
         return ModelSpec(
-            task="text-classification", model=model("bert-classification"), model_kwargs=keywords
+            task="text-classification", source=model("bert-classification"), model_kwargs=keywords
         )
 
     assert spec(_adds(1)).identity == spec(_adds(1)).identity != spec(_adds(2)).identity
@@ -252,9 +252,9 @@ def test_models_with_other_functions_are_others(model: Model) -> None:
 
 
 def test_engines_with_another_timeout_are_others(model: Model) -> None:
-    spec = ModelSpec(task="text-classification", model=model("bert-classification"))
+    spec = ModelSpec(task="text-classification", source=model("bert-classification"))
     keys = {
-        launch.engine_key(engines.of(Spec(model=spec, sharing=Sharing(timeout=timeout))))
+        launch.engine_key(engines.engine_spec(Spec(model=spec, sharing=Sharing(timeout=timeout))))
         for timeout in (None, 1.0, 2.0)
     }
     assert len(keys) == 3
@@ -290,7 +290,7 @@ def _copy(directory: str, path: Path) -> Path:
 
 def test_an_overwritten_model_is_checked_again(model: Model, tmp_path: Path) -> None:
     directory = _copy(model("bert-classification"), tmp_path / "model")
-    spec = Spec(model=ModelSpec(task="text-classification", model=str(directory)))
+    spec = Spec(model=ModelSpec(task="text-classification", source=str(directory)))
     preflight.check(spec)
     (directory / "config.json").write_text("{}")
     with pytest.raises(ModelLoadError):
@@ -317,8 +317,8 @@ def test_an_overwritten_model_has_an_engine_of_its_own(
     model: Model, tmp_path: Path, run: Callable[..., list[Any]]
 ) -> None:
     directory = _copy(model("bert-classification"), tmp_path / "model")
-    spec = ModelSpec(task="text-classification", model=str(directory), device="cpu")
-    _, release = registry.acquire(engines.of(Spec(model=spec)))  # a job that still runs
+    spec = ModelSpec(task="text-classification", source=str(directory), device="cpu")
+    _, release = registry.acquire(engines.engine_spec(Spec(model=spec)))  # a job that still runs
     before = _answers(directory, run)
     _swap_labels(directory)
     assert not same(before, _answers(directory, run))
@@ -352,7 +352,7 @@ def test_an_overwritten_class_of_a_repository_is_imported_again(
 ) -> None:
     directory = _copy(model("bert-classification"), tmp_path / "model")
     spec = ModelSpec(
-        task="mine", model=str(directory), pipeline_class="mine.Mine", trust_remote_code=True
+        task="mine", source=str(directory), pipeline_class="mine.Mine", trust_remote_code=True
     )
     for number in (1, 2):
         (directory / "mine.py").write_text(

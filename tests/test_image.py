@@ -327,7 +327,7 @@ def test_features_of_images_never_wait_in_a_list(model: Callable[[str], str]) ->
 def test_only_what_postprocess_reads_leaves_the_model(model: Callable[[str], str]) -> None:
     directory = model("owlvit")
     task, parameters = "zero-shot-object-detection", {"candidate_labels": LABELS}
-    replica = Replica(ModelSpec(task=task, model=directory, device="cpu"))
+    replica = Replica(ModelSpec(task=task, source=directory, device="cpu"))
     stock = transformers.pipeline(task, directory, device="cpu")
     given = {"image": PICTURES[0], "candidate_labels": LABELS}
     chunks = list(stock.preprocess(given))
@@ -345,14 +345,14 @@ def test_only_what_postprocess_reads_leaves_the_model(model: Callable[[str], str
 def test_only_features_asked_for_leave_the_model(
     pool: bool, kept: str, model: Callable[[str], str]
 ) -> None:
-    spec = ModelSpec(task="image-feature-extraction", model=model("vit-encoder"), device="cpu")
+    spec = ModelSpec(task="image-feature-extraction", source=model("vit-encoder"), device="cpu")
     chunk = weightless(spec).preprocess(PICTURES[0])
     (found,) = Replica(spec).program({"pool": pool}).run([chunk])
     assert set(found) == {kept}
 
 
 def test_an_image_is_processed_once_for_all_labels(model: Callable[[str], str]) -> None:
-    spec = ModelSpec(task="zero-shot-object-detection", model=model("owlvit"), device="cpu")
+    spec = ModelSpec(task="zero-shot-object-detection", source=model("owlvit"), device="cpu")
     chunks = list(weightless(spec).preprocess({"image": PICTURES[0], "candidate_labels": LABELS}))
     assert len(chunks) == len(LABELS)
     assert len({id(chunk["pixel_values"]) for chunk in chunks}) == 1
@@ -363,7 +363,7 @@ def test_whatever_may_share_a_batch_does(
     case: Case, model: Callable[[str], str], oracle: Callable[[Case], list[Any]]
 ) -> None:
     """Batches as large as their keys allow, which timing does not promise inside a pipeline."""
-    spec = ModelSpec(task=case.task, model=model(case.model), device="cpu")
+    spec = ModelSpec(task=case.task, source=model(case.model), device="cpu")
     call = SplitPipeline(weightless(spec), case.parameters)
     program = Replica(spec).program(case.parameters)
     ready = [decoded(x, TASKS[case.task], call.pipe, MediaLimits()) for x in case.inputs]

@@ -145,7 +145,7 @@ def test_on_an_accelerator_indices_are_checked_first(
 
     monkeypatch.setattr(lengths, "_check_indices", noted)
     parameters = {} if task == "text-classification" else {"max_new_tokens": 1}
-    program = Replica(ModelSpec(task=task, model=model(name))).program(parameters)
+    program = Replica(ModelSpec(task=task, source=model(name))).program(parameters)
     pipe = program._pipe
     with pytest.raises(lengths.TooLongError, match=f"has {most + 1} tokens"):
         program.run([pipe.preprocess(text_of(pipe.tokenizer, most + 1))])

@@ -140,7 +140,7 @@ def test_a_panic_while_a_model_loads_ends_the_job_with_its_reason(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(factory, "_load", lambda spec: panics.panic("the weights"))
-    spec = ModelSpec(task="text-classification", model=model("bert-classification"))
+    spec = ModelSpec(task="text-classification", source=model("bert-classification"))
     with pytest.raises(factory.ModelLoadError, match="PanicException: not in the weights"):
         factory.load(spec)
 

@@ -66,7 +66,7 @@ def _about(pipe: Any) -> Any:
 
 def test_stock_pipelines_load_and_answer_as_before(model: Model) -> None:
     directory = model("bert-classification")
-    spec = ModelSpec(task="text-classification", model=directory, dtype="bfloat16", device="cpu")
+    spec = ModelSpec(task="text-classification", source=directory, dtype="bfloat16", device="cpu")
     before = _stock(directory)
     right = [before(text) for text in CORPUS[:4]]
     classes = _about(before)

@@ -22,7 +22,7 @@ Model = Callable[[str], str]
 
 
 def _spec(directory: str, dtype: str) -> ModelSpec:
-    return ModelSpec(task="text-classification", model=directory, dtype=dtype, device="cpu")
+    return ModelSpec(task="text-classification", source=directory, dtype=dtype, device="cpu")
 
 
 def _dtypes(pipe: object) -> set[torch.dtype]:

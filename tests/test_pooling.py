@@ -56,7 +56,7 @@ def padding_on(
 
 @functools.cache
 def replica(directory: str) -> Replica:
-    return Replica(ModelSpec(task="feature-extraction", model=directory, device="cpu"))
+    return Replica(ModelSpec(task="feature-extraction", source=directory, device="cpu"))
 
 
 @functools.cache
@@ -120,7 +120,7 @@ def test_a_text_without_tokens_is_refused(padding: str, padding_on: Callable[...
 
 
 def test_padding_that_cannot_be_told_is_refused(model: Callable[[str], str]) -> None:
-    spec = ModelSpec(task="feature-extraction", model=model("bert-encoder"), device="cpu")
+    spec = ModelSpec(task="feature-extraction", source=model("bert-encoder"), device="cpu")
     pipe = weightless(spec)
     tokenize = pipe.tokenizer
     pipe.tokenizer = lambda *args, **keywords: {"input_ids": tokenize("Hi", return_tensors="pt")}

@@ -204,7 +204,7 @@ def test_a_pipeline_class_of_ones_own(model: Model, run: Run, tmp_path: Path) ->
 
 def test_only_those_that_are_read_are_named(model: Model, tmp_path: Path) -> None:
     path = without(model("bert-encoder"), tmp_path / "model", "token_type_embeddings", "pooler")
-    replica = Replica(ModelSpec(task="feature-extraction", model=path, device="cpu"))
+    replica = Replica(ModelSpec(task="feature-extraction", source=path, device="cpu"))
     tokens = transformers.AutoTokenizer.from_pretrained(path)("a", return_tensors="pt")
     program = replica.program({})
     with pytest.raises(EngineError, match=r"1 weights.*token_type_embeddings"):

@@ -41,7 +41,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def spec(model: str = "org/model", **options: Any) -> ModelSpec:
-    return ModelSpec(task="text-classification", model=model, **options)
+    return ModelSpec(task="text-classification", source=model, **options)
 
 
 def test_branches_and_tags_become_commits(hub: Hub, model: Model) -> None:

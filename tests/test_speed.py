@@ -98,7 +98,7 @@ def test_options_are_checked_when_the_pipeline_is_built(
 
 
 def _spec(directory: str, **options: Any) -> ModelSpec:
-    return ModelSpec(task="text-classification", model=directory, **options)
+    return ModelSpec(task="text-classification", source=directory, **options)
 
 
 @pytest.mark.parametrize(

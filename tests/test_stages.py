@@ -107,7 +107,7 @@ def _bundle(fn: Any, values: list[Any]) -> list[Any]:
 
 def _stage_fns(directory: str) -> tuple[PreprocessFn, ForwardFn]:
     transform = TextClassification(directory)
-    spec = Spec(model=ModelSpec(task="text-classification", model=directory))
+    spec = Spec(model=ModelSpec(task="text-classification", source=directory))
     return PreprocessFn(spec, False, transform._binding, None), ForwardFn(spec, False)
 
 
@@ -173,7 +173,7 @@ def test_bundles_of_one_element_share_batches(
     texts = [f"This is review {letter}." for letter in "abcdefghijklmnop"]
     records = [_bundle(preprocess, [text]) for text in texts]
     spec = Spec(
-        model=ModelSpec(task="text-classification", model=directory),
+        model=ModelSpec(task="text-classification", source=directory),
         limits=Limits(max_wait_ms=500),
     )
     found: dict[str, list[Any]] = {text: [] for text in texts}

@@ -287,7 +287,7 @@ def test_a_tokenizer_in_a_store(store: str, model: Model, tmp_path: Path) -> Non
     for path in Path(bare).iterdir():
         if path.name not in ("config.json", "model.safetensors"):
             path.unlink()
-    spec = ModelSpec(task="text-classification", model=str(bare), tokenizer=store, device="cpu")
+    spec = ModelSpec(task="text-classification", source=str(bare), tokenizer=store, device="cpu")
     pipe = transformers.pipeline("text-classification", model("bert-classification"), device="cpu")
     assert same(load(spec)(CORPUS[:3]), pipe(CORPUS[:3]))
 
@@ -303,9 +303,9 @@ def test_the_dtype_of_weights_that_are_not_copied(store: str, tmp_path: Path) ->
     memory.pipe_file("/models/mine/config.json", config.replace(b'"dtype": "bfloat16",', b""))
     weights = (tmp_path / "half" / "model.safetensors").read_bytes()
     memory.pipe_file("/models/mine/model.safetensors", weights)
-    spec = ModelSpec(task="text-classification", model=store, device="cpu")
+    spec = ModelSpec(task="text-classification", source=store, device="cpu")
     assert weightless(spec).model.dtype == load(spec).model.dtype == torch.bfloat16
 
 
 def test_a_uri_is_no_path() -> None:
-    assert pipeline("ner", "gs://bucket/some/model").spec.model.model == "gs://bucket/some/model"
+    assert pipeline("ner", "gs://bucket/some/model").spec.model.source == "gs://bucket/some/model"

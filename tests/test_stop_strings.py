@@ -55,7 +55,7 @@ def text_of(answer: Any) -> str:
 def test_an_answer_ends_where_it_is_told_to(
     model: Model, run: Run, task: str, name: str, inputs: list[Any], nested: bool
 ) -> None:
-    pipe = factory.load(ModelSpec(task=task, model=model(name)))
+    pipe = factory.load(ModelSpec(task=task, source=model(name)))
     generate = pipe.model.generate
 
     def stock(example: Any, **more: Any) -> Any:

@@ -258,7 +258,7 @@ def test_only_what_postprocess_reads_leaves_the_model(
     kept: set[str],
     model: Callable[[str], str],
 ) -> None:
-    spec = ModelSpec(task=task, model=model(name), device="cpu")
+    spec = ModelSpec(task=task, source=model(name), device="cpu")
     chunks, _ = SplitPipeline(weightless(spec), parameters).preprocess(text)
     found = Replica(spec).program(parameters).run(chunks)
     assert all(set(each) == kept for each in found)

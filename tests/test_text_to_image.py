@@ -115,7 +115,7 @@ def apart(left: Any, right: Any) -> int:
 
 
 def spec_of(directory: str, **options: Any) -> ModelSpec:
-    return ModelSpec(task="text-to-image", model=directory, **{"device": "cpu", **options})
+    return ModelSpec(task="text-to-image", source=directory, **{"device": "cpu", **options})
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -59,7 +59,7 @@ def test_a_version_takes_over_when_it_is_loaded(model: Model, other: str, share:
     first = model("bert-classification")
     transform = TextClassification(first)
     spec = Spec(
-        model=ModelSpec(task="text-classification", model=first), sharing=Sharing(share=share)
+        model=ModelSpec(task="text-classification", source=first), sharing=Sharing(share=share)
     )
     preprocess = PreprocessFn(spec, False, transform._binding, None)
     forward = ForwardFn(spec, False)
@@ -114,7 +114,7 @@ def test_a_version_that_cannot_be_loaded_is_left_out(
     model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     spec = Spec(
-        model=ModelSpec(task="text-classification", model=model("bert-classification")),
+        model=ModelSpec(task="text-classification", source=model("bert-classification")),
         sharing=Sharing(share="process"),
     )
     forward = ForwardFn(spec, False)
@@ -141,12 +141,12 @@ def test_the_first_version_again_is_the_commit_that_it_was(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(registry, "acquire", lambda spec: (SimpleNamespace(dead=False), list))
-    first = ModelSpec(task="text-classification", model="org/one", revision="a1b2c3")
+    first = ModelSpec(task="text-classification", source="org/one", revision="a1b2c3")
     versions = ModelVersions(Spec(model=first))
     for model, revision in [("org/two", None), ("org/one", "a1b2c3"), ("org/three", None)]:
         versions.ask(model)
         versions.swap()
-        assert (versions.spec.model.model, versions.spec.model.revision) == (model, revision)
+        assert (versions.spec.model.source, versions.spec.model.revision) == (model, revision)
 
 
 def test_updates_are_a_pcollection_or_a_pattern() -> None:

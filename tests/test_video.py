@@ -87,7 +87,7 @@ def test_an_image_processor_gets_the_first_frames(
 ) -> None:
     directory = model("timesformer")
     stock = transformers.pipeline("video-classification", directory, device="cpu")
-    ours = factory.load(ModelSpec(task="video-classification", model=directory, device="cpu"))
+    ours = factory.load(ModelSpec(task="video-classification", source=directory, device="cpu"))
     for pipe in (stock, ours):
         processor = transformers.VideoMAEImageProcessor.from_pretrained(directory)
         pipe.video_processor, pipe.image_processor = None, processor

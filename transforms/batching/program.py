@@ -15,7 +15,7 @@ from ..options.spec import ModelSpec
 from ..pipelines.construction_lock import computing
 from ..pipelines.custom import task_of
 from ..pipelines.random_weights import Trial
-from ..pipelines.split_call import Features, Outputs, fresh, sanitized
+from ..pipelines.split_call import Features, Outputs, deep_copy_kwargs, sanitized
 from . import collate
 from . import compiled as compiled_module
 from .lengths import Lengths
@@ -47,7 +47,7 @@ class Program:
         weights = getattr(pipe, "random_weights", ())
         if weights and not spec.allow_random_weights:
             postprocess = {**pipe._postprocess_params, **postprocess}
-            self._trial = Trial(pipe, weights, self._run_one, postprocess, spec.model)
+            self._trial = Trial(pipe, weights, self._run_one, postprocess, spec.source)
         self._padding = padding_of(pipe, self._forward)
         self._lengths = Lengths(pipe, task, self._forward, is_accelerated(pipe))
 
@@ -97,7 +97,7 @@ class Program:
 
     def _answered(self, features: Features) -> Outputs:
         with contained, self._lengths.guard(features):
-            return self._pipe.forward(features, **fresh(self._forward))
+            return self._pipe.forward(features, **deep_copy_kwargs(self._forward))
 
 
 def is_accelerated(pipe: Any) -> bool:

@@ -30,9 +30,9 @@ class Replica:
         self._pipe = factory.load(spec)
         if not self.accelerated:
             allocator.keep()
-        _slim(self._pipe, task_of(spec).outputs)
+        _drop_unread_outputs(self._pipe, task_of(spec).outputs)
         if spec.allow_random_weights:
-            random_weights.warn(spec.model, self._pipe.random_weights)
+            random_weights.warn(spec.source, self._pipe.random_weights)
         if self.generates:
             _find_stop_strings(self._pipe)
         self._compiled: compiled.Compiled | None = None
@@ -69,7 +69,7 @@ def _nbytes(weight: torch.Tensor) -> int:
     return sum(_nbytes(getattr(weight, name)) for name in names)
 
 
-def _slim(pipe: Any, names: frozenset[str]) -> None:
+def _drop_unread_outputs(pipe: Any, names: frozenset[str]) -> None:
     """Let the pipeline's model give only the outputs of these names, if there are any.
 
     What postprocess does not read would only be moved, kept and sent. What the pipeline hands

@@ -59,7 +59,7 @@ class Chunk:
     features: Any
 
 
-def frozen(load: Callable[[], Model]) -> Model:
+def load_outside_gc(load: Callable[[], Model]) -> Model:
     """The model, and all that was there before it kept out of the garbage collector's rounds.
 
     With a million objects of libraries to look at, each full round takes 0.3 s from all threads:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .engine import Engine, frozen
+from .engine import Engine, load_outside_gc
 from .errors import EngineError
 from .interface import EngineSpec, Model
 from .process.launch import connect, engine_key
@@ -84,7 +84,7 @@ def _in_process(spec: EngineSpec) -> Model:
     processes = spec.sharing.processes or 1
     if processes > 1:
         torch.set_num_threads(max(1, _threads() // processes))
-    return frozen(spec.load)
+    return load_outside_gc(spec.load)
 
 
 @functools.cache

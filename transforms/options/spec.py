@@ -56,12 +56,13 @@ class ModelSpec:
 
     Raises:
       ValueError: an option has a value that cannot be right on any machine.
-      FileNotFoundError: `model` looks like a local path and nothing is there.
+      FileNotFoundError: `source` looks like a local path and nothing is there.
 
     """
 
     task: str
-    model: str
+    #: A hub id, the path of a local directory, or a URI.
+    source: str
     revision: str | None = None
     tokenizer: str | None = None
     processor: str | None = None
@@ -84,7 +85,8 @@ class ModelSpec:
     model_classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("model", "tokenizer", "processor"):
+        object.__setattr__(self, "source", model_source("model", self.source))
+        for name in ("tokenizer", "processor"):
             object.__setattr__(self, name, model_source(name, getattr(self, name)))
         _check_device(self.device)
         object.__setattr__(self, "dtype", _dtype_name(self.dtype))
@@ -123,7 +125,7 @@ class ModelSpec:
         """
         given = [getattr(self, item.name) for item in fields(self)]
         options = [content_hash.of_keywords(x) if isinstance(x, Mapping) else x for x in given]
-        sources = [each for each in (self.model, self.tokenizer, self.processor) if each]
+        sources = [each for each in (self.source, self.tokenizer, self.processor) if each]
         files = [content_hash.of_directory(each) for each in sources if is_local(each)]
         return content_hash.digest((options, files))
 

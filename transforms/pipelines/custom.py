@@ -50,7 +50,7 @@ def resolved(spec: ModelSpec, pipeline_class: type[Any] | str | None) -> ModelSp
     if entry is not None:
         if not spec.trust_remote_code:
             raise ValueError(
-                f"{spec.model!r} has a pipeline class of its own for {spec.task!r}. It is code, "
+                f"{spec.source!r} has a pipeline class of its own for {spec.task!r}. It is code, "
                 "and runs on your workers: read it, then set trust_remote_code=True"
             )
         return replace(spec, pipeline_class=entry["impl"], model_classes=_names(entry.get("pt")))
@@ -58,7 +58,7 @@ def resolved(spec: ModelSpec, pipeline_class: type[Any] | str | None) -> ModelSp
     if stock is None:
         find(spec.task)  # raises, naming the valid ones
         raise ValueError(
-            f"{spec.model!r} has no pipeline class of its own for {spec.task!r}: without "
+            f"{spec.source!r} has no pipeline class of its own for {spec.task!r}: without "
             f"pipeline_class, {TASKS[ALIASES.get(spec.task, spec.task)].transform} is its transform"
         )
     return replace(
@@ -80,7 +80,7 @@ def is_custom(
         return True
     if not isinstance(task, str) or model is None:
         return False
-    spec = ModelSpec(task=task, model=model, revision=options.get("revision"))
+    spec = ModelSpec(task=task, source=model, revision=options.get("revision"))
     return task in of_repository(spec)
 
 
@@ -108,9 +108,9 @@ def class_of(spec: ModelSpec) -> type[Any]:
     if ":" in spec.pipeline_class:
         return _imported(spec.pipeline_class)
     if not spec.trust_remote_code:
-        raise ValueError(f"{spec.model!r}: its code is only run with trust_remote_code=True")
-    files = content_hash.of_directory(spec.model) if is_local(spec.model) else ""
-    return _of_repository(spec.pipeline_class, spec.model, spec.revision, files)
+        raise ValueError(f"{spec.source!r}: its code is only run with trust_remote_code=True")
+    files = content_hash.of_directory(spec.source) if is_local(spec.source) else ""
+    return _of_repository(spec.pipeline_class, spec.source, spec.revision, files)
 
 
 def of_repository(spec: ModelSpec) -> Mapping[str, Any]:
@@ -118,7 +118,7 @@ def of_repository(spec: ModelSpec) -> Mapping[str, Any]:
     from transformers import PreTrainedConfig
 
     try:
-        config, _ = PreTrainedConfig.get_config_dict(spec.model, revision=spec.revision)
+        config, _ = PreTrainedConfig.get_config_dict(spec.source, revision=spec.revision)
     except OSError:  # not there, or out of reach: who loads the model says so
         return {}
     found: Mapping[str, Any] = config.get("custom_pipelines") or {}

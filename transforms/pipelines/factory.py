@@ -47,7 +47,7 @@ def load(spec: ModelSpec) -> Any:
         except Exception as error:
             reason = _other_shapes(loaded) or _first_cause(error)
             raise ModelLoadError(
-                f"cannot load the model {spec.model!r} for {spec.task}: {reason}"
+                f"cannot load the model {spec.source!r} for {spec.task}: {reason}"
             ) from error
     pipe.random_weights = random_weights.of(loaded)
     return pipe
@@ -101,9 +101,9 @@ def _dtype(spec: ModelSpec, config: Any) -> Any:
         return getattr(torch, spec.dtype)
     if config.dtype is not None:
         return config.dtype
-    if is_uri(spec.model):
-        return object_store.saved_dtype(spec.model)
-    return headers.saved_dtype(spec.model, spec.revision)
+    if is_uri(spec.source):
+        return object_store.saved_dtype(spec.source)
+    return headers.saved_dtype(spec.source, spec.revision)
 
 
 def _without_weights(name: str, config: Any, classes: tuple[Any, ...], hub: dict[str, Any]) -> Any:
@@ -149,7 +149,7 @@ def _generation_config(name: str, model: Any, hub: dict[str, Any]) -> Any:
 def _build(spec: ModelSpec, device: Any, weights: bool) -> Any:
     task = task_of(spec)
     known = task.name in transformers.pipelines.SUPPORTED_TASKS
-    model = object_store.directory(spec.model, weights) if is_uri(spec.model) else spec.model
+    model = object_store.directory(spec.source, weights) if is_uri(spec.source) else spec.source
     sources = {"tokenizer": spec.tokenizer, "processor": spec.processor}
     pipe = transformers.pipelines.pipeline(
         # The factory refuses the names it does not know; the class below carries the real one.
@@ -167,7 +167,7 @@ def _build(spec: ModelSpec, device: Any, weights: bool) -> Any:
         pipe.model.config, "custom_pipelines", {}
     ):
         raise ModelLoadError(
-            f"{spec.model!r} has a pipeline class of its own for {spec.task!r}. It is code: read "
+            f"{spec.source!r} has a pipeline class of its own for {spec.task!r}. It is code: read "
             f"it, then run pipeline({spec.task!r}, …, trust_remote_code=True)"
         )
     return pipe
@@ -177,7 +177,7 @@ def _beside(source: str, spec: ModelSpec) -> str:
     """A source beside the model's own, in a form that has nothing to do with its revision."""
     if is_uri(source):
         return object_store.directory(source, weights=False)
-    if is_local(source) or source == spec.model:
+    if is_local(source) or source == spec.source:
         return source
     return hub_module.beside(source)
 

@@ -112,7 +112,7 @@ class SplitPipeline:
         chunks: list[Features] = []
         counts: list[int] = []
         for item in items:
-            found = self.pipe.preprocess(item, **fresh(stages.preprocess))
+            found = self.pipe.preprocess(item, **deep_copy_kwargs(stages.preprocess))
             if self.chunked:
                 found = list(found)
                 chunks += found
@@ -140,7 +140,7 @@ class SplitPipeline:
         return self._run(example, results)
 
     def _postprocess(self, outputs: list[Outputs], stages: StageArguments) -> Any:
-        keywords = fresh(stages.postprocess)
+        keywords = deep_copy_kwargs(stages.postprocess)
         if not self.chunked:
             return self.pipe.postprocess(outputs[0], **keywords)
         chunks = [output.copy() for output in outputs]
@@ -167,7 +167,7 @@ class SplitPipeline:
         self.pipe.on_stages = on_stages
         # Some classes write into the mapping they are given; elements must stay as they are.
         own = dict(example) if isinstance(example, dict) else example
-        return self.pipe(own, **fresh(self.parameters))
+        return self.pipe(own, **deep_copy_kwargs(self.parameters))
 
 
 def _is_uniform(cls: Any) -> bool:
@@ -189,7 +189,7 @@ def sanitized(pipe: Any, parameters: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     own = {each.name for each in call_keywords(type(pipe))}
     own -= inspect.signature(pipe._sanitize_parameters).parameters.keys()
     given = {name: value for name, value in parameters.items() if name not in own}
-    found: tuple[Any, Any, Any] = pipe._sanitize_parameters(**fresh(given))
+    found: tuple[Any, Any, Any] = pipe._sanitize_parameters(**deep_copy_kwargs(given))
     return found
 
 
@@ -205,12 +205,12 @@ def _in_a_list(result: Any) -> list[Any]:
     return [result]
 
 
-def fresh(value: Any) -> Any:
+def deep_copy_kwargs(value: Any) -> Any:
     """A copy of nested keyword arguments: transformers writes into those it is given."""
     if type(value) is dict:
-        return {key: fresh(item) for key, item in value.items()}
+        return {key: deep_copy_kwargs(item) for key, item in value.items()}
     if type(value) is list:
-        return [fresh(item) for item in value]
+        return [deep_copy_kwargs(item) for item in value]
     return value
 
 

@@ -59,7 +59,7 @@ class _Windows(tuple[Any, ...]):
         return self
 
 
-def kept(outputs: Iterable[Any], current: WindowedValue) -> Iterable[Any]:
+def with_own_windows(outputs: Iterable[Any], current: WindowedValue) -> Iterable[Any]:
     """Outputs of earlier elements, safe to yield while `current` is processed."""
     return outputs if len(current.windows) == 1 else map(_with_windows_kept, outputs)
 

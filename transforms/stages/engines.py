@@ -12,14 +12,14 @@ from ..options.spec import Spec
 from ..weights import object_store
 
 
-def of(spec: Spec) -> EngineSpec:
+def engine_spec(spec: Spec) -> EngineSpec:
     """The engine of a task's model."""
     device, placed = spec.model.device, spec.model.device_map is not None
-    sources = (spec.model.model, spec.model.tokenizer, spec.model.processor)
+    sources = (spec.model.source, spec.model.tokenizer, spec.model.processor)
     stored = [object_store.version(each) for each in sources if each is not None and is_uri(each)]
     return EngineSpec(
         identity=content_hash.digest((spec.model.identity, stored, spec.limits)),
-        name=spec.model.model,
+        name=spec.model.source,
         load=functools.partial(replica.Replica, spec.model),
         limits=spec.limits,
         sharing=spec.sharing,

@@ -10,7 +10,7 @@ from ..engine.errors import contained
 from ..engine.tickets import AnyEngine, Parameters, Ticket
 from ..options.sizes import nbytes
 from . import metrics
-from .base import StageFn, kept
+from .base import StageFn, with_own_windows
 from .model_updates import ModelVersions, model_of
 from .record import Record
 from .window import InFlightWindow
@@ -94,7 +94,7 @@ class EngineFn(StageFn):
             flight.submit(windowed.with_value(self._waiting(element)), chunks, size)
         while flight.ready:
             found.append(self._collect(flight.take()))
-        return kept(found, windowed) if found else ()
+        return with_own_windows(found, windowed) if found else ()
 
     def finish_bundle(self) -> Iterator[Any]:
         """Give the rest."""
@@ -154,7 +154,7 @@ class ForwardFn(EngineFn):
             found.append(self._collect(self._flight.take()))
         self._versions.swap()
         self.start_bundle()
-        return [*kept(found, windowed), *super().process(element, windowed)]
+        return [*with_own_windows(found, windowed), *super().process(element, windowed)]
 
     def start_bundle(self) -> None:
         """Forget an earlier bundle that failed, and its engine if that did."""
@@ -168,7 +168,7 @@ class ForwardFn(EngineFn):
         return list(element.chunks), element.nbytes + nbytes(element.element)
 
     def _waiting(self, element: Record) -> Record:
-        model = self._versions.spec.model.model
+        model = self._versions.spec.model.source
         return Record(element.element, element.example, [], element.counts, model)
 
     def _answer(self, element: Record, chunks: list[Any]) -> Record:

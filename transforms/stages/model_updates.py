@@ -32,7 +32,7 @@ def model_of(update: Any) -> str | None:
 
 def version(first: ModelSpec, model: str) -> ModelSpec:
     """A version of a job's first model: that one itself, with its revision, if it is asked for."""
-    return first if model == first.model else replace(first, model=model, revision=None)
+    return first if model == first.source else replace(first, source=model, revision=None)
 
 
 class ModelVersions:
@@ -47,7 +47,7 @@ class ModelVersions:
         self._first = spec.model
         self.engine: AnyEngine
         self.engine, self._release = _acquired(spec)
-        self._asked = spec.model.model
+        self._asked = spec.model.source
         self._next: tuple[Spec, AnyEngine, Callable[[], None]] | None = None
 
     def ask(self, model: str | None) -> None:
@@ -60,7 +60,7 @@ class ModelVersions:
             spec = replace(self.spec, model=version(self._first, model))
             self._next = (spec, *_acquired(spec))
         except Exception:
-            logger.exception("the model stays %s: %s is none", self.spec.model.model, model)
+            logger.exception("the model stays %s: %s is none", self.spec.model.source, model)
 
     @property
     def due(self) -> bool:
@@ -68,7 +68,7 @@ class ModelVersions:
         if self._next is None:
             return False
         if self._next[1].dead:
-            logger.error("the model stays %s: %s failed", self.spec.model.model, self._asked)
+            logger.error("the model stays %s: %s failed", self.spec.model.source, self._asked)
             self._drop()
             return False
         return self._next[1].ready
@@ -98,4 +98,4 @@ class ModelVersions:
 
 
 def _acquired(spec: Spec) -> tuple[AnyEngine, Callable[[], None]]:
-    return registry.acquire(engines.of(spec))
+    return registry.acquire(engines.engine_spec(spec))

@@ -13,7 +13,7 @@ from ..pipelines.factory import weightless
 from ..pipelines.split_call import SplitPipeline
 from ..rows.binding import Binding
 from . import metrics
-from .base import StageFn, kept
+from .base import StageFn, with_own_windows
 from .model_updates import version
 from .record import Record
 
@@ -38,7 +38,7 @@ class PostprocessFn(StageFn):
         """Load the tokenizer or processors, but no weights."""
         self._calls: dict[str, SplitPipeline] = {}
         if self._function is None:
-            self._call(self._spec.model.model)
+            self._call(self._spec.model.source)
         self._result = self._binding.results()
 
     def _call(self, model_id: str) -> SplitPipeline:
@@ -52,18 +52,18 @@ class PostprocessFn(StageFn):
         self, record: Record, windowed: WindowedValue = beam.DoFn.WindowedValueParam
     ) -> Iterable[Any]:
         """The prediction of one element."""
-        model_id = record.model_id or self._spec.model.model
+        model_id = record.model_id or self._spec.model.source
         try:
             with contained:
                 found = self._result(record.element, self._postprocess(record), model_id)
         except Exception as error:
-            return kept([self._failed(record.element, windowed, error)], windowed)
+            return with_own_windows([self._failed(record.element, windowed, error)], windowed)
         metrics.counts().answered += 1
         return [found]
 
     def _postprocess(self, record: Record) -> Any:
         if self._function is None:
-            call = self._call(record.model_id or self._spec.model.model)
+            call = self._call(record.model_id or self._spec.model.source)
             with computing:
                 return call.postprocess(record.example, record.chunks, record.counts)
         chunks = record.chunks

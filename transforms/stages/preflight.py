@@ -99,10 +99,10 @@ def _weightless(model: ModelSpec) -> Any:
     except Exception as error:
         if hub.out_of_reach(error):
             logger.warning(
-                "cannot check the model %r from here: the hub is out of reach", model.model
+                "cannot check the model %r from here: the hub is out of reach", model.source
             )
             return None
-        raise ModelLoadError(f"cannot load the model {shown(model.model)}: {error}") from error
+        raise ModelLoadError(f"cannot load the model {shown(model.source)}: {error}") from error
 
 
 def _check_files(model: ModelSpec) -> str | None:
@@ -110,19 +110,19 @@ def _check_files(model: ModelSpec) -> str | None:
 
     The names of the copies of what is in stores, if any; None: they cannot be asked from here.
     """
-    if is_local(model.model):
-        for path in headers.files(model.model):
+    if is_local(model.source):
+        for path in headers.files(model.source):
             headers.check(path)
     try:
-        if is_uri(model.model):
-            object_store.check(model.model)
-        sources = [each for each in (model.model, model.tokenizer, model.processor) if each]
+        if is_uri(model.source):
+            object_store.check(model.source)
+        sources = [each for each in (model.source, model.tokenizer, model.processor) if each]
         copies = [object_store.directory(each, weights=False) for each in sources if is_uri(each)]
         return content_hash.digest(copies)
     except (FileNotFoundError, NotADirectoryError, ImportError, ValueError):
         raise
     except Exception as error:  # every store has errors of its own; workers may have more rights
-        logger.warning("cannot check the model %r from here: %s", model.model, error)
+        logger.warning("cannot check the model %r from here: %s", model.source, error)
         return None
 
 

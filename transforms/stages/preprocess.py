@@ -16,7 +16,7 @@ from ..pipelines.factory import weightless
 from ..pipelines.split_call import SplitPipeline
 from ..rows.binding import Binding
 from . import metrics
-from .base import StageFn, kept
+from .base import StageFn, with_own_windows
 from .record import Record
 
 _MOST_PREFETCHED = 64  # a tokenizer gains nothing from more
@@ -74,7 +74,7 @@ class PreprocessFn(StageFn):
         if len(self._buffer) < self._room and time.monotonic() - self._since < _LONGEST_PREFETCH:
             return []
         self._room = min(self._room * 2, self._most)
-        return kept(self._flush(), windowed)
+        return with_own_windows(self._flush(), windowed)
 
     def finish_bundle(self) -> Iterator[Any]:
         """Give the Records of what is left."""

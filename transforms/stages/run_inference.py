@@ -208,7 +208,7 @@ class TaskModel:
         self._binding = binding
         self._parameters = Parameters(spec.parameters)
         replica = Replica(spec.model)
-        self._engine = Engine(lambda: replica, spec.limits, spec.model.model)
+        self._engine = Engine(lambda: replica, spec.limits, spec.model.source)
         #: Pipelines without weights that no thread is using, by their parameters.
         self._calls: list[tuple[str, SplitPipeline]] = []
         self._answer_bytes: float | None = None
@@ -230,7 +230,7 @@ class TaskModel:
         flight = InFlightWindow(client, self._spec.limits, self._answer_bytes)
         try:
             work = _Work(call, self._spec, self._binding, flight, return_failures)
-            return self._spec.model.model, work.answers(examples), work.reports
+            return self._spec.model.source, work.answers(examples), work.reports
         finally:
             flight.cancel()
             self._answer_bytes = flight.answer_bytes

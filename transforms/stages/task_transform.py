@@ -151,7 +151,7 @@ class TaskTransform(WithFailures):
         loaded = self._resolved(
             ModelSpec(
                 task=name,
-                model=model,
+                source=model,
                 revision=revision,
                 tokenizer=tokenizer,
                 processor=processor,

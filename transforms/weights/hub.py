@@ -35,14 +35,14 @@ def pinned(spec: ModelSpec) -> ModelSpec:
     workers may load another.
     """
     changed: dict[str, Any] = {}
-    if _of_hub(spec.model):
-        changed["revision"] = _commit(spec.model, spec.revision)
+    if _of_hub(spec.source):
+        changed["revision"] = _commit(spec.source, spec.revision)
     for name in ("tokenizer", "processor"):
         source = getattr(spec, name)
         if source is None or not _of_hub(source):
             continue
         repository, revision = split(source)
-        if repository == spec.model and revision is None:
+        if repository == spec.source and revision is None:
             commit = changed["revision"]
         else:
             commit = _commit(repository, revision)

@@ -25,7 +25,7 @@ from multiprocessing import AuthenticationError, reduction
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any
 
-from ..engine import Engine, frozen
+from ..engine import Engine, load_outside_gc
 from ..errors import PicklableError
 from ..interface import Model
 from ..tickets import BundleSession, Ticket
@@ -141,7 +141,7 @@ class Server:
         self.engine = Engine(self._load, spec.limits, spec.name, self._begin, self._broken)
 
     def _load(self) -> Model:
-        model = frozen(self._settings.spec.load)
+        model = load_outside_gc(self._settings.spec.load)
         with self._lock:
             self._loaded = True
             for connection in self._connections:

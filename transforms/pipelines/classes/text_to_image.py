@@ -244,7 +244,7 @@ def _kind(spec: ModelSpec) -> type[Any]:
 
 def _source(spec: ModelSpec, weights: bool) -> str:
     """The model as diffusers takes it: a hub id, or a directory of this machine."""
-    return object_store.directory(spec.model, weights) if is_uri(spec.model) else spec.model
+    return object_store.directory(spec.source, weights) if is_uri(spec.source) else spec.source
 
 
 def _index(spec: ModelSpec) -> dict[str, Any]:
