@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transforms import *  # noqa: F403 - the front door: the same names, pinned by a test
-    from transforms import __all__ as __all__
 
 
 def __getattr__(name: str) -> Any:
@@ -25,7 +24,7 @@ def __getattr__(name: str) -> Any:
             f"{transforms.__file__} hides the package `transforms` that pipelines-beam installs: "
             "rename yours, or run from another directory"
         )
-    if name != "__all__" and name not in transforms.__all__:
+    if name != "__all__" and name not in vars(transforms)["__all__"]:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(transforms, name)
 
@@ -33,4 +32,4 @@ def __getattr__(name: str) -> Any:
 def __dir__() -> list[str]:
     import transforms
 
-    return [*globals(), *transforms.__all__]
+    return [*globals(), *vars(transforms)["__all__"]]

@@ -15,7 +15,7 @@ from .stages.transforms import Postprocess as Postprocess
 from .stages.transforms import Preprocess as Preprocess
 
 if not TYPE_CHECKING:  # a type checker reads the names above
-    __all__ = [
+    __all__ = [  # noqa: PLE0604 - the catalogue's are strings
         *catalogue.__all__,
         "CustomPipeline",
         "ElementError",

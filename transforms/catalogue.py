@@ -332,4 +332,5 @@ def pipeline(
 
 
 if not TYPE_CHECKING:  # a type checker reads the classes above
-    __all__ = ["pipeline", *(cls.__name__ for cls in _CLASSES.values())]
+    __all__ = ["pipeline"]
+    __all__ += [cls.__name__ for cls in _CLASSES.values()]
