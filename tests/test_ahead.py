@@ -310,7 +310,7 @@ def _windows(count: int) -> list[tuple[int, int]]:
 
 def test_a_bundle_that_failed_leaves_nothing(server: Server, model: Callable[[str], str]) -> None:
     transform = ImageClassification(model("vit-classification"))
-    fn = PreprocessFn(transform.spec, False, transform._binding, None)
+    fn = PreprocessFn(transform.spec, False, transform.plan.binding, None)
     fn.setup()
     for _ in range(2):  # the first one is given up in the middle
         fn.start_bundle()

@@ -114,7 +114,7 @@ def test_a_column_that_only_the_row_shows_is_found_before_the_model_runs(
     transform = pipeline(
         "text-classification", model("bert-classification"), input="text", keyed=keyed, **options
     )
-    fn = PreprocessFn(transform.spec, False, transform._binding, None)
+    fn = PreprocessFn(transform.spec, False, transform.plan.binding, None)
     fn.setup()
     fn.start_bundle()
     make = namedtuple("Named", ["text", added]) if kind is namedtuple else kind

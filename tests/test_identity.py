@@ -230,7 +230,7 @@ def _write(found: Any, name: str, path: Path) -> None:
 
 def test_inference_args_have_programs_of_their_own(model: Model) -> None:
     task = _chosen(model("bert-classification"), numbers=_ZEROS)
-    loaded = TaskModel(task.spec, task._binding)
+    loaded = TaskModel(task.spec, task.plan.binding)
     arguments: list[dict[str, Any]] = [
         {},
         {"numbers": _SEVEN},

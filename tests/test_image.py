@@ -316,7 +316,7 @@ def test_stages_may_be_far_apart(
 def test_features_of_images_never_wait_in_a_list(model: Callable[[str], str]) -> None:
     """They are megabytes each: only the window after the stage may hold several."""
     transform = pipeline("image-classification", model("vit-classification"))
-    fn = PreprocessFn(transform.spec, False, transform._binding, None)
+    fn = PreprocessFn(transform.spec, False, transform.plan.binding, None)
     fn.setup()
     fn.start_bundle()
     for each in PICTURES:

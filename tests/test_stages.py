@@ -108,7 +108,7 @@ def _bundle(fn: Any, values: list[Any]) -> list[Any]:
 def _stage_fns(directory: str) -> tuple[PreprocessFn, ForwardFn]:
     transform = TextClassification(directory)
     spec = Spec(model=ModelSpec(task="text-classification", source=directory))
-    return PreprocessFn(spec, False, transform._binding, None), ForwardFn(spec, False)
+    return PreprocessFn(spec, False, transform.plan.binding, None), ForwardFn(spec, False)
 
 
 def test_a_thousand_bundles_of_one_and_one_large_bundle_answer_alike(model: Model) -> None:

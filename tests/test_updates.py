@@ -61,9 +61,9 @@ def test_a_version_takes_over_when_it_is_loaded(model: Model, other: str, share:
     spec = Spec(
         model=ModelSpec(task="text-classification", source=first), sharing=Sharing(share=share)
     )
-    preprocess = PreprocessFn(spec, False, transform._binding, None)
+    preprocess = PreprocessFn(spec, False, transform.plan.binding, None)
     forward = ForwardFn(spec, False)
-    postprocess = PostprocessFn(spec, False, transform._binding, None)
+    postprocess = PostprocessFn(spec, False, transform.plan.binding, None)
     for fn in (preprocess, forward, postprocess):
         fn.setup()
     records = _bundle(preprocess, CORPUS * 3)

@@ -144,7 +144,7 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
         transform = TaskTransform(model, task=task, **options)
         self._spec = transform.spec
         self._first = self._spec.model
-        self._binding = transform._binding
+        self._binding = transform.plan.binding
         self._return_failures = return_failures
 
     def validate_inference_args(self, inference_args: Mapping[str, Any] | None) -> None:

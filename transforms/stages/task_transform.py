@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.typehints import typehints
 
 from ..options.media_limits import MediaLimits
 from ..options.shown import shown
@@ -20,9 +18,9 @@ from ..options.suggest import unknown
 from ..pipelines.custom import as_cell, returned_type, task_of
 from ..rows.binding import Binding
 from ..tasks import Task, canonical, find
-from ..weights import hub
 from . import functions, preflight
 from .exceptions import WithFailures
+from .plan import TaskPlan
 from .transforms import Forward, Postprocess, Preprocess
 
 #: A function in place of a stage's own, or its name; or a transform in place of the stage.
@@ -176,7 +174,7 @@ class TaskTransform(WithFailures):
             output=output,
             keyed=keyed,
         )
-        self.spec = Spec(
+        spec = Spec(
             model=loaded,
             parameters=parameters,
             limits=Limits(
@@ -187,19 +185,23 @@ class TaskTransform(WithFailures):
         )
         if callable(postprocess) and not isinstance(postprocess, beam.PTransform):
             found = replace(found, **_custom_columns(postprocess, of_rows=input is not None))
-        self._updates = _updates(model_metadata_pcoll, watch_model_pattern)
-        self._binding = Binding(
+        updates = _updates(model_metadata_pcoll, watch_model_pattern)
+        binding = Binding(
             task=found,
             parameters=parameters,
             keyed=keyed,
             input=input,
             output=output,
-            versioned=self._updates is not None,
+            versioned=updates is not None,
             json_chats=json_chats,
         )
-        self._custom: dict[str, Any] = {"preprocess": preprocess, "postprocess": postprocess}
-        self._element_type: Any = typehints.Any
-        self._is_pinned = False
+        self.plan = TaskPlan(
+            spec=spec,
+            binding=binding,
+            preprocess=preprocess,
+            postprocess=postprocess,
+            updates=updates,
+        )
         if error_handling:
             self._tags = ("good", _error_output(error_handling))
 
@@ -211,9 +213,14 @@ class TaskTransform(WithFailures):
         """The same, by the name that the pipeline is built with."""
         return replace(spec, task=canonical(spec.task))
 
+    @property
+    def spec(self) -> Spec:
+        """The model, the parameters and the limits, as they were given."""
+        return self.plan.spec
+
     def default_label(self) -> str:
         """The task's name in CamelCase."""
-        return self._binding.task.transform
+        return self.plan.binding.task.transform
 
     def schema(self, input_schema: pa.Schema | None = None) -> pa.Schema:
         """The pyarrow schema of the output rows, given that of the input rows.
@@ -222,31 +229,23 @@ class TaskTransform(WithFailures):
         scored | WriteToParquet("scored/part", schema=scorer.schema(pq.read_schema(path)))
         ```
         """
-        return self._binding.schema(input_schema)
+        return self.plan.binding.schema(input_schema)
 
     def expand(self, pcoll: Any) -> Any:
         """The three stages, one after the other."""
-        self._pin()
-        preflight.check(self.spec, [name for name, own in self._custom.items() if own is not None])
-        of = copy.copy(self)
-        of._element_type = pcoll.element_type
+        plan = replace(self.plan.pinned, element_type=pcoll.element_type)
+        preflight.check(plan.spec, plan.replaced_stages)
         bad: list[Any] = []
         for stage in (Preprocess, Forward, Postprocess):
-            pcoll = self._add(stage, of, pcoll, bad)
+            pcoll = self._add(stage, plan, pcoll, bad)
         return self._outputs(pcoll, bad)
 
-    def _pin(self) -> None:
-        """Resolve the model's revision to a commit, once for all stages and pipelines."""
-        if not self._is_pinned:
-            self.spec = replace(self.spec, model=hub.pinned(self.spec.model))
-            self._is_pinned = True
-
-    def _add(self, stage: type[WithFailures], of: Self, pcoll: Any, bad: list[Any]) -> Any:
+    def _add(self, stage: type[WithFailures], plan: TaskPlan, pcoll: Any, bad: list[Any]) -> Any:
         label = stage.__name__
-        custom = self._custom.get(label.lower())
+        custom = getattr(plan, label.lower(), None)
         if isinstance(custom, beam.PTransform):
             return pcoll | label >> custom
-        transform = stage(of)
+        transform = stage(plan)
         if self._tags is None:
             return pcoll | label >> transform
         good, failed = pcoll | label >> transform.with_exception_handling()

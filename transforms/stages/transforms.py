@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.ml.inference.utils import WatchFilePattern
@@ -14,29 +14,25 @@ from apache_beam.typehints import typehints
 from . import model_handler
 from .exceptions import WithFailures
 from .forward import ForwardFn
+from .plan import PlannedTask, TaskPlan, plan_of
 from .postprocess import PostprocessFn
 from .preprocess import PreprocessFn
 from .record import Record
 from .runner import worker_processes
 
-if TYPE_CHECKING:
-    from .task_transform import TaskTransform
-
 
 class Preprocess(WithFailures):
     """The first stage of a task: elements to Records of features. Holds no weights."""
 
-    def __init__(self, of: TaskTransform) -> None:
+    def __init__(self, task: PlannedTask | TaskPlan) -> None:
         super().__init__()
-        self._of = of
+        self._plan = plan_of(task)
 
     def expand(self, pcoll: Any) -> Any:
         """PCollection of elements to PCollection of Records."""
-        of = self._of
-        of._pin()
-        of._binding.check(pcoll.element_type)
-        function = of._custom["preprocess"]
-        fn = PreprocessFn(of.spec, self._tags is not None, of._binding, function)
+        plan = self._plan.pinned
+        plan.binding.check(pcoll.element_type)
+        fn = PreprocessFn(plan.spec, self._tags is not None, plan.binding, plan.preprocess)
         good, bad = self._apply(fn, pcoll, Record)
         return self._outputs(good, bad)
 
@@ -53,7 +49,7 @@ class Forward(WithFailures):
     ```
 
     Args:
-      of: the task whose forward stage it is.
+      task: the transform of the task whose forward stage it is.
       handler: a ModelHandler in its place. Of its batching options, max_batch_size,
         max_batch_weight, element_size_fn and batch_length_fn say what a batch may hold. One model
         per worker process, and one batch at a time.
@@ -67,19 +63,19 @@ class Forward(WithFailures):
 
     def __init__(
         self,
-        of: TaskTransform | None = None,
+        task: PlannedTask | TaskPlan | None = None,
         *,
         handler: Any = None,
         inference_args: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        if (of is None) == (handler is None):
+        if (task is None) == (handler is None):
             raise TypeError("Forward takes a task's transform, or handler=…, and not both")
         if handler is None and inference_args is not None:
             raise TypeError("inference_args are for a handler; a task's parameters are its own")
         if handler is not None:
             model_handler.check(handler, inference_args)
-        self._of = of
+        self._plan = None if task is None else plan_of(task)
         self._handler = handler
         self._arguments = dict(inference_args or {})
         self._key = f"handler {uuid.uuid4().hex}"
@@ -87,18 +83,18 @@ class Forward(WithFailures):
     def expand(self, pcoll: Any) -> Any:
         """PCollection of Records to PCollection of Records; of examples to one of predictions."""
         handles, processes = self._tags is not None, worker_processes(pcoll.pipeline)
-        if self._of is None:
+        if self._plan is None:
             fn: beam.DoFn = model_handler.HandlerFn(
                 self._handler, self._arguments, self._key, handles, processes
             )
             hints, result = self._handler.get_resource_hints(), typehints.Any
             sides: Mapping[str, Any] = {}
         else:
-            self._of._pin()
-            sharing = replace(self._of.spec.sharing, processes=processes)
-            fn = ForwardFn(replace(self._of.spec, sharing=sharing), handles)
+            plan = self._plan.pinned
+            sharing = replace(plan.spec.sharing, processes=processes)
+            fn = ForwardFn(replace(plan.spec, sharing=sharing), handles)
             hints, result = {}, Record
-            sides = _sides(self._of._updates, pcoll.pipeline)
+            sides = _sides(plan.updates, pcoll.pipeline)
         good, bad = self._apply(fn, pcoll, result, hints, sides)
         return self._outputs(good, bad)
 
@@ -106,16 +102,15 @@ class Forward(WithFailures):
 class Postprocess(WithFailures):
     """The last stage: Records of outputs to predictions. Holds no weights."""
 
-    def __init__(self, of: TaskTransform) -> None:
+    def __init__(self, task: PlannedTask | TaskPlan) -> None:
         super().__init__()
-        self._of = of
+        self._plan = plan_of(task)
 
     def expand(self, pcoll: Any) -> Any:
         """PCollection of Records to PCollection of predictions."""
-        of = self._of
-        of._pin()
-        fn = PostprocessFn(of.spec, self._tags is not None, of._binding, of._custom["postprocess"])
-        good, bad = self._apply(fn, pcoll, of._binding.result_type(of._element_type))
+        plan = self._plan.pinned
+        fn = PostprocessFn(plan.spec, self._tags is not None, plan.binding, plan.postprocess)
+        good, bad = self._apply(fn, pcoll, plan.binding.result_type(plan.element_type))
         return self._outputs(good, bad)
 
 
