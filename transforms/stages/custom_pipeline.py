@@ -58,5 +58,5 @@ class CustomPipeline(TaskTransform):
                     raise TypeError(f"{name}: {reason}")
             raise TypeError(f"{name}: a pipeline class of its own needs a model")
 
-    def _resolved(self, spec: ModelSpec) -> ModelSpec:
+    def _resolve_task(self, spec: ModelSpec) -> ModelSpec:
         return resolved(spec, self._pipeline_class)

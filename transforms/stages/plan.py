@@ -15,7 +15,7 @@ from ..rows.binding import Binding
 from ..weights import hub
 
 #: A function in place of a stage's own, or a transform in place of the stage.
-CustomStage: TypeAlias = "Callable[[Any], Any] | beam.PTransform | None"
+CustomStage: TypeAlias = Callable[[Any], Any] | beam.PTransform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +24,8 @@ class TaskPlan:
 
     spec: Spec
     binding: Binding
-    preprocess: CustomStage = None
-    postprocess: CustomStage = None
+    preprocess: CustomStage | None = None
+    postprocess: CustomStage | None = None
     #: A PCollection of ModelMetadata, or a file pattern, that says which model answers.
     updates: Any = None
     #: The type of the elements that come in.

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import fields, replace
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import apache_beam as beam
 import pyarrow as pa
 
-from ..options.media_limits import MediaLimits
-from ..options.shown import shown
-from ..options.spec import Limits, ModelSpec, Sharing, Spec
-from ..options.suggest import unknown
-from ..pipelines.custom import as_cell, returned_type, task_of
-from ..rows.binding import Binding
-from ..tasks import Task, canonical, find
-from . import functions, preflight
+from ..options.spec import Limits, ModelSpec, Spec
+from ..pipelines.custom import task_of
+from ..tasks import canonical, find
+from . import functions, preflight, task_options
 from .exceptions import WithFailures
-from .plan import TaskPlan
+from .plan import CustomStage, TaskPlan
 from .transforms import Forward, Postprocess, Preprocess
-
-#: A function in place of a stage's own, or its name; or a transform in place of the stage.
-Custom: TypeAlias = "Callable[[Any], Any] | beam.PTransform | str"
 
 
 class TaskTransform(WithFailures):
@@ -134,83 +126,32 @@ class TaskTransform(WithFailures):
         json_chats: bool | None = None,
         model_metadata_pcoll: Any = None,
         watch_model_pattern: str | None = None,
-        preprocess: Custom | None = None,
-        postprocess: Custom | None = None,
+        preprocess: CustomStage | str | None = None,
+        postprocess: CustomStage | str | None = None,
         error_handling: Mapping[str, Any] | None = None,
         **parameters: Any,
     ) -> None:
+        options = dict(locals())  # by their names, which are those of the fields that they fill
         super().__init__()
-        preprocess = functions.resolved("preprocess", preprocess)
-        postprocess = functions.resolved("postprocess", postprocess)
+        for stage in ("preprocess", "postprocess"):
+            options[stage] = functions.resolved(stage, options[stage])
         name = parameters.pop("task", None) or self.task
         self._check_task(name, model, parameters)
         if model is None:
-            model, revision = _default_model(name, revision)
-        loaded = self._resolved(
-            ModelSpec(
-                task=name,
-                source=model,
-                revision=revision,
-                tokenizer=tokenizer,
-                processor=processor,
-                device=device,
-                dtype=dtype,
-                attn_implementation=attn_implementation,
-                device_map=device_map,
-                torch_compile=torch_compile,
-                quantization_config=quantization_config,
-                model_kwargs={} if model_kwargs is None else model_kwargs,
-                trust_remote_code=trust_remote_code,
-                allow_random_weights=allow_random_weights,
-            )
-        )
-        found = task_of(loaded)
-        found.check_parameters(parameters, options_of(type(self)))
-        _check_used(
-            found,
-            (preprocess, postprocess),
-            media_limits=media_limits,
-            input=input,
-            output=output,
-            keyed=keyed,
-        )
-        spec = Spec(
-            model=loaded,
-            parameters=parameters,
-            limits=Limits(
-                batch_size=batch_size, batch_tokens=batch_tokens, max_wait_ms=max_wait_ms
-            ),
-            media_limits=_media_limits(media_limits or {}, parameters),
-            sharing=Sharing(share=share, timeout=batch_timeout),
-        )
-        if callable(postprocess) and not isinstance(postprocess, beam.PTransform):
-            found = replace(found, **_custom_columns(postprocess, of_rows=input is not None))
-        updates = _updates(model_metadata_pcoll, watch_model_pattern)
-        binding = Binding(
-            task=found,
-            parameters=parameters,
-            keyed=keyed,
-            input=input,
-            output=output,
-            versioned=updates is not None,
-            json_chats=json_chats,
-        )
-        self.plan = TaskPlan(
-            spec=spec,
-            binding=binding,
-            preprocess=preprocess,
-            postprocess=postprocess,
-            updates=updates,
-        )
+            options |= task_options.default_model(name, revision)
+        spec = self._resolve_task(task_options.model_spec(name, options))
+        task = task_of(spec)
+        task.check_parameters(parameters, options_of(type(self)))
+        self.plan = task_options.task_plan(spec, task, options)
         if error_handling:
-            self._tags = ("good", _error_output(error_handling))
+            self._tags = ("good", task_options.error_output(error_handling))
 
     def _check_task(self, name: str, model: str | None, parameters: Mapping[str, Any]) -> None:
         """Raises for a task that does not exist, or cannot be asked without a model."""
         find(name).check_parameters(parameters, options_of(type(self)))
 
-    def _resolved(self, spec: ModelSpec) -> ModelSpec:
-        """The same, by the name that the pipeline is built with."""
+    def _resolve_task(self, spec: ModelSpec) -> ModelSpec:
+        """The model spec with the task's canonical name, or with what else decides how it runs."""
         return replace(spec, task=canonical(spec.task))
 
     @property
@@ -264,84 +205,3 @@ def options_of(cls: Any) -> tuple[str, ...]:
         taken = inspect.signature(each).parameters.values()
         found |= {item.name: None for item in taken if item.kind is not item.VAR_KEYWORD}
     return tuple(found)
-
-
-def _check_used(task: Task, stages: tuple[Any, Any], **given: Any) -> None:
-    """Raises ValueError for an option that nothing would read.
-
-    stages: what the user has in place of preprocess and postprocess.
-    """
-    first, last = (isinstance(stage, beam.PTransform) for stage in stages)
-    idle: dict[str, str] = {}
-    if last:
-        idle["output"] = "postprocess is a transform of your own, which names its columns itself"
-    if first and last:
-        own = "preprocess and postprocess are transforms of your own, which read the elements"
-        idle |= {"input": own, "keyed": own}
-    if stages[0] is not None:
-        idle["media_limits"] = "preprocess is your own, which reads the media"
-    elif not task.media:
-        idle["media_limits"] = (
-            "the pipeline class reads its media itself"
-            if task.open_inputs
-            else f"{task.name} reads no images, audio or video"
-        )
-    for name, reason in idle.items():
-        if given[name]:
-            raise ValueError(f"{name} would be ignored: {reason}")
-
-
-def _updates(metadata: Any, pattern: str | None) -> Any:
-    """What says which model answers: a PCollection, a file pattern, or None."""
-    if metadata is not None and pattern is not None:
-        raise ValueError("model_metadata_pcoll and watch_model_pattern exclude each other")
-    if not isinstance(metadata, beam.PCollection | None):
-        raise TypeError(f"model_metadata_pcoll must be a PCollection, got {shown(metadata)}")
-    if not isinstance(pattern, str | None) or pattern == "":
-        raise TypeError(f"watch_model_pattern must be a file pattern, got {shown(pattern)}")
-    return metadata if pattern is None else pattern
-
-
-def _media_limits(given: Mapping[str, float], parameters: Mapping[str, Any]) -> MediaLimits:
-    """The limits, with the `timeout` that transformers' media tasks have as a parameter."""
-    if not isinstance(given, Mapping):
-        raise ValueError(f"media_limits must be a mapping, got {shown(given)}")
-    valid = {item.name for item in fields(MediaLimits)}
-    for name in given:
-        if name not in valid:
-            raise ValueError(f"media_limits: {unknown('limit', name, valid)}")
-    timeout = parameters.get("timeout")
-    return MediaLimits(**{**({} if timeout is None else {"timeout": timeout}), **given})
-
-
-def _default_model(task: str, revision: str | None) -> tuple[str, str]:
-    model, default_revision = find(task).default()
-    revision = revision or default_revision
-    warnings.warn(
-        f"no model given for {task}: using {model!r}, revision {revision!r}. Name a model and a "
-        "revision, or the answers may change when this default does.",
-        stacklevel=3,
-    )
-    return model, revision
-
-
-def _custom_columns(function: Callable[[Any], Any], of_rows: bool) -> dict[str, Any]:
-    """What a postprocess function of the user's gives: one column, of the type it declares.
-
-    Raises TypeError for a type that no column of rows can have.
-    """
-    kind: Any = returned_type(function) if of_rows else Any
-    return {
-        "columns": lambda parameters: {"inference": kind},
-        "values": lambda inference, parameters: {
-            "inference": inference if kind is Any else as_cell(inference)
-        },
-    }
-
-
-def _error_output(spec: Mapping[str, Any]) -> str:
-    """The name of the failures' output in Beam YAML's error_handling."""
-    names = {name: value for name, value in spec.items() if not name.startswith("__")}
-    if set(names) != {"output"} or not isinstance(names["output"], str):
-        raise ValueError(f"error_handling must be {{output: a name}}, got {shown(names)}")
-    return names["output"]
