@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..options.media_limits import MediaLimits
-from ..options.sizes import nbytes
+from ..options.sizes import expected_nbytes, nbytes
 from .decoding import each
 from .fetch import is_remote, read
 
@@ -111,13 +111,8 @@ class Ahead:
         first = self._waiting.popleft()
         for file in wait(first.files).done if first.files else ():
             if file.exception() is None:
-                self._learn(len(file.result()))
+                self._file_bytes = expected_nbytes(self._file_bytes, len(file.result()))
         return first.token, first.example
-
-    def _learn(self, size: int) -> None:
-        """Expect files as large as the larger ones were."""
-        known = self._file_bytes or 0.0
-        self._file_bytes = max(size, 0.9 * known + 0.1 * size)
 
 
 def _forget(files: list[Future[bytes]]) -> None:

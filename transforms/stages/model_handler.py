@@ -112,18 +112,18 @@ class HandlerFn(EngineFn):
         )
         return registry.acquire(spec)
 
-    def _flight_of(self, engine: AnyEngine, answer_bytes: float | None) -> InFlightWindow:
+    def _window(self, engine: AnyEngine, answer_bytes: float | None) -> InFlightWindow:
         return InFlightWindow(engine.client(self._arguments), self._limits, answer_bytes)
 
-    def _chunks(self, element: Any) -> tuple[list[Any], int]:
+    def _features(self, element: Any) -> tuple[Any, list[Any], int]:
         metrics.counts().read += 1
         example = _through(self._before, element)
-        return [example], nbytes(example)
+        return element, [example], nbytes(example)
 
-    def _answer(self, element: Any, chunks: list[Any]) -> Any:
-        found = _through(self._after, chunks[0])
+    def _answer(self, waiting: Any, outputs: list[Any]) -> Any:
+        result = _through(self._after, outputs[0])
         metrics.counts().answered += 1
-        return found
+        return result
 
 
 def check(handler: Any, arguments: Mapping[str, Any] | None) -> None:

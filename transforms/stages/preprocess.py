@@ -9,15 +9,13 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from ..engine.errors import contained
 from ..media.ahead import Ahead
-from ..media.decoding import decoded, stand_in
 from ..options.spec import Spec
 from ..pipelines.construction_lock import computing
-from ..pipelines.factory import weightless
-from ..pipelines.split_call import SplitPipeline
 from ..rows.binding import Binding
 from . import metrics
 from .base import StageFn, with_own_windows
 from .record import Record
+from .record_pipeline import RecordPipeline
 
 _MOST_PREFETCHED = 64  # a tokenizer gains nothing from more
 _LONGEST_PREFETCH = 0.05  # seconds: a slow source must not keep the engine waiting
@@ -41,15 +39,16 @@ class PreprocessFn(StageFn):
 
     def setup(self) -> None:
         """Load the tokenizer or processors, but no weights."""
-        self._call, self._ahead = None, None
-        media = self._binding.task.media
+        self._pipeline: RecordPipeline | None = None
+        self._ahead: Ahead | None = None
+        spec, task = self._spec, self._binding.task
         # Features of images are megabytes each: the window after this stage bounds them, and no
         # list of them may be made before it.
-        self._most = 1 if media else _MOST_PREFETCHED
+        self._most = 1 if task.media else _MOST_PREFETCHED
         if self._function is None:
-            self._call = SplitPipeline(weightless(self._spec.model), self._spec.parameters)
-            if media:
-                self._ahead = Ahead(self._binding.task, self._spec.media_limits)
+            self._pipeline = RecordPipeline(spec, task)
+            if task.media:
+                self._ahead = Ahead(task, spec.media_limits)
 
     def teardown(self) -> None:
         """Let the threads that fetch go."""
@@ -95,34 +94,32 @@ class PreprocessFn(StageFn):
         if self._ahead is not None:
             yield from map(self._record, self._ahead.through(examples, last))
             return
-        if self._call is None:
+        if self._pipeline is None:
             yield from map(self._record, examples)
             return
         with computing:
-            self._call.prefetch([example for _, example in examples if type(example) is str])
-            found = list(map(self._record, examples))
-        yield from found
+            self._pipeline.prefetch(example for _, example in examples)
+            records = list(map(self._record, examples))
+        yield from records
 
-    def _record(self, ready: tuple[tuple[WindowedValue, Any], Any]) -> Any:
-        """The Record of an element, or its failure."""
-        (windowed, given), example = ready
+    def _record(self, fetched: tuple[tuple[WindowedValue, Any], Any]) -> Any:
+        """The Record of an element, or its failure; of its example, and that with fetched media."""
+        (windowed, example), fetched_example = fetched
         try:
             with contained:
-                chunks, counts = self._preprocess(example)
+                record = self._preprocess(windowed.value, example, fetched_example)
         except Exception as error:
             return self._failed(windowed.value, windowed, error)
-        shown = given if self._ahead is None else stand_in(given, self._binding.task)
-        return windowed.with_value(Record(windowed.value, shown, chunks, counts))
+        return windowed.with_value(record)
 
-    def _preprocess(self, example: Any) -> tuple[list[Any], list[int]]:
-        if self._call is not None and self._ahead is None:
-            return self._call.preprocess(example)
-        if self._call is not None:
-            limits = self._spec.media_limits
-            ready = decoded(example, self._binding.task, self._call.pipe, limits)
-            with computing:
-                return self._call.preprocess(ready)
-        assert self._function is not None
-        features = self._function(example)
-        chunks = [features] if isinstance(features, Mapping) else list(features)
-        return chunks, [len(chunks)]
+    def _preprocess(self, element: Any, example: Any, fetched_example: Any) -> Record:
+        if self._pipeline is None:
+            assert self._function is not None
+            features = self._function(example)
+            chunks = [features] if isinstance(features, Mapping) else list(features)
+            return Record(element, example, chunks, [len(chunks)])
+        if self._ahead is None:
+            return self._pipeline.record(element, example, example)
+        decoded_example = self._pipeline.decode(fetched_example)
+        with computing:
+            return self._pipeline.record(element, example, decoded_example)

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+import operator
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 from ..batching.replica import Replica
-from ..engine import reports as reports_module
 from ..engine.engine import Engine
-from ..engine.errors import contained, is_fatal
-from ..engine.tickets import Parameters, Ticket
-from ..media.decoding import decoded, stand_in
+from ..engine.errors import is_fatal
+from ..engine.reports import Report
+from ..engine.tickets import Parameters
 from ..options import metrics_namespace
 from ..options.sizes import nbytes
 from ..options.spec import Spec
 from ..pipelines.construction_lock import computing
-from ..pipelines.factory import weightless
-from ..pipelines.split_call import SplitPipeline
 from ..rows.binding import Binding
 from ..weights import hub
 from . import metrics, preflight
+from .engine_loop import EngineLoop
 from .failure_rows import ElementError, failure
 from .model_updates import model_of, version
 from .record import Record
+from .record_pipeline import RecordPipeline
 from .task_transform import TaskTransform, options_of
 from .window import InFlightWindow
 
@@ -171,12 +171,12 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
         """The predictions of the examples, in their order. May be called from several threads."""
         examples = list(batch)
         arguments = dict(inference_args or {})
-        model_id, found, reports = model.infer(examples, arguments, self._return_failures)
+        model_id, inferences, reports = model.infer(examples, arguments, self._return_failures)
         metrics.EngineMetrics().add(reports)
-        for inference in found:
+        for inference in inferences:
             if isinstance(inference, beam.Row):
                 metrics.count_failure(inference.kind)
-        return map(PredictionResult, examples, found, [model_id] * len(found))
+        return map(PredictionResult, examples, inferences, [model_id] * len(inferences))
 
     def update_model_path(self, model_path: str | None = None) -> None:
         """Load another model from now on.
@@ -210,14 +210,14 @@ class TaskModel:
         replica = Replica(spec.model)
         self._engine = Engine(lambda: replica, spec.limits, spec.model.source)
         #: Pipelines without weights that no thread is using, by their parameters.
-        self._calls: list[tuple[str, SplitPipeline]] = []
+        self._idle: list[tuple[str, RecordPipeline]] = []
         self._answer_bytes: float | None = None
         # Beam tells nobody that it is done with a model: it forgets it.
         weakref.finalize(self, self._engine.stop).atexit = False
 
     def infer(
         self, examples: list[Any], arguments: Mapping[str, Any], return_failures: bool
-    ) -> tuple[str, list[Any], list[reports_module.Report]]:
+    ) -> tuple[str, list[Any], list[Report]]:
         """The model's id, for each example its inference or the row of its failure, and reports.
 
         Raises ElementError for the first that fails, unless rows are asked for.
@@ -225,92 +225,99 @@ class TaskModel:
         parameters = self._parameters
         if arguments:
             parameters = Parameters({**parameters, **arguments})
-        call = self._take(parameters)
+        pipeline = self._take(parameters)
         client = self._engine.client(parameters)
-        flight = InFlightWindow(client, self._spec.limits, self._answer_bytes)
+        in_flight = InFlightWindow(client, self._spec.limits, self._answer_bytes)
         try:
-            work = _Work(call, self._spec, self._binding, flight, return_failures)
-            return self._spec.model.source, work.answers(examples), work.reports
+            loop = _BatchLoop(pipeline, self._spec.task, self._binding, in_flight, return_failures)
+            return self._spec.model.source, loop.inferences(examples), loop.reports
         finally:
-            flight.cancel()
-            self._answer_bytes = flight.answer_bytes
-            self._calls.append((parameters.key, call))
+            in_flight.cancel()
+            self._answer_bytes = in_flight.answer_bytes
+            self._idle.append((parameters.key, pipeline))
 
-    def _take(self, parameters: Parameters) -> SplitPipeline:
+    def _take(self, parameters: Parameters) -> RecordPipeline:
         """A pipeline for one thread: a tokenizer is not safe for two."""
-        calls = self._calls
-        for _ in range(len(calls)):
+        idle = self._idle
+        for _ in range(len(idle)):
             try:
-                found, call = calls.pop()
+                key, pipeline = idle.pop()
             except IndexError:  # another thread was faster
                 break
-            if found == parameters.key:
-                return call
-            calls.insert(0, (found, call))
-        return SplitPipeline(weightless(self._spec.model), parameters)
+            if key == parameters.key:
+                return pipeline
+            idle.insert(0, (key, pipeline))
+        return RecordPipeline(replace(self._spec, parameters=parameters), self._binding.task)
 
 
-class _Work:
+@dataclass(slots=True)
+class _Numbered:
+    """A value in the place of an example of the batch."""
+
+    index: int
+    value: Any
+
+    def with_value(self, value: Any) -> _Numbered:
+        return _Numbered(self.index, value)
+
+
+class _BatchLoop(EngineLoop):
     """The examples of one batch on their way through the engine."""
 
     def __init__(
         self,
-        call: SplitPipeline,
-        spec: Spec,
+        pipeline: RecordPipeline,
+        task_name: str,
         binding: Binding,
-        flight: InFlightWindow,
+        in_flight: InFlightWindow,
         return_failures: bool,
     ) -> None:
-        self._call = call
-        self._spec = spec
+        self._pipeline = pipeline
+        self._task_name = task_name
         self._binding = binding
-        self._flight = flight
+        self._in_flight: InFlightWindow = in_flight
         self._return_failures = return_failures
         #: What the engine has done meanwhile.
-        self.reports: list[reports_module.Report] = []
+        self.reports: list[Report] = []
 
-    def answers(self, examples: list[Any]) -> list[Any]:
-        """What each example gives, in their order."""
-        found: dict[int, Any] = {}
+    def inferences(self, examples: list[Any]) -> list[Any]:
+        """The inference of each example, or the row of its failure, in their order."""
+        results: list[_Numbered] = []
         for i, example in enumerate(examples):
             if i % _PREFETCHED == 0 and not self._binding.task.media:
-                texts = examples[i : i + _PREFETCHED]
-                self._call.prefetch([text for text in texts if type(text) is str])
-            try:
-                with contained:
-                    record = self._preprocess(example)
-            except Exception as error:
-                found[i] = self._failed("preprocess", example, error)
-            else:
-                self._flight.submit((i, record), list(record.chunks), record.nbytes)
-            while self._flight.ready:
-                found.update([self._collect(self._flight.take())])
-        while self._flight.count:
-            found.update([self._collect(self._flight.take())])
-        return [found[i] for i in range(len(examples))]
+                self._pipeline.prefetch(examples[i : i + _PREFETCHED])
+            results += self._submit(_Numbered(i, example))
+        results += self._drain()
+        results.sort(key=operator.attrgetter("index"))
+        return [result.value for result in results]
 
-    def _preprocess(self, example: Any) -> Record:
-        task = self._binding.task
-        value = self._binding.example(example)
-        ready = decoded(value, task, self._call.pipe, self._spec.media_limits)
+    def _features(self, element: Any) -> tuple[Record, list[Any], int]:
+        example = self._binding.example(element)
+        decoded_example = self._pipeline.decode(example)
         with computing:
-            chunks, counts = self._call.preprocess(ready)
-        return Record(example, stand_in(value, task), chunks, counts)
+            record = self._pipeline.record(element, example, decoded_example)
+        return record, list(record.chunks), record.nbytes
 
-    def _collect(self, ticket: Ticket) -> tuple[int, Any]:
-        i, record = ticket.token
-        self.reports += ticket.reports
-        if ticket.error is not None:
-            return i, self._failed("forward", record.element, ticket.error, ticket.attempts)
-        try:
-            with contained, computing:
-                return i, self._call.postprocess(record.example, ticket.chunks, record.counts)
-        except Exception as error:
-            return i, self._failed("postprocess", record.element, error)
+    def _answer(self, waiting: Record, outputs: list[Any]) -> Any:
+        return self._pipeline.inference(waiting, outputs)
 
-    def _failed(self, stage: str, example: Any, error: BaseException, attempts: int = 1) -> Any:
+    def _original(self, waiting: Record) -> Any:
+        return waiting.element
+
+    def _add_reports(self, reports: Sequence[Report]) -> None:
+        self.reports += reports
+
+    def _failed(
+        self,
+        element: Any,
+        place: _Numbered,
+        error: BaseException,
+        attempts: int = 1,
+        stage: str | None = None,
+    ) -> _Numbered:
+        stage = stage or "forward"
         if is_fatal(error):
             raise error
         if not self._return_failures:
-            raise ElementError.of(self._spec.task, stage, example, error) from error
-        return failure(stage, example, error, attempts)
+            raise ElementError.of(self._task_name, stage, element, error) from error
+        return place.with_value(failure(stage, element, error, attempts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..engine.tickets import BundleSession, Ticket
-from ..options.sizes import nbytes
+from ..options.sizes import expected_nbytes, nbytes
 from ..options.spec import Limits
 
 _UNSEEN_ANSWERS = 256  # elements in flight while nobody knows yet how large an answer is
@@ -57,10 +57,5 @@ class InFlightWindow:
         self.count -= 1
         self._bytes -= size
         if ticket.error is None and (self.answer_bytes is None or self.count % 16 == 0):
-            self._learn(nbytes(ticket.chunks))
+            self.answer_bytes = expected_nbytes(self.answer_bytes, nbytes(ticket.chunks))
         return ticket
-
-    def _learn(self, size: int) -> None:
-        """Expect answers as large as the larger ones were."""
-        known = self.answer_bytes or 0.0
-        self.answer_bytes = max(size, 0.9 * known + 0.1 * size)
