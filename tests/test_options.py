@@ -28,7 +28,7 @@ from pipelines_beam import (
     pipeline,
 )
 from transforms.options.shown import shown
-from transforms.stages.run_inference import _ELSEWHERE, HONOURED
+from transforms.stages.run_inference import ALTERNATIVES, SUPPORTED
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]
@@ -44,11 +44,11 @@ def build(transform: beam.PTransform, element: Any = "a") -> Any:
 def test_a_handler_honours_or_refuses_every_option_of_a_transform() -> None:
     taken = inspect.signature(TaskTransform.__init__).parameters.values()
     options = {each.name for each in taken if each.kind is each.KEYWORD_ONLY}
-    assert not HONOURED & _ELSEWHERE.keys()
-    assert options == HONOURED | _ELSEWHERE.keys()
+    assert not SUPPORTED & ALTERNATIVES.keys()
+    assert options == SUPPORTED | ALTERNATIVES.keys()
 
 
-@pytest.mark.parametrize("name", sorted(_ELSEWHERE))
+@pytest.mark.parametrize("name", sorted(ALTERNATIVES))
 def test_a_handler_says_where_run_inference_has_an_option(model: Model, name: str) -> None:
     option: dict[str, Any] = {name: None}
     with pytest.raises(TypeError, match=f"no option '{name}': (use|wrap) .*"):
@@ -58,7 +58,7 @@ def test_a_handler_says_where_run_inference_has_an_option(model: Model, name: st
 def test_an_option_that_came_later_is_refused(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transforms.stages.run_inference.HONOURED", HONOURED - {"dtype"})
+    monkeypatch.setattr("transforms.stages.run_inference.SUPPORTED", SUPPORTED - {"dtype"})
     with pytest.raises(TypeError, match="no option 'dtype'"):
         TaskModelHandler("ner", model("bert-ner"), dtype="float32")
 

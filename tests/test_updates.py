@@ -24,7 +24,7 @@ from pipelines_beam import Record, TextClassification
 from transforms.engine import registry
 from transforms.options.spec import ModelSpec, Sharing, Spec
 from transforms.stages.forward import ForwardFn
-from transforms.stages.model_updates import ModelVersions, model_of
+from transforms.stages.model_updates import ModelVersions, requested_model
 from transforms.stages.postprocess import PostprocessFn
 from transforms.stages.preprocess import PreprocessFn
 
@@ -47,11 +47,11 @@ def other(model: Model, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_what_a_side_input_may_name() -> None:
-    assert model_of("org/model") == "org/model"
-    assert model_of(ModelMetadata("/models/7", "seven")) == "/models/7"
-    assert model_of(ModelMetadata("/models/7/model.safetensors", "seven")) == "/models/7"
-    assert model_of(ModelMetadata("", "")) is None
-    assert model_of(None) is None
+    assert requested_model("org/model") == "org/model"
+    assert requested_model(ModelMetadata("/models/7", "seven")) == "/models/7"
+    assert requested_model(ModelMetadata("/models/7/model.safetensors", "seven")) == "/models/7"
+    assert requested_model(ModelMetadata("", "")) is None
+    assert requested_model(None) is None
 
 
 @pytest.mark.parametrize("share", ["process", pytest.param("machine", marks=pytest.mark.slow)])
@@ -126,12 +126,12 @@ def test_a_version_that_cannot_be_loaded_is_left_out(
             end = time.monotonic() + 60
             before = len(caplog.records)
             while len(caplog.records) == before and time.monotonic() < end:
-                forward._versions.ask(model_of(update))
+                forward._versions.request(requested_model(update))
                 assert not forward._versions.due
                 time.sleep(0.01)
     assert [record.getMessage().split(": ")[1] for record in caplog.records] == [
-        f"{tmp_path / 'missing'} is none",
-        f"{tmp_path} failed",
+        f"{tmp_path / 'missing'} is not a model",
+        f"{tmp_path} failed to load",
     ]
     forward.teardown()
     assert registry.running() == 0
@@ -144,7 +144,7 @@ def test_the_first_version_again_is_the_commit_that_it_was(
     first = ModelSpec(task="text-classification", source="org/one", revision="a1b2c3")
     versions = ModelVersions(Spec(model=first))
     for model, revision in [("org/two", None), ("org/one", "a1b2c3"), ("org/three", None)]:
-        versions.ask(model)
+        versions.request(model)
         versions.swap()
         assert (versions.spec.model.source, versions.spec.model.revision) == (model, revision)
 

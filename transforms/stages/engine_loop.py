@@ -1,4 +1,4 @@
-"""The loop over elements on their way through an engine, of the stages and of RunInference."""
+"""The loop that hands elements to an engine and collects results, in stages and RunInference."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .window import InFlightWindow
 
 
 class Placed(Protocol):
-    """A value and where its result goes: Beam's WindowedValue is one."""
+    """An element and where its result belongs, such as Beam's WindowedValue."""
 
     @property
     def value(self) -> Any:
-        """The element, or what waits for its answer."""
+        """The element, or what is kept of it until its outputs are there."""
 
     def with_value(self, value: Any) -> Self:
-        """Another value in the same place."""
+        """The same place with another value."""
 
 
 class EngineLoop:
@@ -31,22 +31,22 @@ class EngineLoop:
     _in_flight: InFlightWindow | None
 
     def _features(self, element: Any) -> tuple[Any, list[Any], int]:
-        """What waits for the element's answer, its chunks, and the bytes that they take.
+        """What is kept of an element, the features of its chunks, and the bytes of both.
 
-        An error is a failure of the element in the stage "preprocess".
+        An error becomes a failure of the element in the stage "preprocess".
         """
         raise NotImplementedError
 
-    def _answer(self, waiting: Any, outputs: list[Any]) -> Any:
-        """The result for an element whose chunks are answered.
+    def _result(self, kept: Any, outputs: list[Any]) -> Any:
+        """The result for an element, given what was kept of it and the outputs of its chunks.
 
-        An error is a failure of the element in the stage "postprocess".
+        An error becomes a failure of the element in the stage "postprocess".
         """
         raise NotImplementedError
 
-    def _original(self, waiting: Any) -> Any:
-        """The element that a failure row shows, given what waits for its answer."""
-        return waiting
+    def _element(self, kept: Any) -> Any:
+        """The element that a failure row shows, given what was kept of it."""
+        return kept
 
     def _failed(
         self,
@@ -56,11 +56,11 @@ class EngineLoop:
         attempts: int = 1,
         stage: str | None = None,
     ) -> Any:
-        """The result for an element that failed. `stage`: None for "forward"."""
+        """The result for an element that failed in a stage; None: in "forward"."""
         raise NotImplementedError
 
     def _add_reports(self, reports: Sequence[Report]) -> None:
-        """Take what the engine has done since it last told."""
+        """Count what the engine has done since its last reports."""
         raise NotImplementedError
 
     def _submit(self, placed: Placed) -> list[Any]:
@@ -69,18 +69,18 @@ class EngineLoop:
         in_flight, results = self._in_flight, []
         try:
             with contained:
-                waiting, chunks, size = self._features(placed.value)
+                kept, chunks, size = self._features(placed.value)
         except Exception as error:
             results.append(self._failed(placed.value, placed, error, stage="preprocess"))
         else:
             # Features are the engine's from here: it may keep them elsewhere.
-            in_flight.submit(placed.with_value(waiting), chunks, size)
-        while in_flight.ready:
+            in_flight.submit(placed.with_value(kept), chunks, size)
+        while in_flight.must_take:
             results.append(self._collect(in_flight.take()))
         return results
 
     def _drain(self) -> Iterator[Any]:
-        """The results of all that is in flight; waits for them."""
+        """The results of all elements in flight; waits for them."""
         assert self._in_flight is not None
         while self._in_flight.count:
             yield self._collect(self._in_flight.take())
@@ -88,12 +88,13 @@ class EngineLoop:
     def _collect(self, ticket: Ticket) -> Any:
         placed = ticket.token
         self._add_reports(ticket.reports)
-        original = self._original(placed.value)
         if ticket.error is not None:
-            return self._failed(original, placed, ticket.error, ticket.attempts)
+            element = self._element(placed.value)
+            return self._failed(element, placed, ticket.error, ticket.attempts)
         try:
             with contained:
-                result = self._answer(placed.value, ticket.chunks)
+                result = self._result(placed.value, ticket.chunks)
             return placed if result is placed.value else placed.with_value(result)
         except Exception as error:
-            return self._failed(original, placed, error, stage="postprocess")
+            element = self._element(placed.value)
+            return self._failed(element, placed, error, stage="postprocess")

@@ -1,4 +1,4 @@
-"""The stage with the model: elements handed to an engine, and what it answers."""
+"""The stage with the model: elements go to an engine and come back with their outputs."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -12,36 +12,36 @@ from ..options.sizes import nbytes
 from . import metrics
 from .base import StageFn, with_own_windows
 from .engine_loop import EngineLoop
-from .model_updates import ModelVersions, model_of
+from .model_updates import ModelVersions, requested_model
 from .record import Record
 from .window import InFlightWindow
 
 
 class EngineFn(StageFn, EngineLoop):
-    """A stage that hands elements to an engine and gives what it answers.
+    """A stage that hands elements to an engine and yields results as the engine answers.
 
-    Results have the timestamps and windows of their own elements.
+    Each result has the timestamp and the windows of its own element.
     """
 
     stage = "forward"
 
     def _acquire(self) -> tuple[AnyEngine, Callable[[], None]]:
-        """The engine, and what to call when it is no longer needed."""
+        """The engine, and the function that releases it."""
         raise NotImplementedError
 
-    def _window(self, engine: AnyEngine, answer_bytes: float | None) -> InFlightWindow:
-        """A bundle's access to the engine."""
+    def _new_window(self, output_bytes: float | None) -> InFlightWindow:
+        """The window of a bundle; `output_bytes` is what the last one has learned."""
         raise NotImplementedError
 
     def setup(self) -> None:
-        """Take a share in the engine; it loads its model meanwhile."""
+        """Acquire the engine, which loads its model meanwhile."""
         self._in_flight = None
         self._metrics = metrics.StageMetrics()
         self._engine: AnyEngine
         self._engine, self._release = self._acquire()
 
     def teardown(self) -> None:
-        """Give the share back: the last one closes the engine."""
+        """Release the engine: the last user closes it."""
         self._cancel()
         self._release()
 
@@ -50,23 +50,23 @@ class EngineFn(StageFn, EngineLoop):
             self._in_flight.cancel()
 
     def start_bundle(self) -> None:
-        """Forget an earlier bundle that failed, and its engine if that did."""
+        """Drop what a failed bundle has left, and replace an engine that has failed."""
         self._cancel()
         if self._engine.dead:
             self._release()
             self._engine, self._release = self._acquire()
-        known = None if self._in_flight is None else self._in_flight.answer_bytes
-        self._in_flight = self._window(self._engine, known)
+        output_bytes = None if self._in_flight is None else self._in_flight.output_bytes
+        self._in_flight = self._new_window(output_bytes)
 
     def process(
         self, element: Any, windowed: WindowedValue = beam.DoFn.WindowedValueParam
     ) -> Iterable[Any]:
-        """Hand the chunks to the engine; give what it has answered by now."""
+        """Hand the element to the engine; yield the results that are there by now."""
         results = self._submit(windowed)
         return with_own_windows(results, windowed) if results else ()
 
     def finish_bundle(self) -> Iterator[Any]:
-        """Give the rest."""
+        """Yield the other results."""
         return self._drain()
 
     def _add_reports(self, reports: Sequence[Report]) -> None:
@@ -81,7 +81,7 @@ class ForwardFn(EngineFn):
     """
 
     def setup(self) -> None:
-        """Take a share in the engine; it loads its model meanwhile."""
+        """Acquire the engine, which loads its model meanwhile."""
         self._versions = ModelVersions(self._spec)
         self._parameters = Parameters(self._spec.parameters)
         super().setup()
@@ -91,7 +91,7 @@ class ForwardFn(EngineFn):
         return self._versions.engine, lambda: None
 
     def teardown(self) -> None:
-        """Give the share back: the last one closes the engine."""
+        """Release the engine: the last user closes it."""
         super().teardown()
         self._versions.close()
 
@@ -101,8 +101,8 @@ class ForwardFn(EngineFn):
         windowed: WindowedValue = beam.DoFn.WindowedValueParam,
         update: Any = None,
     ) -> Iterable[Any]:
-        """Hand the chunks to the engine; give what it has answered by now."""
-        self._versions.ask(model_of(update))
+        """Hand the element to the engine; yield the results that are there by now."""
+        self._versions.request(requested_model(update))
         if not self._versions.due:
             return super().process(element, windowed)
         results = list(self._drain())
@@ -111,21 +111,22 @@ class ForwardFn(EngineFn):
         return [*with_own_windows(results, windowed), *super().process(element, windowed)]
 
     def start_bundle(self) -> None:
-        """Forget an earlier bundle that failed, and its engine if that did."""
+        """Drop what a failed bundle has left, and replace an engine that has failed."""
         self._engine = self._versions.engine
         super().start_bundle()
 
-    def _window(self, engine: AnyEngine, answer_bytes: float | None) -> InFlightWindow:
-        return InFlightWindow(engine.client(self._parameters), self._spec.limits, answer_bytes)
+    def _new_window(self, output_bytes: float | None) -> InFlightWindow:
+        client = self._engine.client(self._parameters)
+        return InFlightWindow(client, self._spec.limits, output_bytes)
 
     def _features(self, element: Record) -> tuple[Record, list[Any], int]:
         model = self._versions.spec.model.source
-        waiting = Record(element.element, element.example, [], element.counts, model)
-        return waiting, list(element.chunks), element.nbytes + nbytes(element.element)
+        kept = Record(element.element, element.example, [], element.counts, model)
+        return kept, list(element.chunks), element.nbytes + nbytes(element.element)
 
-    def _answer(self, waiting: Record, outputs: list[Any]) -> Record:
-        waiting.chunks = outputs
-        return waiting
+    def _result(self, kept: Record, outputs: list[Any]) -> Record:
+        kept.chunks = outputs
+        return kept
 
-    def _original(self, waiting: Record) -> Any:
-        return waiting.element
+    def _element(self, kept: Record) -> Any:
+        return kept.element

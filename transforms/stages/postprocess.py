@@ -12,7 +12,7 @@ from ..options.spec import Spec
 from ..rows.binding import Binding
 from . import metrics
 from .base import StageFn, with_own_windows
-from .model_updates import version
+from .model_updates import version_spec
 from .record import Record
 from .record_pipeline import RecordPipeline
 
@@ -41,9 +41,9 @@ class PostprocessFn(StageFn):
         self._result = self._binding.results()
 
     def _pipeline(self, model_id: str) -> RecordPipeline:
-        """The pipeline of a version of the model."""
+        """The weightless pipeline of a version of the model."""
         if model_id not in self._pipelines:
-            spec = replace(self._spec, model=version(self._spec.model, model_id))
+            spec = replace(self._spec, model=version_spec(self._spec.model, model_id))
             self._pipelines[model_id] = RecordPipeline(spec, self._binding.task)
         return self._pipelines[model_id]
 

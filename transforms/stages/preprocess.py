@@ -42,8 +42,8 @@ class PreprocessFn(StageFn):
         self._pipeline: RecordPipeline | None = None
         self._ahead: Ahead | None = None
         spec, task = self._spec, self._binding.task
-        # Features of images are megabytes each: the window after this stage bounds them, and no
-        # list of them may be made before it.
+        # Features of an image take megabytes: the window of the next stage bounds how many there
+        # are, so no list of them may be created before it.
         self._most = 1 if task.media else _MOST_PREFETCHED
         if self._function is None:
             self._pipeline = RecordPipeline(spec, task)
@@ -51,36 +51,39 @@ class PreprocessFn(StageFn):
                 self._ahead = Ahead(task, spec.media_limits)
 
     def teardown(self) -> None:
-        """Let the threads that fetch go."""
+        """End the threads that fetch media."""
         if self._ahead is not None:
             self._ahead.close()
 
     def start_bundle(self) -> None:
-        """Begin with a small buffer: the engine should soon have something to do."""
+        """Begin with a small buffer, so that the engine soon has something to compute."""
         self._buffer: list[WindowedValue] = []
-        self._room = 1
-        self._since = 0.0
-        if self._ahead is not None:  # what a bundle that failed has left
+        self._capacity = 1
+        self._started = 0.0
+        if self._ahead is not None:  # a failed bundle may have left elements
             self._ahead.clear()
 
     def process(
         self, element: Any, windowed: WindowedValue = beam.DoFn.WindowedValueParam
     ) -> Iterable[Any]:
-        """Buffer the element; give the Records of a full buffer."""
+        """Buffer the element; yield the Records of a full buffer."""
         if not self._buffer:
-            self._since = time.monotonic()
+            self._started = time.monotonic()
         self._buffer.append(windowed)
-        if len(self._buffer) < self._room and time.monotonic() - self._since < _LONGEST_PREFETCH:
+        if (
+            len(self._buffer) < self._capacity
+            and time.monotonic() - self._started < _LONGEST_PREFETCH
+        ):
             return []
-        self._room = min(self._room * 2, self._most)
+        self._capacity = min(self._capacity * 2, self._most)
         return with_own_windows(self._flush(), windowed)
 
     def finish_bundle(self) -> Iterator[Any]:
-        """Give the Records of what is left."""
+        """Yield the Records of the elements that are left."""
         return self._flush(last=True)
 
     def _flush(self, last: bool = False) -> Iterator[Any]:
-        """The Records and failures of the buffered elements, made one by one."""
+        """The Records and failures of the buffered elements, created one by one."""
         examples: list[tuple[tuple[WindowedValue, Any], Any]] = []
         buffered, self._buffer = self._buffer, []
         for windowed in buffered:
@@ -103,7 +106,7 @@ class PreprocessFn(StageFn):
         yield from records
 
     def _record(self, fetched: tuple[tuple[WindowedValue, Any], Any]) -> Any:
-        """The Record of an element, or its failure; of its example, and that with fetched media."""
+        """The Record or failure of an element; with its example, and that with fetched media."""
         (windowed, example), fetched_example = fetched
         try:
             with contained:

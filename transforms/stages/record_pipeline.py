@@ -1,4 +1,4 @@
-"""A task's pipeline between elements and Records: without weights, for one thread."""
+"""A task's weightless pipeline: examples to Records, and their outputs to inferences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .record import Record
 
 
 class RecordPipeline:
-    """Makes Records of examples, and inferences of what the engine answers.
+    """Turns examples into Records of features, and Records with outputs into inferences.
 
     Not safe for use by several threads at once, as a tokenizer is not.
     """
@@ -26,22 +26,22 @@ class RecordPipeline:
         self._limits = spec.media_limits
 
     def prefetch(self, examples: Iterable[Any]) -> None:
-        """Tokenize the texts among the examples that are preprocessed next, in one call."""
+        """Tokenize the texts among the next examples in one call."""
         self._split.prefetch([example for example in examples if type(example) is str])
 
     def decode(self, example: Any) -> Any:
-        """The example with its media decoded; futures may stand for their bytes."""
+        """The example with its media decoded; media may be futures of their bytes."""
         return decoded(example, self._task, self._split.pipe, self._limits)
 
     def record(self, element: Any, example: Any, decoded_example: Any) -> Record:
         """The Record of an element with the features of its example.
 
-        The caller holds `computing`: for one element that was decoded, or for many.
+        The caller must hold `computing`: taking it for many elements at once saves time.
         """
         chunks, counts = self._split.preprocess(decoded_example)
         return Record(element, stand_in(example, self._task), chunks, counts)
 
     def inference(self, record: Record, outputs: list[Any]) -> Any:
-        """What the pipeline's call returns, given the model's outputs for each chunk."""
+        """The result of the pipeline's call, given the outputs of each chunk."""
         with computing:
             return self._split.postprocess(record.example, outputs, record.counts)

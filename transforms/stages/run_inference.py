@@ -25,16 +25,16 @@ from ..weights import hub
 from . import metrics, preflight
 from .engine_loop import EngineLoop
 from .failure_rows import ElementError, failure
-from .model_updates import model_of, version
+from .model_updates import requested_model, version_spec
 from .record import Record
 from .record_pipeline import RecordPipeline
 from .task_transform import TaskTransform, options_of
 from .window import InFlightWindow
 
-_PREFETCHED = 64  # a tokenizer gains nothing from more
+_PREFETCHED = 64  # texts; a tokenizer gains nothing from more
 
-#: Options of a TaskTransform that RunInference has in a form of its own.
-_ELSEWHERE = {
+#: Options of a TaskTransform that RunInference has in another form: what to use instead.
+ALTERNATIVES = {
     "model_metadata_pcoll": "use RunInference's model_metadata_pcoll",
     "watch_model_pattern": "use RunInference's watch_model_pattern",
     "keyed": "wrap the handler in Beam's KeyedModelHandler",
@@ -48,8 +48,8 @@ _ELSEWHERE = {
 }
 
 
-#: Options of a TaskTransform that this handler honours, beside `model`.
-HONOURED = frozenset(
+#: Options of a TaskTransform that this handler takes, beside `model`.
+SUPPORTED = frozenset(
     {
         "allow_random_weights",
         "attn_implementation",
@@ -80,33 +80,32 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
     ```
 
     Examples become `PredictionResult(example, inference, model_id)`, where `inference` is what
-    `transformers.pipeline(task, model)(example, **parameters)` returns. RunInference makes
-    batches; within each, the engine makes those that the model sees, without the padding that
-    comes of mixed lengths. RunInference's `inference_args` are the task's parameters, too, and
-    come before the handler's own. The model is checked when the pipeline is built.
+    `transformers.pipeline(task, model)(example, **parameters)` returns. RunInference forms
+    batches; from each, the engine forms those that the model computes, without the padding that
+    mixed lengths cause. RunInference's `inference_args` are parameters of the task, and override
+    the handler's own. The model is checked when the pipeline is built.
 
-    RunInference's `with_exception_handling` gives up the whole batch that a bad example is in.
-    With `return_failures=True` the others are answered, and the bad one's `inference` is a
-    `beam.Row` with the columns of a failure row: element, stage, kind, error, message, traceback,
-    attempts. The transform of the task gives them apart, and batches across bundles, too: prefer
-    it where RunInference is not needed.
+    RunInference's `with_exception_handling` gives up the whole batch that has a bad example.
+    With `return_failures=True` the other examples are answered, and the `inference` of the bad
+    one is a `beam.Row` with the columns of a failure row: element, stage, kind, error, message,
+    traceback, attempts. The task's transform has failures in an output of their own, and batches
+    across bundles: prefer it where RunInference is not needed.
 
     Args:
-      task: the task's name, as `transformers.pipeline` names it.
+      task: the name of the task in `transformers.pipeline`.
       model: a Hugging Face model id, a local directory or a URI, as TaskTransform takes it.
       min_batch_size, max_batch_size, max_batch_duration_secs, element_size_fn: how many examples
-        RunInference hands over at once. More give the engine more to choose from.
-      large_model: one model for the processes of a machine, by Beam's MultiProcessShared.
-      model_copies: so many models for the processes of a machine.
+        RunInference passes at once. With more examples the engine has more to choose from.
+      large_model: one model for all processes of a machine, by Beam's MultiProcessShared.
+      model_copies: the number of models for all processes of a machine.
       env_vars: environment variables, set before the model is loaded.
-      return_failures: give failures as inferences instead of raising them.
-      **options: those of TaskTransform, but for the ones of rows and of stages; the task's own
-        parameters.
+      return_failures: return failures as inferences instead of raising them.
+      **options: those of TaskTransform, except for rows and stages; the task's own parameters.
 
     Raises:
-      ValueError: an option or parameter has a value that cannot be right.
+      ValueError: an option or parameter has an invalid value.
       TypeError: an option or parameter does not exist, or is missing.
-      FileNotFoundError: a local model is not there.
+      FileNotFoundError: a local model does not exist.
 
     """
 
@@ -135,9 +134,9 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
             env_vars=dict(env_vars or {}),
         )
         for name in options:
-            if name in _ELSEWHERE:
-                raise TypeError(f"TaskModelHandler has no option {name!r}: {_ELSEWHERE[name]}")
-            if name in options_of(TaskTransform) and name not in HONOURED:
+            if name in ALTERNATIVES:
+                raise TypeError(f"TaskModelHandler has no option {name!r}: {ALTERNATIVES[name]}")
+            if name in options_of(TaskTransform) and name not in SUPPORTED:
                 raise TypeError(
                     f"TaskModelHandler has no option {name!r}: only the transform of the task has"
                 )
@@ -148,9 +147,9 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
         self._return_failures = return_failures
 
     def validate_inference_args(self, inference_args: Mapping[str, Any] | None) -> None:
-        """What RunInference asks when the pipeline is built: these, and the model, are checked.
+        """Check the arguments and the model; RunInference calls it while the pipeline is built.
 
-        From here on the model is the commit that its revision is now.
+        From here on the model's revision is the commit that it is now.
         """
         self._first = hub.pinned(self._spec.model)
         self._spec = replace(self._spec, model=self._first)
@@ -168,7 +167,7 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
         model: TaskModel,
         inference_args: Mapping[str, Any] | None = None,
     ) -> Iterator[PredictionResult]:
-        """The predictions of the examples, in their order. May be called from several threads."""
+        """The predictions of the examples, in their order. Safe for use by several threads."""
         examples = list(batch)
         arguments = dict(inference_args or {})
         model_id, inferences, reports = model.infer(examples, arguments, self._return_failures)
@@ -181,26 +180,28 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
     def update_model_path(self, model_path: str | None = None) -> None:
         """Load another model from now on.
 
-        Its id, its directory or URI, or those of a .json or .safetensors file in it, as
-        RunInference's `watch_model_pattern` finds them.
+        Args:
+          model_path: its id, directory or URI, or the path of a .json or .safetensors file in it,
+            as RunInference's `watch_model_pattern` finds them.
+
         """
-        model = model_of(model_path)
+        model = requested_model(model_path)
         if model is not None:
-            self._spec = replace(self._spec, model=version(self._first, model))
+            self._spec = replace(self._spec, model=version_spec(self._first, model))
 
     def get_num_bytes(self, batch: Sequence[Any]) -> int:
         """Bytes of the texts, files and arrays in a batch."""
         return nbytes(list(batch))
 
     def get_metrics_namespace(self) -> str:
-        """Where RunInference's metrics are: beside those of the transforms."""
+        """The namespace of RunInference's metrics: that of the transforms."""
         return metrics_namespace.NAMESPACE
 
 
 class TaskModel:
-    """A task's model, loaded, with an engine of its own; safe for use by several threads.
+    """A task's loaded model with an engine of its own; safe for use by several threads.
 
-    `infer` is its only method, since Beam may keep it in another process.
+    `infer` is its only method: Beam may keep the object in another process.
     """
 
     def __init__(self, spec: Spec, binding: Binding) -> None:
@@ -209,35 +210,35 @@ class TaskModel:
         self._parameters = Parameters(spec.parameters)
         replica = Replica(spec.model)
         self._engine = Engine(lambda: replica, spec.limits, spec.model.source)
-        #: Pipelines without weights that no thread is using, by their parameters.
+        #: Weightless pipelines that no thread is using, with the keys of their parameters.
         self._idle: list[tuple[str, RecordPipeline]] = []
-        self._answer_bytes: float | None = None
-        # Beam tells nobody that it is done with a model: it forgets it.
+        self._output_bytes: float | None = None
+        # Beam does not say when it no longer needs a model: it only drops the object.
         weakref.finalize(self, self._engine.stop).atexit = False
 
     def infer(
         self, examples: list[Any], arguments: Mapping[str, Any], return_failures: bool
     ) -> tuple[str, list[Any], list[Report]]:
-        """The model's id, for each example its inference or the row of its failure, and reports.
+        """The model's id; the inference or failure row of each example; the engine's reports.
 
-        Raises ElementError for the first that fails, unless rows are asked for.
+        Raises ElementError for the first example that fails, unless `return_failures`.
         """
         parameters = self._parameters
         if arguments:
             parameters = Parameters({**parameters, **arguments})
-        pipeline = self._take(parameters)
+        pipeline = self._take_pipeline(parameters)
         client = self._engine.client(parameters)
-        in_flight = InFlightWindow(client, self._spec.limits, self._answer_bytes)
+        in_flight = InFlightWindow(client, self._spec.limits, self._output_bytes)
         try:
             loop = _BatchLoop(pipeline, self._spec.task, self._binding, in_flight, return_failures)
             return self._spec.model.source, loop.inferences(examples), loop.reports
         finally:
             in_flight.cancel()
-            self._answer_bytes = in_flight.answer_bytes
+            self._output_bytes = in_flight.output_bytes
             self._idle.append((parameters.key, pipeline))
 
-    def _take(self, parameters: Parameters) -> RecordPipeline:
-        """A pipeline for one thread: a tokenizer is not safe for two."""
+    def _take_pipeline(self, parameters: Parameters) -> RecordPipeline:
+        """A pipeline for this thread alone: a tokenizer is not safe for several."""
         idle = self._idle
         for _ in range(len(idle)):
             try:
@@ -252,7 +253,7 @@ class TaskModel:
 
 @dataclass(slots=True)
 class _Numbered:
-    """A value in the place of an example of the batch."""
+    """An example of a batch, what is kept of it, or its inference; with the example's index."""
 
     index: int
     value: Any
@@ -277,11 +278,11 @@ class _BatchLoop(EngineLoop):
         self._binding = binding
         self._in_flight: InFlightWindow = in_flight
         self._return_failures = return_failures
-        #: What the engine has done meanwhile.
+        #: The engine's reports of this batch.
         self.reports: list[Report] = []
 
     def inferences(self, examples: list[Any]) -> list[Any]:
-        """The inference of each example, or the row of its failure, in their order."""
+        """The inference or failure row of each example, in their order."""
         results: list[_Numbered] = []
         for i, example in enumerate(examples):
             if i % _PREFETCHED == 0 and not self._binding.task.media:
@@ -298,11 +299,11 @@ class _BatchLoop(EngineLoop):
             record = self._pipeline.record(element, example, decoded_example)
         return record, list(record.chunks), record.nbytes
 
-    def _answer(self, waiting: Record, outputs: list[Any]) -> Any:
-        return self._pipeline.inference(waiting, outputs)
+    def _result(self, kept: Record, outputs: list[Any]) -> Any:
+        return self._pipeline.inference(kept, outputs)
 
-    def _original(self, waiting: Record) -> Any:
-        return waiting.element
+    def _element(self, kept: Record) -> Any:
+        return kept.element
 
     def _add_reports(self, reports: Sequence[Report]) -> None:
         self.reports += reports

@@ -1,6 +1,6 @@
-"""The options of a task's transform: their checks, and the parts of its plan that they become.
+"""The options of a task's transform: their checks, and the plan that they make up.
 
-`options` are all of them by their names, as the constructor was given them.
+`options` are the arguments of the constructor by name, `parameters` among them.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ Options: TypeAlias = Mapping[str, Any]
 
 def model_spec(task: str, options: Options) -> ModelSpec:
     """Which weights to load, and how."""
-    given = {**_fields(ModelSpec, options), "task": task, "source": options["model"]}
-    if given["model_kwargs"] is None:
-        del given["model_kwargs"]
-    return ModelSpec(**given)
+    arguments = {**_fields(ModelSpec, options), "task": task, "source": options["model"]}
+    if arguments["model_kwargs"] is None:
+        del arguments["model_kwargs"]
+    return ModelSpec(**arguments)
 
 
 def default_model(task: str, revision: str | None) -> dict[str, Any]:
@@ -60,10 +60,10 @@ def task_plan(model: ModelSpec, task: Task, options: Options) -> TaskPlan:
         of_rows = options["input"] is not None
         task = replace(task, **_custom_columns(postprocess, of_rows))
     updates = _updates(options["model_metadata_pcoll"], options["watch_model_pattern"])
-    where = {**_fields(Binding, options), "task": task, "versioned": updates is not None}
+    bound = {**_fields(Binding, options), "task": task, "versioned": updates is not None}
     return TaskPlan(
         spec=spec,
-        binding=Binding(**where),
+        binding=Binding(**bound),
         preprocess=options["preprocess"],
         postprocess=postprocess,
         updates=updates,
@@ -79,35 +79,35 @@ def error_output(error_handling: Mapping[str, Any]) -> str:
 
 
 def _fields(cls: type[Any], options: Options) -> dict[str, Any]:
-    """The options that a dataclass has fields of the same names for."""
-    return {item.name: options[item.name] for item in fields(cls) if item.name in options}
+    """The options for which a dataclass has fields of the same names."""
+    return {each.name: options[each.name] for each in fields(cls) if each.name in options}
 
 
 def _check_used(task: Task, options: Options) -> None:
-    """Raises ValueError for an option that nothing would read."""
+    """Raises ValueError for an option that would be ignored."""
     first = isinstance(options["preprocess"], beam.PTransform)
     last = isinstance(options["postprocess"], beam.PTransform)
-    idle: dict[str, str] = {}
+    ignored: dict[str, str] = {}
     if last:
-        idle["output"] = "postprocess is a transform of your own, which names its columns itself"
+        ignored["output"] = "postprocess is a transform of your own, which names its columns itself"
     if first and last:
         own = "preprocess and postprocess are transforms of your own, which read the elements"
-        idle |= {"input": own, "keyed": own}
+        ignored |= {"input": own, "keyed": own}
     if options["preprocess"] is not None:
-        idle["media_limits"] = "preprocess is your own, which reads the media"
+        ignored["media_limits"] = "preprocess is your own, which reads the media"
     elif not task.media:
-        idle["media_limits"] = (
+        ignored["media_limits"] = (
             "the pipeline class reads its media itself"
             if task.open_inputs
             else f"{task.name} reads no images, audio or video"
         )
-    for name, reason in idle.items():
+    for name, reason in ignored.items():
         if options[name]:
             raise ValueError(f"{name} would be ignored: {reason}")
 
 
 def _updates(metadata: Any, pattern: str | None) -> Any:
-    """What says which model answers: a PCollection, a file pattern, or None."""
+    """The PCollection or file pattern that names the model that answers, or None."""
     if metadata is not None and pattern is not None:
         raise ValueError("model_metadata_pcoll and watch_model_pattern exclude each other")
     if not isinstance(metadata, beam.PCollection | None):
@@ -117,20 +117,20 @@ def _updates(metadata: Any, pattern: str | None) -> Any:
     return metadata if pattern is None else pattern
 
 
-def _media_limits(given: Mapping[str, float], parameters: Mapping[str, Any]) -> MediaLimits:
+def _media_limits(limits: Mapping[str, float], parameters: Mapping[str, Any]) -> MediaLimits:
     """The limits, with the `timeout` that transformers' media tasks have as a parameter."""
-    if not isinstance(given, Mapping):
-        raise ValueError(f"media_limits must be a mapping, got {shown(given)}")
-    valid = {item.name for item in fields(MediaLimits)}
-    for name in given:
+    if not isinstance(limits, Mapping):
+        raise ValueError(f"media_limits must be a mapping, got {shown(limits)}")
+    valid = {each.name for each in fields(MediaLimits)}
+    for name in limits:
         if name not in valid:
             raise ValueError(f"media_limits: {unknown('limit', name, valid)}")
     timeout = parameters.get("timeout")
-    return MediaLimits(**{**({} if timeout is None else {"timeout": timeout}), **given})
+    return MediaLimits(**{**({} if timeout is None else {"timeout": timeout}), **limits})
 
 
 def _custom_columns(function: Callable[[Any], Any], of_rows: bool) -> dict[str, Any]:
-    """What a postprocess function of the user's gives: one column, of the type it declares.
+    """The columns of a user's postprocess function: one column, of its annotated return type.
 
     Raises TypeError for a type that no column of rows can have.
     """

@@ -40,58 +40,59 @@ class TaskTransform(WithFailures):
         a revision of its own, as in "organisation/name@revision".
       revision: branch, tag or commit of the model's repository: the commit that it is when the
         pipeline is built is what every worker loads.
-      device: None for the best device of the worker, -1 or "cpu", 0, "cuda:1", "mps". A worker
-        that does not have the one that is named ends the job.
+      device: None for the best device of the worker, -1 or "cpu", 0, "cuda:1", "mps". The job
+        fails on a worker that does not have the named device.
       dtype: "auto" (as saved), "float32", "bfloat16" or "float16".
       attn_implementation: "sdpa", "eager", "flash_attention_2", …
-      device_map: in place of `device`, "auto" or a mapping from modules to devices: for a model
-        that does not fit on one. Needs accelerate.
-      torch_compile: True, or keywords for torch.compile, such as {"mode": "max-autotune"}. One
-        program serves batches of all shapes, unless the keywords say otherwise.
-      quantization_config: one of transformers', or a mapping such as {"quant_method": "quanto",
-        "weights": "int8"}.
-      model_kwargs: more keywords for `from_pretrained`.
+      device_map: in place of `device`, "auto" or a mapping from modules to devices, for a model
+        that does not fit on one device. Needs accelerate.
+      torch_compile: True, or keywords of torch.compile, such as {"mode": "max-autotune"}. One
+        compiled program serves batches of all shapes, unless the keywords say otherwise.
+      quantization_config: one of transformers' classes, or a mapping such as {"quant_method":
+        "quanto", "weights": "int8"}.
+      model_kwargs: further keywords of `from_pretrained`.
       trust_remote_code: run Python code from the model's repository.
-      allow_random_weights: answer although the checkpoint lacks weights that the task reads, which
-        are random then. Without it, such a model ends the job before the first answer.
-      batch_size: most chunks in a batch. None: chosen by the engine.
-      batch_tokens: most tokens in a batch, padding included; of images and sounds, 768 numbers
-        count as one. None: chosen by the engine.
+      allow_random_weights: run a model although its checkpoint lacks weights that the task needs,
+        which are random then. By default the job fails before the first prediction.
+      batch_size: the maximum number of chunks in a batch. None: the engine chooses.
+      batch_tokens: the maximum number of tokens in a batch, padding included; 768 numbers of an
+        image or a sound count as one token. None: the engine chooses.
       share: "process": each worker process loads the model. "machine": all processes of a machine
-        share one, in a process of its own for each accelerator. "auto": the latter where there
-        are several worker processes, or an accelerator.
-      batch_timeout: seconds that a batch may take. One that takes longer is ended with its
-        process, and its elements run alone; an element that times out again on its own fails.
-      max_wait_ms: how long a batch may wait for elements from other bundles, which it does only for
-        bundles that were answered a moment ago. 0: never.
+        share one, in a process of its own for each accelerator. "auto": "machine" where there
+        are several worker processes or an accelerator, else "process".
+      batch_timeout: the maximum seconds for a batch. The engine's process is ended when a batch
+        takes longer, and each of its elements runs in a batch of its own; an element that times
+        out again on its own fails.
+      max_wait_ms: the maximum milliseconds that a batch waits for elements from other bundles. It
+        waits only for bundles that were answered a moment ago. 0: never.
       media_limits: how large images, audio and video may be, where the defaults do not fit:
-        {"image_pixels": 200_000_000}; and how many URIs are fetched at once. See MediaLimits for
-        the names.
+        {"image_pixels": 200_000_000}; and how many URIs are fetched at once, "fetches". See
+        MediaLimits for all names.
       keyed: elements are (key, value) pairs, and so are the results.
       input: the column of the rows that holds the input; for a task with several inputs a
         mapping from their names to columns.
       output: one column for the whole prediction, of this name.
       json_chats: for tasks that take chats: whether a string that holds a chat in JSON is that chat
-        (True), or a prompt (False). None: it is refused.
-      model_metadata_pcoll: a PCollection of Beam's ModelMetadata that says which model answers from
-        then on, as in RunInference. Each is loaded beside the last and takes over between batches;
-        its tokenizer must be the first one's. Predictions, and rows in a column, have the model_id.
-      watch_model_pattern: a file pattern in place of it: the newest file that matches lies in the
-        directory of the model. Streaming only.
-      preprocess: in place of the first stage: a function from an input to the model's features
-        (one mapping, or a list of them), or a PTransform that gives Records.
+        (True) or a prompt (False). None: such a string is an error.
+      model_metadata_pcoll: a PCollection of Beam's ModelMetadata that names the model to use from
+        then on, as in RunInference. It is loaded beside the current one and takes over between
+        batches; its tokenizer must be that of the first model. PredictionResults have its
+        model_id; rows have it in a column of that name.
+      watch_model_pattern: a file pattern in place of it: the model is the directory of the newest
+        file that matches. Streaming only.
+      preprocess: in place of the first stage: a function from an example to the model's features
+        (one mapping, or a list of them), or a PTransform from elements to Records.
       postprocess: in place of the last stage: a function from the model's outputs to the
-        inference, or a PTransform that takes Records. Functions may be given by their names, as
-        "module.function", of a module that the workers can import.
+        inference, or a PTransform from Records. Functions may be given by name, as
+        "module.function", in a module that the workers can import.
       error_handling: Beam YAML's {output: name}; in Python, `with_exception_handling()`.
       **parameters: the task's own, under Hugging Face's names.
 
     Raises:
-      ValueError: an option or parameter has a value that cannot be right.
-      ValueError: an option that nothing would read beside the others.
+      ValueError: an option or parameter has an invalid value, or would be ignored.
       TypeError: a parameter does not exist for this task, or is missing; postprocess is annotated
         with a type that no column can have.
-      FileNotFoundError: a local model is not there.
+      FileNotFoundError: a local model does not exist.
 
     """
 
@@ -147,7 +148,7 @@ class TaskTransform(WithFailures):
             self._tags = ("good", task_options.error_output(error_handling))
 
     def _check_task(self, name: str, model: str | None, parameters: Mapping[str, Any]) -> None:
-        """Raises for a task that does not exist, or cannot be asked without a model."""
+        """Raises for a task that does not exist, or has no default model and none is given."""
         find(name).check_parameters(parameters, options_of(type(self)))
 
     def _resolve_task(self, spec: ModelSpec) -> ModelSpec:
@@ -182,6 +183,7 @@ class TaskTransform(WithFailures):
         return self._outputs(pcoll, bad)
 
     def _add(self, stage: type[WithFailures], plan: TaskPlan, pcoll: Any, bad: list[Any]) -> Any:
+        """Apply a stage, or what the user has in its place; its failures are added to `bad`."""
         label = stage.__name__
         custom = getattr(plan, label.lower(), None)
         if isinstance(custom, beam.PTransform):
@@ -194,14 +196,14 @@ class TaskTransform(WithFailures):
         return good
 
 
-#: The options that most jobs have.
+#: The options that most jobs use.
 _COMMON = ("model", "device", "dtype", "batch_size", "input", "output", "keyed", "tokenizer")
 
 
 def options_of(cls: Any) -> tuple[str, ...]:
-    """The names of a transform's options, common ones first: what is no parameter of its task."""
-    found = dict.fromkeys(_COMMON)
-    for each in (TaskTransform, cls):
-        taken = inspect.signature(each).parameters.values()
-        found |= {item.name: None for item in taken if item.kind is not item.VAR_KEYWORD}
-    return tuple(found)
+    """The names of a transform's own options, without its task's parameters; common ones first."""
+    names = dict.fromkeys(_COMMON)
+    for transform in (TaskTransform, cls):
+        arguments = inspect.signature(transform).parameters.values()
+        names |= {each.name: None for each in arguments if each.kind is not each.VAR_KEYWORD}
+    return tuple(names)

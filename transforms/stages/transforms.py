@@ -22,7 +22,12 @@ from .runner import worker_processes
 
 
 class Preprocess(WithFailures):
-    """The first stage of a task: elements to Records of features. Holds no weights."""
+    """The first stage of a task: elements to Records of features. Holds no weights.
+
+    Args:
+      task: the transform of the task.
+
+    """
 
     def __init__(self, task: PlannedTask | TaskPlan) -> None:
         super().__init__()
@@ -40,12 +45,12 @@ class Preprocess(WithFailures):
 class Forward(WithFailures):
     """The stage with the model: Records of features to Records of outputs.
 
-    With `handler`, any of Beam's ModelHandlers sits in the engine in place of a task's model:
-    examples to its predictions, as RunInference would give them, but in batches that the engine
-    makes across bundles, and with a failure row for the one element that makes a batch fail.
+    With `handler`, the engine runs one of Beam's ModelHandlers in place of a task's model:
+    examples become its predictions, as with RunInference, but in batches that the engine forms
+    across bundles, and with a failure row for the one example that makes a batch fail.
 
     ```python
-    found, failed = vectors | Forward(handler=handler).with_exception_handling()
+    predictions, failed = vectors | Forward(handler=handler).with_exception_handling()
     ```
 
     Args:
@@ -53,10 +58,10 @@ class Forward(WithFailures):
       handler: a ModelHandler in its place. Of its batching options, max_batch_size,
         max_batch_weight, element_size_fn and batch_length_fn say what a batch may hold. One model
         per worker process, and one batch at a time.
-      inference_args: what the handler's run_inference takes beside examples.
+      inference_args: arguments of the handler's run_inference beside the examples.
 
     Raises:
-      TypeError: there is no task and no handler, or both; or what is none of them.
+      TypeError: neither a task nor a handler is given, or both; or an argument of another type.
       ValueError: the handler makes batches itself, has several models, or refuses inference_args.
 
     """
@@ -74,33 +79,38 @@ class Forward(WithFailures):
         if handler is None and inference_args is not None:
             raise TypeError("inference_args are for a handler; a task's parameters are its own")
         if handler is not None:
-            model_handler.check(handler, inference_args)
+            model_handler.check_handler(handler, inference_args)
         self._plan = None if task is None else plan_of(task)
         self._handler = handler
         self._arguments = dict(inference_args or {})
         self._key = f"handler {uuid.uuid4().hex}"
 
     def expand(self, pcoll: Any) -> Any:
-        """PCollection of Records to PCollection of Records; of examples to one of predictions."""
+        """PCollection of Records to one of Records; with a handler, of examples to predictions."""
         handles, processes = self._tags is not None, worker_processes(pcoll.pipeline)
         if self._plan is None:
             fn: beam.DoFn = model_handler.HandlerFn(
                 self._handler, self._arguments, self._key, handles, processes
             )
-            hints, result = self._handler.get_resource_hints(), typehints.Any
+            hints, result_type = self._handler.get_resource_hints(), typehints.Any
             sides: Mapping[str, Any] = {}
         else:
             plan = self._plan.pinned
             sharing = replace(plan.spec.sharing, processes=processes)
             fn = ForwardFn(replace(plan.spec, sharing=sharing), handles)
-            hints, result = {}, Record
-            sides = _sides(plan.updates, pcoll.pipeline)
-        good, bad = self._apply(fn, pcoll, result, hints, sides)
+            hints, result_type = {}, Record
+            sides = _side_inputs(plan.updates, pcoll.pipeline)
+        good, bad = self._apply(fn, pcoll, result_type, hints, sides)
         return self._outputs(good, bad)
 
 
 class Postprocess(WithFailures):
-    """The last stage: Records of outputs to predictions. Holds no weights."""
+    """The last stage: Records of outputs to predictions. Holds no weights.
+
+    Args:
+      task: the transform of the task.
+
+    """
 
     def __init__(self, task: PlannedTask | TaskPlan) -> None:
         super().__init__()
@@ -114,8 +124,8 @@ class Postprocess(WithFailures):
         return self._outputs(good, bad)
 
 
-def _sides(updates: Any, pipeline: beam.Pipeline) -> Mapping[str, Any]:
-    """The side input that says which model answers, if there is one."""
+def _side_inputs(updates: Any, pipeline: beam.Pipeline) -> Mapping[str, Any]:
+    """The side input that names the model that answers, if there is one."""
     if updates is None:
         return {}
     if isinstance(updates, str):
