@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..pipelines.declared import UnpaddedPipeline
 from ..pipelines.generation import generates, generation_parameters
 from ..pipelines.waveforms import pads_samples, samples_of_a_frame
 
@@ -127,9 +128,9 @@ class Padding:
 
 def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
     """The rule for a loaded pipeline and the keywords of its forward stage."""
-    if not getattr(pipe, "pads", True):
-        made = pipe.makes(forward) if hasattr(pipe, "makes") else 0
-        return Padding(None, can_batch=pipe.batches, min_length=max(1, made // NUMBERS_PER_TOKEN))
+    if isinstance(pipe, UnpaddedPipeline):
+        length = max(1, pipe.numbers_made(forward) // NUMBERS_PER_TOKEN)
+        return Padding(None, can_batch=pipe.can_batch, min_length=length)
     model, tokenizer = pipe.model, pipe.tokenizer
     config = model.config.get_text_config()
     if _drops_tokens(config):
