@@ -116,7 +116,7 @@ def test_who_can_be_batched_is(case: Case, model: Model) -> None:
     program.run(same_ones)
     assert not program._shown, "equal rows show nothing"
     assert len(program.run(features)) == 6
-    assert program._padding.batches is case.batches
+    assert program._padding.can_batch is case.batches
     assert len({program.batch_slot(each).key for each in same_ones}) == (1 if case.batches else 3)
 
 

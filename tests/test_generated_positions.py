@@ -215,8 +215,8 @@ def test_what_may_look_at_a_whole_batch_runs_alone(
     parameters: Mapping[str, Any], model: Model
 ) -> None:
     pipe = factory.load(ModelSpec(task="text-generation", source=model("llama-lm")))
-    assert padding_of(pipe, {}).batches
-    assert not padding_of(pipe, parameters).batches
+    assert padding_of(pipe, {}).can_batch
+    assert not padding_of(pipe, parameters).can_batch
 
 
 @pytest.mark.parametrize(
@@ -234,5 +234,5 @@ def test_whisper_looks_again_at_some_rows_of_a_batch(
     parameters: Mapping[str, Any], model: Model
 ) -> None:
     pipe = factory.load(ModelSpec(task=SPEECH, source=model("whisper")))
-    assert padding_of(pipe, {"return_timestamps": "word"}).batches
-    assert not padding_of(pipe, parameters).batches
+    assert padding_of(pipe, {"return_timestamps": "word"}).can_batch
+    assert not padding_of(pipe, parameters).can_batch

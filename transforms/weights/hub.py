@@ -35,11 +35,11 @@ def pinned(spec: ModelSpec) -> ModelSpec:
     workers may load another.
     """
     changed: dict[str, Any] = {}
-    if _of_hub(spec.source):
+    if is_hub_id(spec.source):
         changed["revision"] = _commit(spec.source, spec.revision)
     for name in ("tokenizer", "processor"):
         source = getattr(spec, name)
-        if source is None or not _of_hub(source):
+        if source is None or not is_hub_id(source):
             continue
         repository, revision = split(source)
         if repository == spec.source and revision is None:
@@ -76,7 +76,8 @@ def out_of_reach(error: BaseException) -> bool:
     )
 
 
-def _of_hub(source: str) -> bool:
+def is_hub_id(source: str) -> bool:
+    """Whether a model source is neither a URI nor a local path: a repository of the hub."""
     return not is_uri(source) and not is_local(source)
 
 

@@ -58,7 +58,7 @@ def directory(uri: str, weights: bool = True) -> str:
     store = _Store(uri)
     found = store.listing()
     if weights:
-        _check_weights(found, uri)
+        _check_listing(found, uri)
     name = _name(uri, found)
     whole = _cache() / name
     if _is_whole(whole, found):
@@ -89,19 +89,19 @@ def _name(uri: str, files: Files) -> str:
     return content_hash.digest((uri, sorted(files.items())))[:32]
 
 
-def check(uri: str) -> None:
+def check_weights(uri: str) -> None:
     """Raises FileNotFoundError if there are no weights, ValueError if they are cut short.
 
     They are not copied for it.
     """
     store = _Store(uri)
     files = store.listing()
-    _check_weights(files, uri)
+    _check_listing(files, uri)
     for file, size, name in store.weights(files):
         headers.check_open(file, size, name)
 
 
-def saved_dtype(uri: str) -> torch.dtype:
+def stored_dtype(uri: str) -> torch.dtype:
     """The first floating type in a model's files, as transformers infers it; float32 if unknown."""
     store = _Store(uri)
     for file, size, name in store.weights(store.listing()):
@@ -157,7 +157,7 @@ class _Store:
         if (came := _size(part)) != size:
             raise OSError(f"{self.uri}: {name} has {size} bytes, of which {came} came")
         if name.endswith(_WEIGHTS):
-            headers.check(str(part), f"{self.uri}/{name}")
+            headers.check_file(str(part), f"{self.uri}/{name}")
         part.rename(path)
 
 
@@ -180,7 +180,7 @@ def _without_weights(files: Files) -> Files:
     return {name: about for name, about in files.items() if not name.endswith(_WEIGHTS)}
 
 
-def _check_weights(files: Files, uri: str) -> None:
+def _check_listing(files: Files, uri: str) -> None:
     if len(_without_weights(files)) == len(files):
         raise FileNotFoundError(
             f"{uri} has no safetensors files, and weights are read from no others"
