@@ -67,7 +67,7 @@ def test_each_of_a_hundred_bad_elements_fails_alone() -> None:
     failed = {ticket.token for ticket in found if ticket.error is not None}
     assert failed == poison
     assert all(str(t.error) == f"poison {t.token}" for t in found if t.error is not None)
-    assert all(t.chunks == [2 * t.token] for t in found if t.error is None)
+    assert all(t.outputs == [2 * t.token] for t in found if t.error is None)
     assert sum(r.rows for r in reports if isinstance(r, BatchReport) and not r.split) == 9_900
 
 
@@ -75,7 +75,7 @@ def test_each_of_a_hundred_bad_elements_fails_alone() -> None:
 def test_memory_that_runs_out_is_learned(limit: int) -> None:
     model = Doubles(limit)
     found, reports = answers(model, range(10_000))
-    assert all(t.error is None and t.chunks == [2 * t.token] for t in found)
+    assert all(t.error is None and t.outputs == [2 * t.token] for t in found)
     assert len(found) == 10_000
     assert len(model.failed) <= 5
     assert sum(isinstance(r, BatchReport) and r.split == "memory" for r in reports) == len(
@@ -267,7 +267,7 @@ def _small_bundles(limits: Limits, threads: int, bundles: int) -> tuple[Slow, fl
         for bundle in range(bundles):
             client = engine.client({})
             client.submit(None, [100 * thread + bundle])
-            assert client.answered.get(timeout=60).chunks == [2 * (100 * thread + bundle)]
+            assert client.answered.get(timeout=60).outputs == [2 * (100 * thread + bundle)]
 
     workers = [threading.Thread(target=work, args=(i,)) for i in range(threads)]
     start = time.perf_counter()

@@ -81,7 +81,7 @@ def collect(client: BundleSession, count: int) -> list[Ticket]:
 
 
 def right(tickets: list[Ticket]) -> bool:
-    return all(ticket.chunks[0][0] == 2 * ticket.token for ticket in tickets)
+    return all(ticket.outputs[0][0] == 2 * ticket.token for ticket in tickets)
 
 
 def alive(pid: int) -> bool:
@@ -106,7 +106,7 @@ def test_workers_share_one_process_and_it_goes_with_the_last(
     one, other = engine(same), engine(same)
     tickets = [*ask(one, list(range(100))), *ask(other, list(range(100)))]
     assert right(tickets)
-    (pid,) = {ticket.chunks[0][1] for ticket in tickets}
+    (pid,) = {ticket.outputs[0][1] for ticket in tickets}
     assert pid not in (os.getpid(), 0)
     assert pid == one.pid == other.pid
     one.close()
@@ -119,7 +119,7 @@ def test_workers_share_one_process_and_it_goes_with_the_last(
 def test_another_job_has_another_process(engine: Callable[..., RemoteEngine]) -> None:
     same = spec()
     other = EngineSpec(**{**vars(same), "sharing": Sharing(share="machine", key=b"other")})
-    found = {ask(engine(each), [1])[0].chunks[0][1] for each in (same, other)}
+    found = {ask(engine(each), [1])[0].outputs[0][1] for each in (same, other)}
     assert len(found) == 2
 
 
@@ -225,7 +225,7 @@ def test_replicas_share_the_work(engine: Callable[..., RemoteEngine]) -> None:
     fleet = ReplicaGroup([engine(spec(slow)), engine(spec(slow))])
     tickets = ask(fleet, list(range(200)))
     assert right(tickets)
-    pids = [ticket.chunks[0][1] for ticket in tickets]
+    pids = [ticket.outputs[0][1] for ticket in tickets]
     counts = [pids.count(pid) for pid in set(pids)]
     assert len(counts) == 2
     assert min(counts) >= 50
@@ -237,7 +237,7 @@ def test_a_killed_worker_leaves_no_process_behind() -> None:
         "import os, sys, time; sys.path.insert(0, 'tests')\n"
         "import test_sharing as t\n"
         "engine = t.registry._remote(t.spec())\n"
-        "print(t.ask(engine, [1])[0].chunks[0][1], flush=True)\n"
+        "print(t.ask(engine, [1])[0].outputs[0][1], flush=True)\n"
         "time.sleep(600)\n"
     )
     worker = subprocess.Popen(
@@ -320,7 +320,7 @@ def test_everything_is_answered_once_however_often_the_process_is_killed(
     assert sorted(ticket.token for ticket in tickets) == list(range(count))
     assert all(ticket.error is None for ticket in tickets)
     assert right(tickets)
-    assert len({ticket.chunks[0][1] for ticket in tickets}) == 11
+    assert len({ticket.outputs[0][1] for ticket in tickets}) == 11
     assert client.answered.empty()
 
 

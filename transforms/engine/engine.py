@@ -205,16 +205,18 @@ class Engine:
         try:
             with contained:
                 program = self._program(ticket.client)
-                places = [program.batch_slot(chunk) for chunk in ticket.chunks]
+                places = [program.batch_slot(each) for each in ticket.features]
         except Exception as error:
             self._fail(ticket, error)
             return
+        features, ticket.features = ticket.features, []
+        ticket.outputs = [None] * len(places)
         ticket.remaining = len(places)
         now = time.perf_counter()
         for i, found in enumerate(places):
             apart = id(ticket) if ticket.alone else None
             key = (ticket.client.key, found.key, apart)
-            chunk = Chunk(ticket, i, found.length, key, now, ticket.chunks[i])
+            chunk = Chunk(ticket, i, found.length, key, now, features[i])
             self._pool.add(key, found.length, chunk)
         self._fresh += len(places)
         if not places:
@@ -322,7 +324,7 @@ class Engine:
 
     def _answer(self, chunk: Chunk, output: Any) -> None:
         ticket = chunk.ticket
-        ticket.chunks[chunk.index] = output
+        ticket.outputs[chunk.index] = output
         ticket.remaining -= 1
         if not ticket.remaining and ticket.error is None:
             self._done(ticket)

@@ -110,7 +110,7 @@ class EngineFn(StageFn):
             return self._failed(element, windowed, ticket.error, ticket.attempts)
         try:
             with contained:
-                answer = self._answer(windowed.value, ticket.chunks)
+                answer = self._answer(windowed.value, ticket.outputs)
             return windowed if answer is windowed.value else windowed.with_value(answer)
         except Exception as error:
             return self._failed(windowed.value, windowed, error, stage="postprocess")

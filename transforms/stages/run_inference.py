@@ -304,7 +304,7 @@ class _Work:
             return i, self._failed("forward", record.element, ticket.error, ticket.attempts)
         try:
             with contained, computing:
-                return i, self._call.postprocess(record.example, ticket.chunks, record.counts)
+                return i, self._call.postprocess(record.example, ticket.outputs, record.counts)
         except Exception as error:
             return i, self._failed("postprocess", record.element, error)
 

@@ -57,7 +57,7 @@ class InFlightWindow:
         self.count -= 1
         self._bytes -= size
         if ticket.error is None and (self.answer_bytes is None or self.count % 16 == 0):
-            self._learn(nbytes(ticket.chunks))
+            self._learn(nbytes(ticket.outputs))
         return ticket
 
     def _learn(self, size: int) -> None:

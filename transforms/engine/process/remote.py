@@ -114,11 +114,11 @@ class RemoteEngine:
                 _fail(ticket, EngineError(self._reason))
                 return
             try:
-                sent = _Sent(ticket, *protocol.dumps(ticket.chunks, self._arena))
+                sent = _Sent(ticket, *protocol.dumps(ticket.features, self._arena))
             except Exception as error:  # features that cannot be pickled
                 _fail(ticket, error)
                 return
-            ticket.chunks = []
+            ticket.features = []
             number = next(self._numbers)
             self._live[number] = sent
             if self._joined:
@@ -268,7 +268,7 @@ class RemoteEngine:
         ticket = sent.ticket
         ticket.reports = reports
         if error is None:
-            ticket.chunks = outputs
+            ticket.outputs = outputs
         ticket.error = error
         ticket.client.answered.put(ticket)
 

@@ -84,7 +84,7 @@ class _Connection:
             owner, alone, spans, data = rest
             ticket = Ticket(self._clients[owner], number, [], alone=alone)
             try:
-                ticket.chunks = protocol.loads(data, spans, self._arena)
+                ticket.features = protocol.loads(data, spans, self._arena)
             except Exception as error:  # of a class that is not known here
                 ticket.error = error
                 self.outgoing.put(ticket)
@@ -121,7 +121,7 @@ class _Connection:
         if ticket.error is not None:
             return message(ticket.error, None)
         try:
-            return message(None, ticket.chunks)
+            return message(None, ticket.outputs)
         except Exception as error:  # outputs that cannot be pickled
             return message(error, None)
 
