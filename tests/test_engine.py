@@ -53,10 +53,10 @@ class Doubles:
 
 def answers(model: Doubles, numbers: Sequence[int]) -> tuple[list[Ticket], list[Report]]:
     engine = Engine(lambda: model, Limits(batch_tokens=4096), "test")
-    client = engine.client({})
+    session = engine.session({})
     for number in numbers:
-        client.submit(number, [number])
-    found = [client.answered.get(timeout=60) for _ in numbers]
+        session.submit(number, [number])
+    found = [session.answered.get(timeout=60) for _ in numbers]
     engine.close()
     return found, [report for ticket in found for report in ticket.reports]
 
@@ -133,11 +133,11 @@ def _seconds(model: Timed, tokens: int, monkeypatch: pytest.MonkeyPatch) -> floa
         return model
 
     engine = Engine(load, Limits(batch_tokens=tokens), "test")
-    client = engine.client({})
+    session = engine.session({})
     for number in range(15_000):
-        client.submit(number, [number])
+        session.submit(number, [number])
     everything.set()
-    found = [client.answered.get(timeout=60) for _ in range(15_000)]
+    found = [session.answered.get(timeout=60) for _ in range(15_000)]
     engine.close()
     assert all(ticket.error is None for ticket in found)
     return model.now
@@ -265,9 +265,9 @@ def _small_bundles(limits: Limits, threads: int, bundles: int) -> tuple[Slow, fl
 
     def work(thread: int) -> None:
         for bundle in range(bundles):
-            client = engine.client({})
-            client.submit(None, [100 * thread + bundle])
-            assert client.answered.get(timeout=60).outputs == [2 * (100 * thread + bundle)]
+            session = engine.session({})
+            session.submit(None, [100 * thread + bundle])
+            assert session.answered.get(timeout=60).outputs == [2 * (100 * thread + bundle)]
 
     workers = [threading.Thread(target=work, args=(i,)) for i in range(threads)]
     start = time.perf_counter()
@@ -305,11 +305,11 @@ def test_who_does_not_come_back_is_not_waited_for_long() -> None:
     model = Slow()
     engine = Engine(lambda: model, Limits(max_wait_ms=300), "test")
     for name in "abcd":  # some of whom are answered, and leave
-        engine.client({}).submit(name, [1])
-    client = engine.client({})
+        engine.session({}).submit(name, [1])
+    session = engine.session({})
     for _ in range(5):
         start = time.perf_counter()
-        client.submit("stays", [1])
-        client.answered.get(timeout=60)
+        session.submit("stays", [1])
+        session.answered.get(timeout=60)
         assert time.perf_counter() - start < 2
     engine.close()

@@ -115,7 +115,7 @@ class Engine:
         self._thread = threading.Thread(target=self._work, name=f"engine {name}", daemon=True)
         self._thread.start()
 
-    def client(self, parameters: Mapping[str, Any]) -> BundleSession:
+    def session(self, parameters: Mapping[str, Any]) -> BundleSession:
         """Access for one bundle."""
         return BundleSession(self, parameters, Parameters.of(parameters).key)
 
@@ -130,8 +130,8 @@ class Engine:
         """About how many tickets and chunks wait."""
         return len(self._pool) + self._arrivals.qsize()
 
-    def forget(self, client: BundleSession) -> None:
-        """Nothing to do: a cancelled client's tickets are passed over when their turn comes."""
+    def forget(self, session: BundleSession) -> None:
+        """Nothing to do: a cancelled session's tickets are passed over when their turn comes."""
 
     def stop(self) -> None:
         """Stop after the batch that is running; never waits."""
@@ -196,15 +196,15 @@ class Engine:
 
     def _admit(self, ticket: Ticket) -> None:
         self._live.add(ticket)
-        if not ticket.client.in_flight:
+        if not ticket.session.in_flight:
             self._company.came()
-        ticket.client.in_flight += 1
-        if ticket.client.cancelled:
+        ticket.session.in_flight += 1
+        if ticket.session.cancelled:
             self._fail(ticket, _CANCELLED)
             return
         try:
             with contained:
-                program = self._program(ticket.client)
+                program = self._program(ticket.session)
                 places = [program.batch_slot(each) for each in ticket.features]
         except Exception as error:
             self._fail(ticket, error)
@@ -215,33 +215,33 @@ class Engine:
         now = time.perf_counter()
         for i, found in enumerate(places):
             apart = id(ticket) if ticket.alone else None
-            key = (ticket.client.key, found.key, apart)
+            key = (ticket.session.key, found.key, apart)
             chunk = Chunk(ticket, i, found.length, key, now, features[i])
             self._pool.add(key, found.length, chunk)
         self._fresh += len(places)
         if not places:
             self._done(ticket)
 
-    def _program(self, client: BundleSession) -> Program:
-        found = self._programs.get(client.key)
+    def _program(self, session: BundleSession) -> Program:
+        found = self._programs.get(session.key)
         if found is None:
             try:
-                found = self._model.program(client.parameters)
+                found = self._model.program(session.parameters)
             except Exception as error:  # the same for every element
                 raise EngineError(f"{type(error).__name__}: {error}") from error
-            self._programs[client.key] = found
+            self._programs[session.key] = found
         return found
 
     def _compute(self, batch: list[Chunk]) -> None:
         """Answer the chunks of a batch; on an error, half by half, down to the one that fails."""
         for chunk in batch:
-            if chunk.ticket.client.cancelled:
+            if chunk.ticket.session.cancelled:
                 self._fail(chunk.ticket, _CANCELLED)
         batch = [chunk for chunk in batch if chunk.ticket.error is None]
         if not batch:
             return
         self._before([chunk.ticket for chunk in batch])
-        program = self._program(batch[0].ticket.client)
+        program = self._program(batch[0].ticket.session)
         start = time.perf_counter()
         self.running_since = time.monotonic()
         try:
@@ -336,12 +336,12 @@ class Engine:
 
     def _done(self, ticket: Ticket) -> None:
         self._live.discard(ticket)
-        if not ticket.client.cancelled:
+        if not ticket.session.cancelled:
             ticket.reports, self._reports = self._reports, []
-        ticket.client.in_flight -= 1
-        if not ticket.client.in_flight:
+        ticket.session.in_flight -= 1
+        if not ticket.session.in_flight:
             self._company.left(time.perf_counter())
-        ticket.client.answered.put(ticket)
+        ticket.session.answered.put(ticket)
 
     def _refuse(self, error: BaseException) -> None:
         """Answer whatever waits, and comes until `close`, with the reason why nothing is computed.

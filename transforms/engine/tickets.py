@@ -45,21 +45,21 @@ class AnyEngine(Protocol):
     def ready(self) -> bool:
         """Whether its model is loaded."""
 
-    def client(self, parameters: Mapping[str, Any]) -> BundleSession:
+    def session(self, parameters: Mapping[str, Any]) -> BundleSession:
         """Access for one bundle."""
 
     def submit(self, ticket: Ticket) -> None:
-        """Accept a ticket; it comes back in its client's `answered`."""
+        """Accept a ticket; it comes back in its session's `answered`."""
 
-    def forget(self, client: BundleSession) -> None:
-        """Nobody will collect this client's tickets any more."""
+    def forget(self, session: BundleSession) -> None:
+        """Nobody will collect this session's tickets any more."""
 
 
 @dataclass(slots=True, eq=False)
 class Ticket:
     """One element's chunks on their way through the engine."""
 
-    client: BundleSession
+    session: BundleSession
     #: What the submitter knows it by.
     token: Any
     #: What the model takes, of each chunk; empty once the engine keeps them elsewhere.

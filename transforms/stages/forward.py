@@ -162,7 +162,7 @@ class ForwardFn(EngineFn):
         super().start_bundle()
 
     def _flight_of(self, engine: AnyEngine, answer_bytes: float | None) -> InFlightWindow:
-        return InFlightWindow(engine.client(self._parameters), self._spec.limits, answer_bytes)
+        return InFlightWindow(engine.session(self._parameters), self._spec.limits, answer_bytes)
 
     def _chunks(self, element: Record) -> tuple[list[Any], int]:
         return list(element.chunks), element.nbytes + nbytes(element.element)

@@ -113,7 +113,7 @@ class HandlerFn(EngineFn):
         return registry.acquire(spec)
 
     def _flight_of(self, engine: AnyEngine, answer_bytes: float | None) -> InFlightWindow:
-        return InFlightWindow(engine.client(self._arguments), self._limits, answer_bytes)
+        return InFlightWindow(engine.session(self._arguments), self._limits, answer_bytes)
 
     def _chunks(self, element: Any) -> tuple[list[Any], int]:
         metrics.counts().read += 1

@@ -226,8 +226,8 @@ class TaskModel:
         if arguments:
             parameters = Parameters({**parameters, **arguments})
         call = self._take(parameters)
-        client = self._engine.client(parameters)
-        flight = InFlightWindow(client, self._spec.limits, self._answer_bytes)
+        session = self._engine.session(parameters)
+        flight = InFlightWindow(session, self._spec.limits, self._answer_bytes)
         try:
             work = _Work(call, self._spec, self._binding, flight, return_failures)
             return self._spec.model.source, work.answers(examples), work.reports

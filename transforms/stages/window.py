@@ -18,10 +18,10 @@ class InFlightWindow:
     """
 
     def __init__(
-        self, client: BundleSession, limits: Limits, answer_bytes: float | None = None
+        self, session: BundleSession, limits: Limits, answer_bytes: float | None = None
     ) -> None:
         self.answer_bytes = answer_bytes
-        self._client = client
+        self._session = session
         self._limits = limits
         #: Elements that are out.
         self.count = 0
@@ -29,18 +29,18 @@ class InFlightWindow:
 
     def submit(self, token: Any, chunks: list[Any], size: int) -> None:
         """Hand over an element's chunks; `size` is the bytes that it keeps in memory."""
-        self._client.submit((token, size), chunks)
+        self._session.submit((token, size), chunks)
         self.count += 1
         self._bytes += size
 
     @property
     def ready(self) -> bool:
         """Whether a ticket is answered by now, or has to be waited for: the window is full."""
-        return (self.count > 0 and not self._client.answered.empty()) or self._full()
+        return (self.count > 0 and not self._session.answered.empty()) or self._full()
 
     def cancel(self) -> None:
         """Drop what is still waiting: nobody will collect it."""
-        self._client.cancel()
+        self._session.cancel()
 
     def _full(self) -> bool:
         if self.answer_bytes is None:
@@ -52,7 +52,7 @@ class InFlightWindow:
 
     def take(self) -> Ticket:
         """A ticket, answered; waits for one."""
-        ticket: Ticket = self._client.answered.get()
+        ticket: Ticket = self._session.answered.get()
         ticket.token, size = ticket.token
         self.count -= 1
         self._bytes -= size

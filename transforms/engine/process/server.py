@@ -1,8 +1,8 @@
 """An engine in a process of its own, for all worker processes of the machine.
 
 Started by `sharing`, with its settings on standard input; gone when nobody has used it for a while.
-A connection carries tuples. From a worker: ("client", its number, key, parameters), ("ticket", its
-number, its client's, whether alone, spans, features) and ("cancel", client's number). Back to it:
+A connection carries tuples. From a worker: ("session", its number, key, parameters), ("ticket", its
+number, its session's, whether alone, spans, features) and ("cancel", session's number). Back to it:
 ("loaded",) when the model is there; ("begin", tickets' numbers) before each batch that has some of
 its tickets; ("answer", ticket's number, error, reports, how many wait, whether nothing will be
 answered any more), and behind it the outputs; ("broken", why) before the end.
@@ -48,7 +48,7 @@ class _Connection:
         self._link = link
         #: Tickets that are answered, and messages to send as they are; None to stop.
         self.outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._clients: dict[int, BundleSession] = {}
+        self._sessions: dict[int, BundleSession] = {}
         self._sending = threading.Lock()
         self.sender = threading.Thread(target=self._send, daemon=True)
 
@@ -69,20 +69,20 @@ class _Connection:
         except Exception:
             logger.exception("a worker was dropped")
         finally:
-            for client in self._clients.values():
-                client.cancel()
+            for session in self._sessions.values():
+                session.cancel()
             self.outgoing.put(None)
             self._server.left(self)
 
     def _accept(self, kind: str, number: int, *rest: Any) -> None:
         engine = self._server.engine
-        if kind == "client":
+        if kind == "session":
             key, pickled = rest
             parameters = pickle.loads(pickled)  # noqa: S301 - it has the key
-            self._clients[number] = BundleSession(engine, parameters, key, self.outgoing)
+            self._sessions[number] = BundleSession(engine, parameters, key, self.outgoing)
         elif kind == "ticket":
             owner, alone, spans, data = rest
-            ticket = Ticket(self._clients[owner], number, [], alone=alone)
+            ticket = Ticket(self._sessions[owner], number, [], alone=alone)
             try:
                 ticket.features = protocol.loads(data, spans, self._arena)
             except Exception as error:  # of a class that is not known here
@@ -90,8 +90,8 @@ class _Connection:
                 self.outgoing.put(ticket)
             else:
                 engine.submit(ticket)
-        elif number in self._clients:
-            self._clients.pop(number).cancel()
+        elif number in self._sessions:
+            self._sessions.pop(number).cancel()
 
     def _send(self) -> None:
         while (item := self.outgoing.get()) is not None:
@@ -202,7 +202,7 @@ class Server:
             connections = {id(each.outgoing): each for each in self._connections}
         told: dict[int, list[int]] = {}
         for ticket in tickets:
-            told.setdefault(id(ticket.client.answered), []).append(ticket.token)
+            told.setdefault(id(ticket.session.answered), []).append(ticket.token)
         for owner, connection in connections.items():
             if owner in told or owner in self._told:
                 connection.begin(told.get(owner, []))
