@@ -64,8 +64,8 @@ class Ticket:
     token: Any
     #: What the model takes, of each chunk; empty once the engine keeps them elsewhere.
     features: list[Any]
-    #: In batches of its own: it was in one that broke an engine.
-    alone: bool = False
+    #: Whether it runs in batches of its own: it was in one that broke an engine.
+    run_isolated: bool = False
     #: How many engines have begun with it.
     attempts: int = 1
     #: What the model answered, for each chunk; incomplete where there is an `error`.

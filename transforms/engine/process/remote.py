@@ -156,7 +156,7 @@ class RemoteEngine:
         if known not in self._told:
             self._told.add(known)
             self._post(("session", known, session.key, session.pickled))
-        self._post(("ticket", number, known, sent.ticket.alone, sent.spans, sent.data))
+        self._post(("ticket", number, known, sent.ticket.run_isolated, sent.spans, sent.data))
 
     def _post(self, message: tuple[Any, ...]) -> None:
         assert self._connection is not None
@@ -210,7 +210,7 @@ class RemoteEngine:
     def _listen(self) -> None:
         assert self._connection is not None
         while not self._closed:
-            if self._timeout is not None and not self._connection.poll(self._patience()):
+            if self._timeout is not None and not self._connection.poll(self._seconds_left()):
                 self._kill()
                 continue
             parts = protocol.parts(self._connection.recv_bytes())
@@ -227,7 +227,7 @@ class RemoteEngine:
             else:
                 self._reason = message[1]
 
-    def _patience(self) -> float | None:
+    def _seconds_left(self) -> float | None:
         """Seconds until the batch that is computed is overdue."""
         if self._timeout is None or not self._running:
             return None
@@ -307,7 +307,7 @@ class RemoteEngine:
         sent = self._live[number]
         ticket = sent.ticket
         sent.deaths += 1
-        ticket.alone = True
+        ticket.run_isolated = True
         ticket.attempts = sent.deaths
         error: Exception
         if self._overdue and sent.deaths >= _TIMES_OVERDUE:
