@@ -53,10 +53,10 @@ class Doubles:
 
 def answers(model: Doubles, numbers: Sequence[int]) -> tuple[list[Ticket], list[Report]]:
     engine = Engine(lambda: model, Limits(batch_tokens=4096), "test")
-    client = engine.client({})
+    session = engine.session({})
     for number in numbers:
-        client.submit(number, [number])
-    found = [client.answered.get(timeout=60) for _ in numbers]
+        session.submit(number, [number])
+    found = [session.answered.get(timeout=60) for _ in numbers]
     engine.close()
     return found, [report for ticket in found for report in ticket.reports]
 
@@ -67,7 +67,7 @@ def test_each_of_a_hundred_bad_elements_fails_alone() -> None:
     failed = {ticket.token for ticket in found if ticket.error is not None}
     assert failed == poison
     assert all(str(t.error) == f"poison {t.token}" for t in found if t.error is not None)
-    assert all(t.chunks == [2 * t.token] for t in found if t.error is None)
+    assert all(t.outputs == [2 * t.token] for t in found if t.error is None)
     assert sum(r.rows for r in reports if isinstance(r, BatchReport) and not r.split) == 9_900
 
 
@@ -75,7 +75,7 @@ def test_each_of_a_hundred_bad_elements_fails_alone() -> None:
 def test_memory_that_runs_out_is_learned(limit: int) -> None:
     model = Doubles(limit)
     found, reports = answers(model, range(10_000))
-    assert all(t.error is None and t.chunks == [2 * t.token] for t in found)
+    assert all(t.error is None and t.outputs == [2 * t.token] for t in found)
     assert len(found) == 10_000
     assert len(model.failed) <= 5
     assert sum(isinstance(r, BatchReport) and r.split == "memory" for r in reports) == len(
@@ -133,11 +133,11 @@ def _seconds(model: Timed, tokens: int, monkeypatch: pytest.MonkeyPatch) -> floa
         return model
 
     engine = Engine(load, Limits(batch_tokens=tokens), "test")
-    client = engine.client({})
+    session = engine.session({})
     for number in range(15_000):
-        client.submit(number, [number])
+        session.submit(number, [number])
     everything.set()
-    found = [client.answered.get(timeout=60) for _ in range(15_000)]
+    found = [session.answered.get(timeout=60) for _ in range(15_000)]
     engine.close()
     assert all(ticket.error is None for ticket in found)
     return model.now
@@ -265,9 +265,9 @@ def _small_bundles(limits: Limits, threads: int, bundles: int) -> tuple[Slow, fl
 
     def work(thread: int) -> None:
         for bundle in range(bundles):
-            client = engine.client({})
-            client.submit(None, [100 * thread + bundle])
-            assert client.answered.get(timeout=60).chunks == [2 * (100 * thread + bundle)]
+            session = engine.session({})
+            session.submit(None, [100 * thread + bundle])
+            assert session.answered.get(timeout=60).outputs == [2 * (100 * thread + bundle)]
 
     workers = [threading.Thread(target=work, args=(i,)) for i in range(threads)]
     start = time.perf_counter()
@@ -305,11 +305,11 @@ def test_who_does_not_come_back_is_not_waited_for_long() -> None:
     model = Slow()
     engine = Engine(lambda: model, Limits(max_wait_ms=300), "test")
     for name in "abcd":  # some of whom are answered, and leave
-        engine.client({}).submit(name, [1])
-    client = engine.client({})
+        engine.session({}).submit(name, [1])
+    session = engine.session({})
     for _ in range(5):
         start = time.perf_counter()
-        client.submit("stays", [1])
-        client.answered.get(timeout=60)
+        session.submit("stays", [1])
+        session.answered.get(timeout=60)
         assert time.perf_counter() - start < 2
     engine.close()

@@ -70,18 +70,18 @@ def engine() -> Iterator[Callable[..., RemoteEngine]]:
 
 
 def ask(engine: RemoteEngine | ReplicaGroup, numbers: list[int]) -> list[Ticket]:
-    client = engine.client({})
+    session = engine.session({})
     for number in numbers:
-        client.submit(number, [number])
-    return collect(client, len(numbers))
+        session.submit(number, [number])
+    return collect(session, len(numbers))
 
 
-def collect(client: BundleSession, count: int) -> list[Ticket]:
-    return [client.answered.get(timeout=240) for _ in range(count)]
+def collect(session: BundleSession, count: int) -> list[Ticket]:
+    return [session.answered.get(timeout=240) for _ in range(count)]
 
 
 def right(tickets: list[Ticket]) -> bool:
-    return all(ticket.chunks[0][0] == 2 * ticket.token for ticket in tickets)
+    return all(ticket.outputs[0][0] == 2 * ticket.token for ticket in tickets)
 
 
 def alive(pid: int) -> bool:
@@ -106,7 +106,7 @@ def test_workers_share_one_process_and_it_goes_with_the_last(
     one, other = engine(same), engine(same)
     tickets = [*ask(one, list(range(100))), *ask(other, list(range(100)))]
     assert right(tickets)
-    (pid,) = {ticket.chunks[0][1] for ticket in tickets}
+    (pid,) = {ticket.outputs[0][1] for ticket in tickets}
     assert pid not in (os.getpid(), 0)
     assert pid == one.pid == other.pid
     one.close()
@@ -119,7 +119,7 @@ def test_workers_share_one_process_and_it_goes_with_the_last(
 def test_another_job_has_another_process(engine: Callable[..., RemoteEngine]) -> None:
     same = spec()
     other = EngineSpec(**{**vars(same), "sharing": Sharing(share="machine", key=b"other")})
-    found = {ask(engine(each), [1])[0].chunks[0][1] for each in (same, other)}
+    found = {ask(engine(each), [1])[0].outputs[0][1] for each in (same, other)}
     assert len(found) == 2
 
 
@@ -206,10 +206,10 @@ def test_a_process_that_is_killed_before_it_has_read_its_settings_leaves_nothing
 def test_a_cancelled_bundle_leaves_no_trace(engine: Callable[..., RemoteEngine]) -> None:
     found = engine(spec(functools.partial(Troubled, 0.05)))
     assert right(ask(found, [1]))
-    client = found.client({})
+    session = found.session({})
     for number in range(200):
-        client.submit(number, [number])
-    client.cancel()
+        session.submit(number, [number])
+    session.cancel()
     assert right(ask(found, [7]))
     end = time.monotonic() + 60
     while found.load and time.monotonic() < end:
@@ -225,7 +225,7 @@ def test_replicas_share_the_work(engine: Callable[..., RemoteEngine]) -> None:
     fleet = ReplicaGroup([engine(spec(slow)), engine(spec(slow))])
     tickets = ask(fleet, list(range(200)))
     assert right(tickets)
-    pids = [ticket.chunks[0][1] for ticket in tickets]
+    pids = [ticket.outputs[0][1] for ticket in tickets]
     counts = [pids.count(pid) for pid in set(pids)]
     assert len(counts) == 2
     assert min(counts) >= 50
@@ -237,7 +237,7 @@ def test_a_killed_worker_leaves_no_process_behind() -> None:
         "import os, sys, time; sys.path.insert(0, 'tests')\n"
         "import test_sharing as t\n"
         "engine = t.registry._remote(t.spec())\n"
-        "print(t.ask(engine, [1])[0].chunks[0][1], flush=True)\n"
+        "print(t.ask(engine, [1])[0].outputs[0][1], flush=True)\n"
         "time.sleep(600)\n"
     )
     worker = subprocess.Popen(
@@ -302,26 +302,26 @@ def test_everything_is_answered_once_however_often_the_process_is_killed(
     engine: Callable[..., RemoteEngine],
 ) -> None:
     found = engine(spec(functools.partial(Troubled, 0.05)))
-    client = found.client({})
+    session = found.session({})
     count = 10_000
 
     def submit() -> None:
         for number in range(count):
-            client.submit(number, [number])
+            session.submit(number, [number])
 
     threading.Thread(target=submit).start()
     tickets: list[Ticket] = []
     chance = random.Random(0)
     for _ in range(10):
-        tickets += collect(client, 16 + chance.randrange(400))
+        tickets += collect(session, 16 + chance.randrange(400))
         os.kill(found.pid, signal.SIGKILL)
         time.sleep(chance.random() * 0.2)
-    tickets += collect(client, count - len(tickets))
+    tickets += collect(session, count - len(tickets))
     assert sorted(ticket.token for ticket in tickets) == list(range(count))
     assert all(ticket.error is None for ticket in tickets)
     assert right(tickets)
-    assert len({ticket.chunks[0][1] for ticket in tickets}) == 11
-    assert client.answered.empty()
+    assert len({ticket.outputs[0][1] for ticket in tickets}) == 11
+    assert session.answered.empty()
 
 
 class Watch:
@@ -451,10 +451,10 @@ def test_features_of_a_class_that_is_not_known_there_fail_alone(
         """Pickled by its name in this function: nobody finds it there."""
 
     found = engine(spec())
-    client = found.client({})
-    client.submit("odd", [Local(3)])
-    client.submit(1, [1])
-    tickets = {ticket.token: ticket for ticket in collect(client, 2)}
+    session = found.session({})
+    session.submit("odd", [Local(3)])
+    session.submit(1, [1])
+    tickets = {ticket.token: ticket for ticket in collect(session, 2)}
     assert right([tickets[1]])
     assert "Local" in str(tickets["odd"].error)
 
@@ -478,9 +478,9 @@ def test_a_worker_that_stands_still_does_not_stop_the_others(
     with monkeypatch.context() as patched:
         patched.setattr(RemoteEngine, "_listen", lambda self: over.wait())
         still = engine(same)
-        client = still.client({})
+        session = still.session({})
         for number in range(4_000):  # answers that no socket holds
-            client.submit(number, [number])
+            session.submit(number, [number])
     other = engine(same)
     try:
         assert right(ask(other, list(range(100))))
@@ -495,8 +495,8 @@ def test_functions_among_parameters_share_batches_and_programs() -> None:
     equal = Parameters(pickle.loads(parameters.pickled))
     other = Parameters({"stop": lambda text: text == "!"})
     for number, each in enumerate([parameters, equal, other]):
-        connection._accept("client", number, each.key, each.pickled)
-    keys = [connection._clients[number].key for number in range(3)]
+        connection._accept("session", number, each.key, each.pickled)
+    keys = [connection._sessions[number].key for number in range(3)]
     assert keys[0] == keys[1] != keys[2]
 
 

@@ -25,11 +25,11 @@ from .process.remote import RemoteEngine, ReplicaGroup
 from .tickets import AnyEngine
 
 _lock = threading.Lock()
-_shared: dict[str, _Share] = {}
+_shared: dict[str, _SharedEngine] = {}
 
 
 @dataclass(eq=False)
-class _Share:
+class _SharedEngine:
     engine: Engine | RemoteEngine | ReplicaGroup
     users: int = 0
 
@@ -42,11 +42,11 @@ def acquire(spec: EngineSpec) -> tuple[AnyEngine, Callable[[], None]]:
     """
     key = engine_key(spec)
     with _lock:
-        share = _shared.get(key)
-        if share is None or share.engine.dead:
-            share = _shared[key] = _Share(_engine(spec))
-        share.users += 1
-    return share.engine, functools.partial(_release, key, share)
+        entry = _shared.get(key)
+        if entry is None or entry.engine.dead:
+            entry = _shared[key] = _SharedEngine(_engine(spec))
+        entry.users += 1
+    return entry.engine, functools.partial(_release, key, entry)
 
 
 def running() -> int:
@@ -54,14 +54,14 @@ def running() -> int:
     return len(_shared)
 
 
-def _release(key: str, share: _Share) -> None:
+def _release(key: str, entry: _SharedEngine) -> None:
     with _lock:
-        share.users -= 1
-        if share.users:
+        entry.users -= 1
+        if entry.users:
             return
-        if _shared.get(key) is share:
+        if _shared.get(key) is entry:
             del _shared[key]
-    share.engine.close()
+    entry.engine.close()
     with _lock:
         gc.collect()  # the model's own cycles
         if not _shared:

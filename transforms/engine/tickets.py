@@ -45,30 +45,34 @@ class AnyEngine(Protocol):
     def ready(self) -> bool:
         """Whether its model is loaded."""
 
-    def client(self, parameters: Mapping[str, Any]) -> BundleSession:
+    def session(self, parameters: Mapping[str, Any]) -> BundleSession:
         """Access for one bundle."""
 
     def submit(self, ticket: Ticket) -> None:
-        """Accept a ticket; it comes back in its client's `answered`."""
+        """Accept a ticket; it comes back in its session's `answered`."""
 
-    def forget(self, client: BundleSession) -> None:
-        """Nobody will collect this client's tickets any more."""
+    def forget(self, session: BundleSession) -> None:
+        """Nobody will collect this session's tickets any more."""
 
 
 @dataclass(slots=True, eq=False)
 class Ticket:
     """One element's chunks on their way through the engine."""
 
-    client: BundleSession
+    session: BundleSession
     #: What the submitter knows it by.
     token: Any
-    chunks: list[Any]
-    #: In batches of its own: it was in one that broke an engine.
-    alone: bool = False
+    #: What the model takes, of each chunk; empty once the engine keeps them elsewhere.
+    features: list[Any]
+    #: Whether it runs in batches of its own: it was in one that broke an engine.
+    run_isolated: bool = False
     #: How many engines have begun with it.
     attempts: int = 1
+    #: What the model answered, for each chunk; incomplete where there is an `error`.
+    outputs: list[Any] = field(default_factory=list)
+    #: Chunks without outputs.
     remaining: int = 0
-    #: Why it failed; then `chunks` are features, outputs, or some of both.
+    #: Why it failed.
     error: BaseException | None = None
     #: What the engine has done since it last told, handed to whoever collects this ticket.
     reports: Sequence[Report] = ()
@@ -90,9 +94,9 @@ class BundleSession:
     #: Tickets that the engine has accepted and not answered.
     in_flight: int = 0
 
-    def submit(self, token: Any, chunks: list[Any]) -> None:
-        """Hand over an element's chunks; its ticket comes back in `answered`."""
-        self.engine.submit(Ticket(self, token, chunks))
+    def submit(self, token: Any, features: list[Any]) -> None:
+        """Hand over the features of an element's chunks; its ticket comes back in `answered`."""
+        self.engine.submit(Ticket(self, token, features))
 
     def cancel(self) -> None:
         """Drop what is still waiting: nobody will collect it."""

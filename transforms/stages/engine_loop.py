@@ -93,7 +93,7 @@ class EngineLoop:
             return self._failed(element, placed, ticket.error, ticket.attempts)
         try:
             with contained:
-                result = self._result(placed.value, ticket.chunks)
+                result = self._result(placed.value, ticket.outputs)
             return placed if result is placed.value else placed.with_value(result)
         except Exception as error:
             element = self._element(placed.value)

@@ -116,8 +116,8 @@ class ForwardFn(EngineFn):
         super().start_bundle()
 
     def _new_window(self, output_bytes: float | None) -> InFlightWindow:
-        client = self._engine.client(self._parameters)
-        return InFlightWindow(client, self._spec.limits, output_bytes)
+        session = self._engine.session(self._parameters)
+        return InFlightWindow(session, self._spec.limits, output_bytes)
 
     def _features(self, element: Record) -> tuple[Record, list[Any], int]:
         model = self._versions.spec.model.source

@@ -113,7 +113,7 @@ class HandlerFn(EngineFn):
         return registry.acquire(spec)
 
     def _new_window(self, output_bytes: float | None) -> InFlightWindow:
-        return InFlightWindow(self._engine.client(self._arguments), self._limits, output_bytes)
+        return InFlightWindow(self._engine.session(self._arguments), self._limits, output_bytes)
 
     def _features(self, element: Any) -> tuple[Any, list[Any], int]:
         metrics.counts().read += 1

@@ -227,8 +227,8 @@ class TaskModel:
         if arguments:
             parameters = Parameters({**parameters, **arguments})
         pipeline = self._take_pipeline(parameters)
-        client = self._engine.client(parameters)
-        in_flight = InFlightWindow(client, self._spec.limits, self._output_bytes)
+        session = self._engine.session(parameters)
+        in_flight = InFlightWindow(session, self._spec.limits, self._output_bytes)
         try:
             loop = _BatchLoop(pipeline, self._spec.task, self._binding, in_flight, return_failures)
             return self._spec.model.source, loop.inferences(examples), loop.reports

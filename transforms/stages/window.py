@@ -15,7 +15,7 @@ class InFlightWindow:
     """Hands elements to the engine and gives them back with their outputs, first come first.
 
     Args:
-      client: the bundle's access to the engine.
+      session: the bundle's access to the engine.
       limits: how many elements, and bytes, may be in flight.
       output_bytes: how large an element's outputs are expected to be, as an earlier window has
         learned it. None: not known yet.
@@ -23,10 +23,10 @@ class InFlightWindow:
     """
 
     def __init__(
-        self, client: BundleSession, limits: Limits, output_bytes: float | None = None
+        self, session: BundleSession, limits: Limits, output_bytes: float | None = None
     ) -> None:
         self.output_bytes = output_bytes
-        self._client = client
+        self._session = session
         self._limits = limits
         #: Elements in flight.
         self.count = 0
@@ -34,18 +34,18 @@ class InFlightWindow:
 
     def submit(self, token: Any, chunks: list[Any], size: int) -> None:
         """Hand over an element's chunks; `size` is the number of bytes that it keeps in memory."""
-        self._client.submit((token, size), chunks)
+        self._session.submit((token, size), chunks)
         self.count += 1
         self._bytes += size
 
     @property
     def must_take(self) -> bool:
         """Whether to take a ticket now: one is answered, or the window is full."""
-        return (self.count > 0 and not self._client.answered.empty()) or self._full()
+        return (self.count > 0 and not self._session.answered.empty()) or self._full()
 
     def cancel(self) -> None:
         """Drop the elements in flight: nobody will collect them."""
-        self._client.cancel()
+        self._session.cancel()
 
     def _full(self) -> bool:
         if self.output_bytes is None:
@@ -57,10 +57,10 @@ class InFlightWindow:
 
     def take(self) -> Ticket:
         """The next answered ticket; waits for one."""
-        ticket: Ticket = self._client.answered.get()
+        ticket: Ticket = self._session.answered.get()
         ticket.token, size = ticket.token
         self.count -= 1
         self._bytes -= size
         if ticket.error is None and (self.output_bytes is None or self.count % 16 == 0):
-            self.output_bytes = expected_nbytes(self.output_bytes, nbytes(ticket.chunks))
+            self.output_bytes = expected_nbytes(self.output_bytes, nbytes(ticket.outputs))
         return ticket

@@ -39,7 +39,7 @@ main()
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerConfig:
     """What the process is told when it starts."""
 
     spec: EngineSpec
@@ -106,7 +106,7 @@ def _start(spec: EngineSpec, path: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(128)
-        settings = cloudpickle.dumps(Settings(spec, listener.fileno(), path))
+        config = cloudpickle.dumps(ServerConfig(spec, listener.fileno(), path))
         process = subprocess.Popen(  # noqa: S603 - our own program
             # -P: nothing is imported from the folder that this happens to run in.
             [sys.executable, "-P", "-c", _PROGRAM],
@@ -123,4 +123,4 @@ def _start(spec: EngineSpec, path: str) -> None:
     threading.Thread(target=os.waitpid, args=(process.pid, 0), daemon=True).start()
     assert process.stdin is not None
     with process.stdin as pipe:
-        pipe.write(settings)
+        pipe.write(config)

@@ -69,8 +69,8 @@ class RemoteEngine:
         self._change = threading.Condition()
         self._numbers = itertools.count()
         self._live: dict[int, _Sent] = {}
-        self._clients: dict[BundleSession, int] = {}
-        #: Clients that the process knows.
+        self._sessions: dict[BundleSession, int] = {}
+        #: Sessions that the process knows.
         self._told: set[int] = set()
         self._connection: Connection | None = None
         #: Whether the process has taken this worker in.
@@ -101,9 +101,9 @@ class RemoteEngine:
         """The engine's process; 0 before it has answered for the first time."""
         return self._pid
 
-    def client(self, parameters: Mapping[str, Any]) -> BundleSession:
+    def session(self, parameters: Mapping[str, Any]) -> BundleSession:
         """Access for one bundle."""
-        return _client(self, parameters)
+        return _session(self, parameters)
 
     def submit(self, ticket: Ticket) -> None:
         """Accept a ticket. Raises EngineError after `close`."""
@@ -114,11 +114,11 @@ class RemoteEngine:
                 _fail(ticket, EngineError(self._reason))
                 return
             try:
-                sent = _Sent(ticket, *protocol.dumps(ticket.chunks, self._arena))
+                sent = _Sent(ticket, *protocol.dumps(ticket.features, self._arena))
             except Exception as error:  # features that cannot be pickled
                 _fail(ticket, error)
                 return
-            ticket.chunks = []
+            ticket.features = []
             number = next(self._numbers)
             self._live[number] = sent
             if self._joined:
@@ -126,10 +126,10 @@ class RemoteEngine:
             else:
                 self._change.notify_all()
 
-    def forget(self, client: BundleSession) -> None:
-        """Have a cancelled client's tickets passed over."""
+    def forget(self, session: BundleSession) -> None:
+        """Have a cancelled session's tickets passed over."""
         with self._change:
-            number = self._clients.pop(client, None)
+            number = self._sessions.pop(session, None)
             if number in self._told:
                 self._told.discard(number)
                 self._post(("cancel", number))
@@ -149,14 +149,14 @@ class RemoteEngine:
     # Sending, with the lock held.
 
     def _send(self, number: int, sent: _Sent) -> None:
-        client = sent.ticket.client
-        known = self._clients.get(client)
+        session = sent.ticket.session
+        known = self._sessions.get(session)
         if known is None:
-            known = self._clients[client] = next(self._numbers)
+            known = self._sessions[session] = next(self._numbers)
         if known not in self._told:
             self._told.add(known)
-            self._post(("client", known, client.key, client.pickled))
-        self._post(("ticket", number, known, sent.ticket.alone, sent.spans, sent.data))
+            self._post(("session", known, session.key, session.pickled))
+        self._post(("ticket", number, known, sent.ticket.run_isolated, sent.spans, sent.data))
 
     def _post(self, message: tuple[Any, ...]) -> None:
         assert self._connection is not None
@@ -210,7 +210,7 @@ class RemoteEngine:
     def _listen(self) -> None:
         assert self._connection is not None
         while not self._closed:
-            if self._timeout is not None and not self._connection.poll(self._patience()):
+            if self._timeout is not None and not self._connection.poll(self._seconds_left()):
                 self._kill()
                 continue
             parts = protocol.parts(self._connection.recv_bytes())
@@ -227,7 +227,7 @@ class RemoteEngine:
             else:
                 self._reason = message[1]
 
-    def _patience(self) -> float | None:
+    def _seconds_left(self) -> float | None:
         """Seconds until the batch that is computed is overdue."""
         if self._timeout is None or not self._running:
             return None
@@ -262,15 +262,15 @@ class RemoteEngine:
             self._deaths, self._waiting = 0, waiting if self._live else 0
             if dead:
                 self._reason, self.dead = str(error), True
-            if not sent.ticket.client.cancelled:
+            if not sent.ticket.session.cancelled:
                 reports = (*self._restarts, *reports)
                 self._restarts = []
         ticket = sent.ticket
         ticket.reports = reports
         if error is None:
-            ticket.chunks = outputs
+            ticket.outputs = outputs
         ticket.error = error
-        ticket.client.answered.put(ticket)
+        ticket.session.answered.put(ticket)
 
     def _left(self) -> None:
         """The process is gone: find out over what, and prepare what is live for the next."""
@@ -295,7 +295,7 @@ class RemoteEngine:
             self._reason = ""
 
     def _drop_cancelled(self) -> None:
-        for number in [n for n, sent in self._live.items() if sent.ticket.client.cancelled]:
+        for number in [n for n, sent in self._live.items() if sent.ticket.session.cancelled]:
             self._arena.free(self._live.pop(number).spans)
 
     @property
@@ -307,7 +307,7 @@ class RemoteEngine:
         sent = self._live[number]
         ticket = sent.ticket
         sent.deaths += 1
-        ticket.alone = True
+        ticket.run_isolated = True
         ticket.attempts = sent.deaths
         error: Exception
         if self._overdue and sent.deaths >= _TIMES_OVERDUE:
@@ -327,7 +327,7 @@ class RemoteEngine:
         self._live.clear()
 
 
-def _client(engine: AnyEngine, parameters: Mapping[str, Any]) -> BundleSession:
+def _session(engine: AnyEngine, parameters: Mapping[str, Any]) -> BundleSession:
     """Access for one bundle."""
     known = Parameters.of(parameters)
     return BundleSession(engine, known, known.key, pickled=known.pickled)
@@ -335,7 +335,7 @@ def _client(engine: AnyEngine, parameters: Mapping[str, Any]) -> BundleSession:
 
 def _fail(ticket: Ticket, error: BaseException) -> None:
     ticket.error = error
-    ticket.client.answered.put(ticket)
+    ticket.session.answered.put(ticket)
 
 
 class ReplicaGroup:
@@ -354,18 +354,18 @@ class ReplicaGroup:
         """Whether all have their model loaded."""
         return all(engine.ready for engine in self._engines)
 
-    def client(self, parameters: Mapping[str, Any]) -> BundleSession:
+    def session(self, parameters: Mapping[str, Any]) -> BundleSession:
         """Access for one bundle."""
-        return _client(self, parameters)
+        return _session(self, parameters)
 
     def submit(self, ticket: Ticket) -> None:
         """Accept a ticket."""
         min(self._engines, key=lambda engine: engine.load).submit(ticket)
 
-    def forget(self, client: BundleSession) -> None:
-        """Have a cancelled client's tickets passed over."""
+    def forget(self, session: BundleSession) -> None:
+        """Have a cancelled session's tickets passed over."""
         for engine in self._engines:
-            engine.forget(client)
+            engine.forget(session)
 
     def close(self) -> None:
         """Leave them all."""

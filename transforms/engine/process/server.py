@@ -1,8 +1,8 @@
 """An engine in a process of its own, for all worker processes of the machine.
 
-Started by `sharing`, with its settings on standard input; gone when nobody has used it for a while.
-A connection carries tuples. From a worker: ("client", its number, key, parameters), ("ticket", its
-number, its client's, whether alone, spans, features) and ("cancel", client's number). Back to it:
+Started by `sharing`, with its config on standard input; gone when nobody has used it for a while.
+A connection carries tuples. From a worker: ("session", its number, key, parameters), ("ticket", its
+number, its session's, whether alone, spans, features) and ("cancel", session's number). Back to it:
 ("loaded",) when the model is there; ("begin", tickets' numbers) before each batch that has some of
 its tickets; ("answer", ticket's number, error, reports, how many wait, whether nothing will be
 answered any more), and behind it the outputs; ("broken", why) before the end.
@@ -30,7 +30,7 @@ from ..errors import PicklableError
 from ..interface import Model
 from ..tickets import BundleSession, Ticket
 from . import arena, protocol
-from .launch import LOCK, Settings
+from .launch import LOCK, ServerConfig
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class _Connection:
         self._link = link
         #: Tickets that are answered, and messages to send as they are; None to stop.
         self.outgoing: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._clients: dict[int, BundleSession] = {}
+        self._sessions: dict[int, BundleSession] = {}
         self._sending = threading.Lock()
         self.sender = threading.Thread(target=self._send, daemon=True)
 
@@ -69,29 +69,29 @@ class _Connection:
         except Exception:
             logger.exception("a worker was dropped")
         finally:
-            for client in self._clients.values():
-                client.cancel()
+            for session in self._sessions.values():
+                session.cancel()
             self.outgoing.put(None)
             self._server.left(self)
 
     def _accept(self, kind: str, number: int, *rest: Any) -> None:
         engine = self._server.engine
-        if kind == "client":
+        if kind == "session":
             key, pickled = rest
             parameters = pickle.loads(pickled)  # noqa: S301 - it has the key
-            self._clients[number] = BundleSession(engine, parameters, key, self.outgoing)
+            self._sessions[number] = BundleSession(engine, parameters, key, self.outgoing)
         elif kind == "ticket":
-            owner, alone, spans, data = rest
-            ticket = Ticket(self._clients[owner], number, [], alone=alone)
+            owner, run_isolated, spans, data = rest
+            ticket = Ticket(self._sessions[owner], number, [], run_isolated=run_isolated)
             try:
-                ticket.chunks = protocol.loads(data, spans, self._arena)
+                ticket.features = protocol.loads(data, spans, self._arena)
             except Exception as error:  # of a class that is not known here
                 ticket.error = error
                 self.outgoing.put(ticket)
             else:
                 engine.submit(ticket)
-        elif number in self._clients:
-            self._clients.pop(number).cancel()
+        elif number in self._sessions:
+            self._sessions.pop(number).cancel()
 
     def _send(self) -> None:
         while (item := self.outgoing.get()) is not None:
@@ -121,7 +121,7 @@ class _Connection:
         if ticket.error is not None:
             return message(ticket.error, None)
         try:
-            return message(None, ticket.chunks)
+            return message(None, ticket.outputs)
         except Exception as error:  # outputs that cannot be pickled
             return message(error, None)
 
@@ -129,9 +129,9 @@ class _Connection:
 class Server:
     """The engine and its connections."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        spec = settings.spec
+    def __init__(self, config: ServerConfig) -> None:
+        self._config = config
+        spec = config.spec
         self.key = spec.sharing.key
         self._lock = threading.Lock()
         self._connections: set[_Connection] = set()
@@ -141,7 +141,7 @@ class Server:
         self.engine = Engine(self._load, spec.limits, spec.name, self._begin, self._broken)
 
     def _load(self) -> Model:
-        model = load_outside_gc(self._settings.spec.load)
+        model = load_outside_gc(self._config.spec.load)
         with self._lock:
             self._loaded = True
             for connection in self._connections:
@@ -150,7 +150,7 @@ class Server:
 
     def run(self) -> None:
         """Serve whoever connects; return when nobody has been there for a while."""
-        listener = socket.socket(fileno=self._settings.listener)
+        listener = socket.socket(fileno=self._config.listener)
         joined = dead = withdrawn = False
         used = time.monotonic()
         while not withdrawn:
@@ -185,7 +185,7 @@ class Server:
         """Take the socket away, unless somebody is about to join who can be served."""
         import fcntl
 
-        path = self._settings.path
+        path = self._config.path
         with open(os.path.join(os.path.dirname(path), LOCK), "ab") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -202,7 +202,7 @@ class Server:
             connections = {id(each.outgoing): each for each in self._connections}
         told: dict[int, list[int]] = {}
         for ticket in tickets:
-            told.setdefault(id(ticket.client.answered), []).append(ticket.token)
+            told.setdefault(id(ticket.session.answered), []).append(ticket.token)
         for owner, connection in connections.items():
             if owner in told or owner in self._told:
                 connection.begin(told.get(owner, []))
@@ -210,7 +210,7 @@ class Server:
 
     def _check_time(self) -> None:
         """End with a batch that takes too long, should nobody be left to end it."""
-        timeout, since = self._settings.spec.sharing.timeout, self.engine.running_since
+        timeout, since = self._config.spec.sharing.timeout, self.engine.running_since
         if timeout is None or since is None:
             return
         if time.monotonic() - since > timeout + _GRACE:
@@ -234,8 +234,8 @@ class Server:
 
 def main() -> None:
     """Run until nobody needs it any more."""
-    settings: Settings = pickle.load(sys.stdin.buffer)  # noqa: S301 - from who started this
+    config: ServerConfig = pickle.load(sys.stdin.buffer)  # noqa: S301 - from who started this
     logging.basicConfig(level=logging.WARNING)
-    Server(settings).run()
+    Server(config).run()
     sys.stderr.flush()
     os._exit(0)  # without waiting for libraries to take themselves apart
