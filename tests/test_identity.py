@@ -291,10 +291,10 @@ def _copy(directory: str, path: Path) -> Path:
 def test_an_overwritten_model_is_checked_again(model: Model, tmp_path: Path) -> None:
     directory = _copy(model("bert-classification"), tmp_path / "model")
     spec = Spec(model=ModelSpec(task="text-classification", source=str(directory)))
-    preflight.check(spec)
+    preflight.check_task(spec)
     (directory / "config.json").write_text("{}")
     with pytest.raises(ModelLoadError):
-        preflight.check(spec)
+        preflight.check_task(spec)
 
 
 def _swap_labels(directory: Path) -> None:

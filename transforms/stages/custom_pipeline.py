@@ -7,7 +7,7 @@ from typing import Any
 
 from ..options.spec import ModelSpec
 from ..options.suggest import likely, unknown
-from ..pipelines.custom import resolved
+from ..pipelines.custom import with_pipeline_class
 from .task_transform import TaskTransform, options_of
 
 
@@ -59,4 +59,4 @@ class CustomPipeline(TaskTransform):
             raise TypeError(f"{name}: a pipeline class of its own needs a model")
 
     def _resolve_task(self, spec: ModelSpec) -> ModelSpec:
-        return resolved(spec, self._pipeline_class)
+        return with_pipeline_class(spec, self._pipeline_class)

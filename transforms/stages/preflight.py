@@ -28,7 +28,7 @@ _STAGES = ("preprocess", "forward", "postprocess")
 _PROCESSORS = ("_load_processor", "_load_image_processor", "_load_feature_extractor")
 
 
-def check(spec: Spec, replaced: Collection[str] = ()) -> None:
+def check_task(spec: Spec, replaced: Collection[str] = ()) -> None:
     """Load everything but the weights, and try the parameters on it.
 
     `replaced`: "preprocess" or "postprocess", of which the user has an own.

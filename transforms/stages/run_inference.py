@@ -155,7 +155,7 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
         self._spec = replace(self._spec, model=self._first)
         parameters = {**self._spec.parameters, **(inference_args or {})}
         self._binding.task.check_parameters(parameters)
-        preflight.check(replace(self._spec, parameters=parameters))
+        preflight.check_task(replace(self._spec, parameters=parameters))
 
     def load_model(self) -> TaskModel:
         """The model on its device. Raises ModelLoadError."""

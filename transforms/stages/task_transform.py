@@ -135,7 +135,7 @@ class TaskTransform(WithFailures):
         options = dict(locals())  # by their names, which are those of the fields that they fill
         super().__init__()
         for stage in ("preprocess", "postprocess"):
-            options[stage] = functions.resolved(stage, options[stage])
+            options[stage] = functions.custom_stage(stage, options[stage])
         name = parameters.pop("task", None) or self.task
         self._check_task(name, model, parameters)
         if model is None:
@@ -176,7 +176,7 @@ class TaskTransform(WithFailures):
     def expand(self, pcoll: Any) -> Any:
         """The three stages, one after the other."""
         plan = replace(self.plan.pinned, element_type=pcoll.element_type)
-        preflight.check(plan.spec, plan.replaced_stages)
+        preflight.check_task(plan.spec, plan.replaced_stages)
         bad: list[Any] = []
         for stage in (Preprocess, Forward, Postprocess):
             pcoll = self._add(stage, plan, pcoll, bad)
