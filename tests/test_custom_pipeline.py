@@ -28,6 +28,8 @@ from transforms.batching.replica import Replica
 from transforms.batching.verified_program import VerifiedProgram
 
 Run = Callable[..., list[Any]]
+
+
 Model = Callable[[str], str]
 
 
@@ -52,6 +54,8 @@ class Case:
 
 
 PAIRS = [{"inputs": a, "other": b} for a, b in zip(CORPUS[:8], CORPUS[8:16], strict=True)]
+
+
 CASES = [
     Case("Plain"),
     Case("Probabilities"),
@@ -371,3 +375,11 @@ def test_each_end_is_a_failure_row_of_its_kind(model: Callable[[str], str]) -> N
     assert {counters[f"failures_{kind}"] for kind in ("memory", "timeout", "crash")} == {1}
     assert counters["engine_restarts"] >= 4
     assert counters["replayed"] >= 4
+
+
+def test_a_misspelt_option_of_a_custom_pipeline(model: Model) -> None:
+    options: dict[str, Any] = {"task": "x", "pipeline_class": "custom_pipelines.Plain"}
+    with pytest.raises(TypeError, match=r"unknown option 'modle'\. Did you mean 'model'"):
+        CustomPipeline(modle=model("bert-classification"), **options)
+    with pytest.raises(TypeError, match=r"'btach_size'\. Did you mean 'batch_size'"):
+        CustomPipeline(model("bert-classification"), btach_size=3, **options)

@@ -1,18 +1,14 @@
-"""Bundles, windows, rows and stages of the user's own."""
+"""The stage with the model: bundles, windows, and one engine for all threads."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream as streams
 from apache_beam.transforms.window import (
@@ -20,30 +16,20 @@ from apache_beam.transforms.window import (
     SlidingWindows,
     TimestampedValue,
 )
-from apache_beam.typehints import arrow_type_compatibility
-from apache_beam.typehints.row_type import RowTypeConstraint
-from apache_beam.typehints.schemas import schema_from_element_type
 from support import sink
 from support.comparing import same
 from support.runs import RUNNER, bundle
 from support.texts import CORPUS
 
-from pipelines_beam import Forward, Postprocess, Preprocess, Record, TextClassification
+from pipelines_beam import Record, TextClassification
 from transforms.batching import program
 from transforms.engine import registry
 from transforms.options.spec import Limits, ModelSpec, Spec
-from transforms.rows.schema import arrow_field
 from transforms.stages.forward import ForwardFn
 from transforms.stages.preprocess import PreprocessFn
-from transforms.tasks import TASKS
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]
-
-
-class Review(NamedTuple):
-    id: int
-    text: str
 
 
 class Stamped(beam.DoFn):  # type: ignore[misc]
@@ -185,107 +171,6 @@ def test_bundles_of_one_element_share_batches(
     assert sum(sizes) / len(sizes) >= 8
 
 
-@pytest.mark.parametrize("kind", [dict, beam.Row, Review])
-def test_rows_keep_their_columns_and_gain_the_predictions(
-    model: Model, run: Run, kind: Any
-) -> None:
-    rows = [kind(id=i, text=text) for i, text in enumerate(CORPUS)]
-    found = run(rows, TextClassification(model("distilbert-classification"), input="text"))
-    assert len(found) == len(CORPUS)
-    for row in found:
-        cells = row if isinstance(row, dict) else row._asdict()
-        assert list(cells) == ["id", "text", "label", "score"]
-        assert cells["text"] == CORPUS[cells["id"]]
-        assert cells["label"] in ("POSITIVE", "NEGATIVE")
-        assert 0.5 <= cells["score"] <= 1
-
-
-def test_rows_are_written_as_typed_parquet(model: Model, tmp_path: Path) -> None:
-    transform = TextClassification(
-        model("bert-classification"), input="text", output="answer", top_k=2
-    )
-    with beam.Pipeline(RUNNER) as p:
-        (
-            p
-            | beam.Create([beam.Row(id=i, text=text) for i, text in enumerate(CORPUS)])
-            | transform
-            | beam.io.WriteToParquet(str(tmp_path / "rows"))
-        )
-    with beam.Pipeline(RUNNER) as p:
-        schema = transform.schema(pa.schema([("id", pa.int64()), ("text", pa.string())]))
-        (
-            p
-            | beam.Create([{"id": i, "text": text} for i, text in enumerate(CORPUS)])
-            | transform
-            | beam.io.WriteToParquet(str(tmp_path / "dicts"), schema)
-        )
-    tables = [
-        pq.read_table(next(tmp_path.glob(f"{name}*"))).sort_by("id") for name in ("rows", "dicts")
-    ]
-    assert same(tables[0].to_pylist(), tables[1].to_pylist())
-    assert tables[1].schema == schema
-    assert len(tables[0]["answer"][0]) == 2
-
-
-def upper(record: Record) -> Record:
-    return Record(record.element, record.example.upper(), record.chunks, record.counts)
-
-
-def labels(outputs: Any) -> int:
-    return int(outputs["logits"].argmax())
-
-
-def test_stages_can_be_put_together_by_hand(model: Model, run: Run) -> None:
-    task = TextClassification(model("bert-classification"))
-    found = run(CORPUS, Preprocess(task), Forward(task), beam.Reshuffle(), Postprocess(task))
-    expected = {result.example: result.inference for result in run(CORPUS, task)}
-    assert {result.example: result.inference for result in found}.keys() == expected.keys()
-    for result in found:
-        assert same(result.inference, expected[result.example])
-
-
-def test_a_function_stands_in_for_the_last_stage(model: Model, run: Run) -> None:
-    found = run(CORPUS, TextClassification(model("bert-classification"), postprocess=labels))
-    assert {result.inference for result in found} <= {0, 1, 2}
-
-
-def test_what_travels_between_processes_is_small(model: Model) -> None:
-    """A row of a batch takes its own bytes along, not the batch's."""
-    import pickle
-
-    import torch
-
-    batch = torch.randn(1000, 64)
-    record = Record("a", "a", [{"x": batch[:1], "y": batch[:1].bfloat16()}], [1])
-    dumped = pickle.dumps(record)
-    assert len(dumped) < 1500
-    chunk = pickle.loads(dumped).chunks[0]
-    assert torch.equal(chunk["x"], batch[:1])
-    assert torch.equal(chunk["y"], batch[:1].bfloat16())
-
-
-@pytest.mark.parametrize("task", sorted(TASKS))
-def test_every_task_has_columns_that_beam_and_arrow_agree_on(task: str) -> None:
-    for parameters in ({}, {"top_k": 3}, {"pooling": "mean"}, {"return_tensors": True}):
-        columns = TASKS[task].columns(parameters)
-        row = RowTypeConstraint.from_fields(list(columns.items()))
-        beams = arrow_type_compatibility.arrow_schema_from_beam_schema(
-            schema_from_element_type(row)
-        )
-        ours = [arrow_field(name, kind) for name, kind in columns.items()]
-        assert [field.name for field in beams] == [field.name for field in ours]
-        assert [_plain(field.type) for field in beams] == [_plain(field.type) for field in ours]
-
-
-def _plain(kind: pa.DataType) -> str:
-    """A type without the names and nullability of list items."""
-    if pa.types.is_list(kind):
-        return f"[{_plain(kind.value_type)}]"
-    if pa.types.is_struct(kind):
-        return str([(field.name, _plain(field.type)) for field in kind])
-    return str(kind)
-
-
 def test_a_stream_is_answered_in_its_windows(model: Model) -> None:
     """TestStream, on Beam's bundle-based runner: small bundles, watermarks between them."""
     stream = streams.TestStream()
@@ -305,22 +190,3 @@ def test_a_stream_is_answered_in_its_windows(model: Model) -> None:
         )
     expected = [(f"text {i} {j}", 10.0 * i + j, 10.0 * i) for i in range(6) for j in range(3)]
     assert sorted(sink.collected) == sorted(expected)
-
-
-@pytest.mark.parametrize("share", ["process", "machine"])
-def test_the_job_has_metrics(model: Model, share: str) -> None:
-    texts = [*CORPUS, "long " * 600]
-    with beam.Pipeline(RUNNER) as p:
-        transform = TextClassification(model("bert-classification"), share=share)
-        p | beam.Create(texts, reshuffle=False) | transform.with_exception_handling()
-    found = p.result.metrics().query(MetricsFilter().with_namespace("pipelines_beam"))
-    counters = {each.key.metric.name: each.committed for each in found["counters"]}
-    spreads = {each.key.metric.name: each.committed for each in found["distributions"]}
-    assert counters["num_inferences"] == len(CORPUS)
-    assert counters["failures_data"] == 1
-    assert counters["compute_micro_secs"] > 0
-    assert counters["idle_micro_secs"] > 0
-    assert spreads["inference_request_batch_size"].sum == len(CORPUS)
-    assert spreads["load_model_latency_milli_secs"].count == 1
-    assert spreads["model_byte_size"].max > 1000
-    assert 0 <= spreads["padding_percent"].mean < 50

@@ -30,7 +30,10 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )
 
+
 Run = Callable[..., list[Any]]
+
+
 TEXTS = ["a" * (1 + 7 * i % 40) for i in range(500)]
 
 
@@ -219,3 +222,8 @@ def test_what_cannot_sit_in_the_engine_is_refused() -> None:
         Forward(handler=Counting(), inference_args={"facter": 2})
     with pytest.raises(TypeError, match="a task's transform, or handler"):
         Forward()
+
+
+def test_copies_of_a_handlers_model_are_refused() -> None:
+    with pytest.raises(ValueError, match="model_copies=2, which would be ignored"):
+        Forward(handler=Counting(model_copies=2))
