@@ -15,9 +15,8 @@ from ..rows.binding import Binding
 from . import metrics
 from .base import StageFn, with_own_windows
 from .record import Record
-from .record_pipeline import RecordPipeline
+from .record_pipeline import MOST_PREFETCHED, RecordPipeline
 
-_MOST_PREFETCHED = 64  # a tokenizer gains nothing from more
 _LONGEST_PREFETCH = 0.05  # seconds: a slow source must not keep the engine waiting
 
 
@@ -44,7 +43,7 @@ class PreprocessFn(StageFn):
         spec, task = self._spec, self._binding.task
         # Features of an image take megabytes: the window of the next stage bounds how many there
         # are, so no list of them may be created before it.
-        self._most = 1 if task.media else _MOST_PREFETCHED
+        self._most = 1 if task.media else MOST_PREFETCHED
         if self._function is None:
             self._pipeline = RecordPipeline(spec, task)
             if task.media:

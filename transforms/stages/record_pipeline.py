@@ -13,6 +13,8 @@ from ..pipelines.split_call import SplitPipeline
 from ..tasks import Task
 from .record import Record
 
+MOST_PREFETCHED = 64  # texts in one call: a tokenizer gains nothing from more
+
 
 class RecordPipeline:
     """Turns examples into Records of features, and Records with outputs into inferences.

@@ -27,11 +27,9 @@ from .engine_loop import EngineLoop
 from .failure_rows import ElementError, failure
 from .model_updates import requested_model, version_spec
 from .record import Record
-from .record_pipeline import RecordPipeline
+from .record_pipeline import MOST_PREFETCHED, RecordPipeline
 from .task_transform import TaskTransform, options_of
 from .window import InFlightWindow
-
-_PREFETCHED = 64  # texts; a tokenizer gains nothing from more
 
 #: Options of a TaskTransform that RunInference has in another form: what to use instead.
 ALTERNATIVES = {
@@ -285,8 +283,8 @@ class _BatchLoop(EngineLoop):
         """The inference or failure row of each example, in their order."""
         results: list[_Numbered] = []
         for i, example in enumerate(examples):
-            if i % _PREFETCHED == 0 and not self._binding.task.media:
-                self._pipeline.prefetch(examples[i : i + _PREFETCHED])
+            if i % MOST_PREFETCHED == 0 and not self._binding.task.media:
+                self._pipeline.prefetch(examples[i : i + MOST_PREFETCHED])
             results += self._submit(_Numbered(i, example))
         results += self._drain()
         results.sort(key=operator.attrgetter("index"))
