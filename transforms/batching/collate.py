@@ -60,7 +60,7 @@ def _plain(features: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class _Shapes:
-    """What of a chunk's features decides with whom it may share a batch."""
+    """The parts of a chunk's features that form its batch key."""
 
     def __init__(self) -> None:
         self.key: list[tuple[Any, ...]] = []
@@ -100,7 +100,7 @@ def _length(features: Mapping[str, Any]) -> int:
 
 
 def _shared(value: Any) -> Hashable:
-    """What of a feature that is no tensor must be equal for chunks to share a batch.
+    """The part of a feature other than a tensor that must be equal for chunks to share a batch.
 
     The tensors in it: pipelines that nest them run the first chunk's for the whole batch.
     """

@@ -60,7 +60,7 @@ PADS_EXACTLY: Mapping[Way, frozenset[str]] = {
 }
 
 #: Generation parameters that look at the whole batch, its first row or its longest, or of which
-#: nobody knows what they look at: with one of them rows run one at a time.
+#: it is unknown what they look at: with one of them rows run one at a time.
 _WHOLE_BATCH = (
     "assistant_early_exit",
     "assistant_model",
@@ -186,7 +186,7 @@ def _most_tokens(config: Any) -> int:
 
 
 def _drops_tokens(config: Any) -> bool:
-    """Whether experts take only so many tokens of a batch, whosever they are."""
+    """Whether experts take only so many tokens of a batch, whatever row they belong to."""
     share = getattr(config, "moe_eval_capacity_token_fraction", 1.0)
     return share < 1.0
 

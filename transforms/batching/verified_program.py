@@ -1,4 +1,4 @@
-"""Batches of pipeline classes that nobody here knows: only after they have shown that they can."""
+"""Batching of unknown pipeline classes: only after a batch has matched single runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class VerifiedProgram(Program):
         self._shown = False
         self._inherits = type(pipe)._forward.__module__.startswith("transformers.pipelines.")
         if not self._inherits or not self._padding.ends:
-            # Nobody knows what it makes of padding.
+            # It is unknown what it makes of padding.
             self._padding = replace(self._padding, side=None, require_tensors=True)
 
     def _run(self, chunks: Sequence[Features]) -> list[Outputs]:
@@ -61,7 +61,7 @@ class VerifiedProgram(Program):
                 raise
             return f"it fails for a batch: {error}"
         if generated and not self._inherits:
-            return "it generates, and nobody knows where a row of its batch ends"
+            return "it generates, and it is unknown where a row of its batch ends"
         if all(map(agrees, alone, together)):
             return None
         return "a batch does not answer as its chunks do alone"

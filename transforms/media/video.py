@@ -193,7 +193,7 @@ def _check_whole(container: Any, ends: Mapping[int, float], complete: bool) -> N
 
     It may say so for the film, or for all that is in it. An mpegts, mpeg, gif or asf file does
     not, nor does a live recording: ffmpeg estimates from what is there. What is left of one that
-    was cut off is a shorter film that nobody can tell from a whole one.
+    was cut off is a shorter film that cannot be told from a whole one.
     """
     kind = container.format.name.split(",")[0]
     film = container.streams.video[0]

@@ -85,7 +85,7 @@ def _of_scalar(value: np.generic[Any]) -> Any:
 
 
 def _of_pandas(value: Any) -> Any:
-    pandas = sys.modules.get("pandas")  # what nobody has imported, nobody has made
+    pandas = sys.modules.get("pandas")  # without the import there are no values of it
     if pandas is None:
         return value
     if isinstance(value, pandas.DataFrame):

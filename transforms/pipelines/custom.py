@@ -1,4 +1,4 @@
-"""Pipeline classes that are nobody's here: a user's own, and those of models' repositories."""
+"""Pipeline classes of others: a user's own, and those of models' repositories."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def with_pipeline_class(spec: ModelSpec, pipeline_class: type[Any] | str | None)
 def is_custom(
     task: str, model: str | None, pipeline_class: Any, options: Mapping[str, Any]
 ) -> bool:
-    """Whether a class that is nobody's here answers, and not the task's own."""
+    """Whether a pipeline class of a user or of a repository answers, and not the task's own."""
     if pipeline_class is not None:
         return True
     trusted = options.get("trust_remote_code") is True

@@ -70,7 +70,7 @@ def is_no_row(element_type: Any) -> bool:
 def fits(kind: Any, accepted: tuple[type, ...]) -> bool:
     """Whether values of a column's type may be an input of the accepted types.
 
-    True where nobody knows: what the type does not say, the values show later.
+    True where it is unknown: what the type does not say, the values show later.
     """
     kind = _python(kind)
     kinds = _kinds(kind)

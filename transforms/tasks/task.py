@@ -44,7 +44,7 @@ class Task:
     tokenizer_keywords: bool = False
     #: Whether any keyword of `model.generate` is a parameter, too.
     generates: bool = False
-    #: Whether any other keyword may be a parameter, too: whoever knows says so later.
+    #: Whether any other keyword may be a parameter, too: the model's own pipeline decides later.
     open_parameters: bool = False
     #: Whether an input is whatever the pipeline's call takes, or a mapping of any names.
     open_inputs: bool = False

@@ -1,7 +1,7 @@
 """Parameters and inputs that are texts, and what else comes in their place.
 
 YAML reads yes, no, on, off, null, numbers and dates as other things than texts, and a pipeline that
-formats them into a text answers a question that nobody asked.
+formats them into a text answers another question.
 """
 
 from __future__ import annotations

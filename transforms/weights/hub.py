@@ -24,7 +24,7 @@ _OUT_OF_REACH = frozenset(
         *("ConnectionError", "ConnectError", "ConnectTimeout", "ReadTimeout"),
     }
 )
-#: Files that nobody needs for a tokenizer or a processor.
+#: Files that no tokenizer or processor needs.
 _NOT_BESIDE = ["*.safetensors", "*.bin", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.pt", "*.ot"]
 
 
@@ -99,7 +99,7 @@ def _commit(repository: str, revision: str | None) -> str | None:
 
 def _commit_in_cache(repository: str, revision: str | None, error: Exception) -> str | None:
     if not out_of_reach(error):
-        return revision  # whoever loads it says what is wrong
+        return revision  # loading it says what is wrong
     for name in ("config.json", "tokenizer_config.json", "preprocessor_config.json"):
         path = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision)
         if isinstance(path, str):

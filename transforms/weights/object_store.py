@@ -155,7 +155,7 @@ class _Store:
         part = path.with_name(f"{path.name}.part")
         self._system.get_file(f"{self._root}/{name}", str(part))
         if (came := _size(part)) != size:
-            raise OSError(f"{self.uri}: {name} has {size} bytes, of which {came} came")
+            raise OSError(f"{self.uri}: {name}: expected {size} bytes, received {came}")
         if name.endswith(_WEIGHTS):
             headers.check_file(str(part), f"{self.uri}/{name}")
         part.rename(path)
@@ -188,7 +188,7 @@ def _check_listing(files: Files, uri: str) -> None:
 
 
 def _is_whole(copy: Path, files: Files) -> bool:
-    """Whether all files are there, and nobody has cleaned some of them away."""
+    """Whether all files are there, and none of them was cleaned away."""
     return all(_size(copy / name) == size for name, (size, _) in files.items())
 
 
@@ -221,7 +221,7 @@ def _copy(store: _Store, files: Files, target: Path) -> Path:
 
 
 def _cache() -> Path:
-    """The directory of the copies, which nobody else may write to or read.
+    """The directory of the copies, which no other user may write to or read.
 
     $PIPELINES_BEAM_CACHE, or pipelines_beam in the user's cache directory; where there is no home,
     as in some containers, in the temporary directory.
@@ -240,7 +240,7 @@ def _cache() -> Path:
 def _private(path: Path) -> Path:
     """The directory, made if it is not there. Raises PermissionError if it is not the user's own.
 
-    Who can write into it could put another model in a copy's place.
+    A user who can write into it could put another model in a copy's place.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = path.lstat()

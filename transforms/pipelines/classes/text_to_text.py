@@ -319,7 +319,7 @@ def _in_force(
     found |= {**standard, **given}
     chosen = not plain("max_length", found.get("max_length"))
     if chosen and found["max_new_tokens"] == standard["max_new_tokens"]:
-        found["max_new_tokens"] = None  # a length that somebody chose is better than the default
+        found["max_new_tokens"] = None  # a chosen length goes before the default
     found |= {name: value for name, value in specific.items() if name in vars(config)}
     # Of a model saved by 4.50 or later, parameters came back where the pipeline's were plain.
     recent = version is None or tuple(map(int, version.split(".")[:2])) >= (4, 50)
