@@ -40,7 +40,7 @@ def test_a_failure_is_a_row_in_the_windows_of_its_element() -> None:
 def test_a_failure_that_is_not_handled_names_its_element() -> None:
     stage = Stage(SPEC, handles_failures=False)
     with pytest.raises(
-        ElementError, match="text-classification: preprocess failed .* 'a'"
+        ElementError, match=r"text-classification: preprocess failed .* 'a'"
     ) as raised:
         stage._failed("a", in_windows("a"), ValueError("bad"), stage="preprocess")
     assert isinstance(raised.value.__cause__, ValueError)
