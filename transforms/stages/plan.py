@@ -1,4 +1,4 @@
-"""What the three stages of a task need to know of it."""
+"""The plan of a task: everything that its three stages need of it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ CustomStage: TypeAlias = Callable[[Any], Any] | beam.PTransform
 
 @dataclass(frozen=True, kw_only=True)
 class TaskPlan:
-    """One task: what runs, where its inputs are, and what of it is the user's own."""
+    """What to run, where the inputs of an element are, and the user's own stages."""
 
     spec: Spec
     binding: Binding
     preprocess: CustomStage | None = None
     postprocess: CustomStage | None = None
-    #: A PCollection of ModelMetadata, or a file pattern, that says which model answers.
+    #: A PCollection of ModelMetadata, or a file pattern, that names the model that answers.
     updates: Any = None
     #: The type of the elements that come in.
     element_type: Any = typehints.Any
@@ -52,11 +52,11 @@ class TaskPlan:
 
 
 class PlannedTask(Protocol):
-    """The transform of a task, for its stages."""
+    """The transform of a task, as its stages see it."""
 
     @property
     def plan(self) -> TaskPlan:
-        """What the stages need to know of the task."""
+        """The plan of the task."""
 
 
 def plan_of(task: PlannedTask | TaskPlan) -> TaskPlan:

@@ -44,7 +44,7 @@ class InFlightWindow:
         return (self.count > 0 and not self._session.answered.empty()) or self._full()
 
     def cancel(self) -> None:
-        """Drop the elements in flight: nobody will collect them."""
+        """Drop the elements in flight: they will not be collected."""
         self._session.cancel()
 
     def _full(self) -> bool:
