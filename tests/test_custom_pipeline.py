@@ -134,7 +134,7 @@ def test_a_call_that_chooses_how_to_run_the_model_is_refused(model: Model, run: 
 def test_a_task_that_nobody_knows(model: Model, run: Run) -> None:
     """The model is then of the class that its configuration names."""
     case = Case("Probabilities")
-    for given in (Probabilities, "custom_pipelines.Probabilities"):
+    for given in (Probabilities, "support.custom_pipelines.Probabilities"):
         transform = pipeline("my-task", model(case.model), pipeline_class=given)
         assert isinstance(transform, CustomPipeline)
         assert transform.default_label() == "Probabilities"
@@ -187,7 +187,7 @@ def test_rows_of_a_class_that_takes_a_mapping(model: Model, run: Run) -> None:
 def test_beam_yaml_knows_it(model: Model, run: Run) -> None:
     config = {
         "task": "my-task",
-        "pipeline_class": "custom_pipelines.Probabilities",
+        "pipeline_class": "support.custom_pipelines.Probabilities",
         "model": model("bert-classification"),
         "input": "text",
         "scale": 0.5,
@@ -229,7 +229,7 @@ class Here(Probabilities):
     [
         (custom_pipelines.NoPipeline, TypeError, "must be a subclass of transformers.Pipeline"),
         (7, TypeError, "must be a subclass of transformers.Pipeline, got 7"),
-        ("custom_pipelines.Nothing", ValueError, "cannot be imported"),
+        ("support.custom_pipelines.Nothing", ValueError, "cannot be imported"),
         ("nowhere.Nothing", ValueError, "cannot be imported: No module named 'nowhere'"),
         ("Nothing", ValueError, "cannot be imported"),
         (custom_pipelines.Whole, TypeError, "Whole has a run_single of its own"),
@@ -378,7 +378,7 @@ def test_each_end_is_a_failure_row_of_its_kind(model: Callable[[str], str]) -> N
 
 
 def test_a_misspelt_option_of_a_custom_pipeline(model: Model) -> None:
-    options: dict[str, Any] = {"task": "x", "pipeline_class": "custom_pipelines.Plain"}
+    options: dict[str, Any] = {"task": "x", "pipeline_class": "support.custom_pipelines.Plain"}
     with pytest.raises(TypeError, match=r"unknown option 'modle'\. Did you mean 'model'"):
         CustomPipeline(modle=model("bert-classification"), **options)
     with pytest.raises(TypeError, match=r"'btach_size'\. Did you mean 'batch_size'"):
