@@ -128,7 +128,8 @@ def count_failure(kind: str) -> None:
 def count_suspect(kind: str) -> None:
     """Count a medium that is answered, but hardly as it is meant.
 
-    Beam's counters suspect_images_clipped (values outside 0 to 255), suspect_images_transparent,
+    Beam's counters suspect_images_clipped (values outside 0 to 255),
+    suspect_images_of_16_bits (in chats), suspect_images_transparent,
     suspect_images_of_many_frames, suspect_audio_not_finite (NaN, infinity) and
     suspect_audio_out_of_range (far outside -1 to 1). See media/suspects.py.
     """

@@ -24,7 +24,7 @@ _AVIF = importlib.util.find_spec("PIL.AvifImagePlugin") is not None and features
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", *(("AVIF",) if _AVIF else ()))
 
 _CHANNELS = (3, 4)
-_WIDE = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # modes of more than 8 bits per channel
+WIDE = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # modes of more than 8 bits per channel
 _raising = threading.Lock()
 
 
@@ -40,12 +40,12 @@ def decode(source: Any, limits: MediaLimits) -> Image.Image:
     """
     source = in_memory(source)
     if isinstance(source, Image.Image):
-        _check_size(source, limits)
+        check_size(source, limits)
         return _upright(source)
     if isinstance(source, np.ndarray):
         return _upright(_of_array(source, limits))
     if isinstance(source, bytes | str | os.PathLike | Mapping):
-        return _of_file(read(source, limits.image_bytes, "image", limits.timeout), limits)
+        return pixels(opened(read(source, limits.image_bytes, "image", limits.timeout), limits))
     raise MediaError(
         "an image must be bytes, a path, a URI, a Pillow image, an array or a mapping with bytes "
         f"or path, got {type(source).__name__} {shown(source)}"
@@ -59,7 +59,8 @@ def png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _of_file(data: bytes, limits: MediaLimits) -> Image.Image:
+def opened(data: bytes, limits: MediaLimits) -> Image.Image:
+    """The image of a file's bytes, of which only the header is read yet. Raises MediaError."""
     _let_pillow(int(limits.image_pixels))
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -78,12 +79,17 @@ def _of_file(data: bytes, limits: MediaLimits) -> Image.Image:
             f"the image cannot be opened: {str(error) or type(error).__name__} ({len(data):,} "
             f"bytes that begin with {data[:12]!r})"
         ) from error
-    _check_size(image, limits)
+    check_size(image, limits)
+    return image
+
+
+def pixels(image: Image.Image) -> Image.Image:
+    """An opened image, upright and in RGB. Raises MediaError."""
     try:
         found = _upright(image)
     except Exception as error:
         raise MediaError(f"the {image.format} image is cut off or damaged: {error}") from error
-    _notice_frames(image)
+    notice_frames(image)
     return found
 
 
@@ -101,13 +107,13 @@ def _let_pillow(pixels: int) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     found = ImageOps.exif_transpose(image)
     if found.mode not in ("RGB", "L") or found.info:
-        _notice(found)
+        notice(found)
     return found.convert("RGB")
 
 
-def _notice(image: Image.Image) -> None:
+def notice(image: Image.Image) -> None:
     """Count an image that turns into something else when it becomes RGB."""
-    if image.mode in _WIDE:
+    if image.mode in WIDE:
         values = np.asarray(image)
         low, high = values.min(), values.max()
         black = image.mode == "F" and 0 < high <= 1
@@ -120,7 +126,7 @@ def _notice(image: Image.Image) -> None:
         suspects.count("images_transparent", f"an image of the mode {image.mode}")
 
 
-def _notice_frames(image: Image.Image) -> None:
+def notice_frames(image: Image.Image) -> None:
     """Count an image that moves, or has pages. A photo that phones add previews to does not."""
     with contextlib.suppress(Exception):  # what follows the first frame may be damaged
         if image.format != "MPO" and getattr(image, "is_animated", False):
@@ -135,11 +141,12 @@ def _of_array(array: np.ndarray[Any, Any], limits: MediaLimits) -> Image.Image:
             f"(height, width, 4), got {array.dtype} {array.shape}"
         )
     image = Image.fromarray(np.ascontiguousarray(array))
-    _check_size(image, limits)
+    check_size(image, limits)
     return image
 
 
-def _check_size(image: Image.Image, limits: MediaLimits) -> None:
+def check_size(image: Image.Image, limits: MediaLimits) -> None:
+    """Raises MediaError for an image of no pixels, or of too many."""
     width, height = image.size
     if not width or not height:
         raise MediaError(f"the image has no pixels: it is {width} by {height}")

@@ -18,6 +18,10 @@ _KINDS = {
         "is cut to the values 0 to 255, as in transformers: most of a 16-bit image turns white, "
         "and one of floats from 0 to 1 black. Scale it to 8 bits first"
     ),
+    "images_of_16_bits": (
+        "goes to the model with values up to 65,535, as in transformers, which reads the files of "
+        "chats so: no model knows such values. Scale it to 8 bits first"
+    ),
     "images_transparent": (
         "loses its transparency, as in transformers: the hidden colours show, which are often "
         "black. Put it on a background first"
