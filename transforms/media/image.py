@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import io
 import os
+import re
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,26 @@ _AVIF = importlib.util.find_spec("PIL.AvifImagePlugin") is not None and features
 #: What Pillow may decode. It knows many more: rare decoders, hardly tested against malice, and
 #: one (EPS) that runs programs. Not every Pillow has AVIF.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", *(("AVIF",) if _AVIF else ()))
+
+#: How files begin, or end, that are images, but of formats that are not decoded here.
+_REFUSED = {
+    name: re.compile(mark, re.DOTALL)
+    for name, mark in {
+        "TGA": rb"TRUEVISION-XFILE\.\x00\Z",
+        "ICO": rb"\A\x00\x00\x01\x00",
+        "JPEG 2000": rb"\A(?:\xff\x4f\xff\x51|\x00\x00\x00\x0cjP  )",
+        "JPEG XL": rb"\A(?:\xff\x0a|\x00\x00\x00\x0cJXL )",
+        "HEIC": rb"\A....ftyp(?:hei|hev|mif1|msf1)",
+        "AVIF": rb"\A....ftypavi[fs]",
+        "EPS": rb"\A(?:%!PS|\xc5\xd0\xd3\xc6)",
+        "PDF": rb"\A%PDF",
+        "PSD": rb"\A8BPS",
+        "DDS": rb"\ADDS ",
+        "ICNS": rb"\Aicns",
+        "PCX": rb"\A\x0a[\x00-\x05]\x01",
+        "SVG": rb"\A\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?(?:<!DOCTYPE svg[^>]*>\s*)?<svg",
+    }.items()
+}
 
 _CHANNELS = (3, 4)
 WIDE = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # modes of more than 8 bits per channel
@@ -70,6 +91,12 @@ def opened(data: bytes, limits: MediaLimits) -> Image.Image:
             f"{error}"
         ) from error
     except UnidentifiedImageError as error:
+        known = _refused_format(data)
+        if known is not None:
+            raise MediaError(
+                f"the image is of the format {known}, which is not read: it must be one of "
+                f"{', '.join(FORMATS)}"
+            ) from error
         raise MediaError(
             f"not an image, or of no format that is read ({', '.join(FORMATS)}), or cut off in "
             f"its header: {len(data):,} bytes that begin with {data[:12]!r}"
@@ -81,6 +108,12 @@ def opened(data: bytes, limits: MediaLimits) -> Image.Image:
         ) from error
     check_size(image, limits)
     return image
+
+
+def _refused_format(data: bytes) -> str | None:
+    edges = data[:512] + data[-26:]
+    found = (name for name, mark in _REFUSED.items() if mark.search(edges))
+    return next((name for name in found if name not in FORMATS), None)
 
 
 def pixels(image: Image.Image) -> Image.Image:
