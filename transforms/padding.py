@@ -148,7 +148,7 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
     if pad is None:
         pad = _in_vocabulary(getattr(tokenizer, "pad_token_id", None), config)
     if pads_samples(model.config):
-        return Padding("right", shortest=max(2, _samples_of_a_frame(model.config)))
+        return Padding("right", shortest=max(2, samples_of_a_frame(model.config)))
     return Padding("right" if known else None, token=pad or 0, most=_most_tokens(config))
 
 
@@ -202,12 +202,16 @@ def pads_samples(config: Any) -> bool:
     return layer and not follows and config.model_type in PADS_SAMPLES_EXACTLY
 
 
-def _samples_of_a_frame(config: Any) -> int:
-    """The samples that one frame is computed from: with fewer, the convolutions have no output."""
+def samples_of_a_frame(config: Any) -> int:
+    """The samples that one frame is computed from: with fewer, the convolutions have no output.
+
+    1 for a model that reads no waveform, or has not said how.
+    """
+    kernels, strides = getattr(config, "conv_kernel", None), getattr(config, "conv_stride", None)
     samples = 1
-    for kernel, stride in zip(
-        reversed(config.conv_kernel), reversed(config.conv_stride), strict=True
-    ):
+    if not isinstance(kernels, list | tuple) or not isinstance(strides, list | tuple):
+        return samples
+    for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
         samples = (samples - 1) * stride + kernel
     return samples
 
