@@ -21,7 +21,7 @@ from PIL import Image
 from test_any_to_any import chat
 from test_media import saved
 from transformers import audio_utils
-from transformers.pipelines.image_text_to_text import Chat
+from transformers.pipelines import any_to_any, image_text_to_text
 
 from pipelines_beam import ElementError, pipeline
 from transforms import metrics
@@ -121,10 +121,8 @@ def ours(call: Any, task: str, example: Any) -> Any:
 
 
 def stocks(pipe: Any, messages: Any) -> Any:
-    kind: Any = Chat
-    if pipe.task == "any-to-any":
-        from transformers.pipelines.any_to_any import Chat as kind
-    return pipe.preprocess(kind(copy.deepcopy(messages)))
+    kinds = any_to_any if pipe.task == "any-to-any" else image_text_to_text
+    return pipe.preprocess(kinds.Chat(copy.deepcopy(messages)))
 
 
 def same(left: Any, right: Any) -> bool:
