@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
-from ..shown import shown
+from ..shown import typed
 from . import suspects
 from .fetch import MediaError, in_memory, read
 from .limits import MediaLimits
@@ -48,7 +48,7 @@ def decode(source: Any, limits: MediaLimits) -> Image.Image:
         return _of_file(read(source, limits.image_bytes, "image", limits.timeout), limits)
     raise MediaError(
         "an image must be bytes, a path, a URI, a Pillow image, an array or a mapping with bytes "
-        f"or path, got {type(source).__name__} {shown(source)}"
+        f"or path, got {typed(source)}"
     )
 
 

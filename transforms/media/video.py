@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..shown import shown
+from ..shown import typed
 from .fetch import MediaError, in_memory, read
 from .limits import MediaLimits
 
@@ -114,7 +114,7 @@ def decode(source: Any, limits: MediaLimits) -> Video:
     else:
         raise MediaError(
             "a video must be bytes, a path, a URI, an array of frames or a mapping with bytes or "
-            f"path, got {type(source).__name__} {shown(source)}"
+            f"path, got {typed(source)}"
         )
     if not len(video):
         raise MediaError("the video has no frames")
