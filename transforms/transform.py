@@ -21,7 +21,7 @@ from .rows import Binding
 from .shown import shown
 from .spec import Limits, ModelSpec, Sharing, Spec
 from .tasks import Task, canonical, find, task_of
-from .tasks.custom import as_cell, returned_type
+from .tasks.custom import returned_type, values
 
 #: A function in place of a stage's own, or its name; or a transform in place of the stage.
 Custom: TypeAlias = "Callable[[Any], Any] | beam.PTransform | str"
@@ -332,9 +332,7 @@ def _custom_columns(function: Callable[[Any], Any], of_rows: bool) -> dict[str, 
     kind: Any = returned_type(function) if of_rows else Any
     return {
         "columns": lambda parameters: {"inference": kind},
-        "values": lambda inference, parameters: {
-            "inference": inference if kind is Any else as_cell(inference)
-        },
+        "values": values,
     }
 
 
