@@ -162,13 +162,14 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_whole(least: int, most: int) -> Holds:
-    return lambda value: (
-        isinstance(value, _NUMBERS) and least <= value <= most and int(value) == value
-    )
+    def fits(value: Any) -> bool:
+        return isinstance(value, _NUMBERS) and bool(least <= value <= most and int(value) == value)
+
+    return fits
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, _NUMBERS) and (float(value) == value or math.isnan(value))
+    return isinstance(value, _NUMBERS) and bool(float(value) == value or math.isnan(value))
 
 
 def _is_short_number(value: Any) -> bool:
