@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from ..options.media_limits import MediaLimits
-from ..options.shown import shown
+from ..options.shown import typed
 from . import suspects
 from .fetch import MediaError, in_memory, read
 
@@ -69,7 +69,7 @@ def decode(source: Any, limits: MediaLimits) -> Image.Image:
         return pixels(opened(read(source, limits.image_bytes, "image", limits.timeout), limits))
     raise MediaError(
         "an image must be bytes, a path, a URI, a Pillow image, an array or a mapping with bytes "
-        f"or path, got {type(source).__name__} {shown(source)}"
+        f"or path, got {typed(source)}"
     )
 
 
