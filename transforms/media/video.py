@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..options.media_limits import MediaLimits
-from ..options.shown import shown
+from ..options.shown import typed
 from .fetch import MediaError, in_memory, read
 
 Frames = NDArray[np.uint8]
@@ -114,7 +114,7 @@ def decode(source: Any, limits: MediaLimits) -> Video:
     else:
         raise MediaError(
             "a video must be bytes, a path, a URI, an array of frames or a mapping with bytes or "
-            f"path, got {type(source).__name__} {shown(source)}"
+            f"path, got {typed(source)}"
         )
     if not len(video):
         raise MediaError("the video has no frames")

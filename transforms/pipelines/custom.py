@@ -96,7 +96,7 @@ def task_of(spec: ModelSpec) -> Task:
         open_parameters=_is_open(class_of(spec)),
         open_inputs=True,
         columns=functools.partial(_columns, spec),
-        values=functools.partial(_values, spec),
+        values=values,
         model_classes=spec.model_classes,
     )
 
@@ -298,17 +298,6 @@ _OWN = (
 )
 
 
-def as_cell(inference: Any) -> Any:
-    """The same with dataclasses as mappings, as cells of row types are made of."""
-    if dataclasses.is_dataclass(inference) and not isinstance(inference, type):
-        return dataclasses.asdict(inference)
-    if isinstance(inference, tuple) and hasattr(inference, "_asdict"):
-        return inference._asdict()
-    if isinstance(inference, list):
-        return [as_cell(item) for item in inference]
-    return inference
-
-
-def _values(spec: ModelSpec, inference: Any, parameters: Parameters) -> Mapping[str, Any]:
-    typed = _column_type(class_of(spec).postprocess) is not Any
-    return {"inference": as_cell(inference) if typed else inference}
+def values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+    """What a pipeline class returns is one column, whatever it is."""
+    return {"inference": inference}

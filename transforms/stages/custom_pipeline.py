@@ -20,8 +20,12 @@ class CustomPipeline(TaskTransform):
 
     `inference` is what the class's call returns. Rows have it in a column of that name, with the
     type that the class's `postprocess` is annotated with. The class's `preprocess` and
-    `postprocess` see the model without its weights. `input` is a column, or, for a class whose
-    call takes a dict, a mapping from its keys to columns.
+    `postprocess` see the model without its weights.
+
+    `input` is a column, or, for a class whose call takes a dict, a mapping from its keys to
+    columns. Rows within a column, such as the images and sounds of other tasks, reach the call as
+    dicts: Beam does not keep their classes between workers. Everything else, and an element
+    without `input`, reaches it unchanged: the class may take objects that no other task knows.
 
     Chunks of equal shapes share a batch if the first batch gives the same outputs as its chunks
     one at a time; otherwise every chunk runs alone.

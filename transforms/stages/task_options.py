@@ -16,7 +16,7 @@ from ..options.media_limits import MediaLimits
 from ..options.shown import shown
 from ..options.spec import Limits, ModelSpec, Sharing, Spec
 from ..options.suggest import unknown
-from ..pipelines.custom import as_cell, returned_type
+from ..pipelines.custom import returned_type, values
 from ..rows.binding import Binding
 from ..tasks import Task, find
 from .plan import TaskPlan
@@ -137,7 +137,5 @@ def _custom_columns(function: Callable[[Any], Any], of_rows: bool) -> dict[str, 
     kind: Any = returned_type(function) if of_rows else Any
     return {
         "columns": lambda parameters: {"inference": kind},
-        "values": lambda inference, parameters: {
-            "inference": inference if kind is Any else as_cell(inference)
-        },
+        "values": values,
     }

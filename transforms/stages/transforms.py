@@ -37,7 +37,8 @@ class Preprocess(WithFailures):
         """PCollection of elements to PCollection of Records."""
         plan = self._plan.pinned
         plan.binding.check(pcoll.element_type)
-        fn = PreprocessFn(plan.spec, self._tags is not None, plan.binding, plan.preprocess)
+        binding = plan.binding.holding(pcoll.element_type)
+        fn = PreprocessFn(plan.spec, self._tags is not None, binding, plan.preprocess)
         good, bad = self._apply(fn, pcoll, Record)
         return self._outputs(good, bad)
 
@@ -119,8 +120,11 @@ class Postprocess(WithFailures):
     def expand(self, pcoll: Any) -> Any:
         """PCollection of Records to PCollection of predictions."""
         plan = self._plan.pinned
-        fn = PostprocessFn(plan.spec, self._tags is not None, plan.binding, plan.postprocess)
-        good, bad = self._apply(fn, pcoll, plan.binding.result_type(plan.element_type))
+        binding = plan.binding
+        if isinstance(plan.preprocess, beam.PTransform):  # it has not checked the elements
+            binding = binding.holding(plan.element_type)
+        fn = PostprocessFn(plan.spec, self._tags is not None, binding, plan.postprocess)
+        good, bad = self._apply(fn, pcoll, binding.result_type(plan.element_type))
         return self._outputs(good, bad)
 
 
