@@ -97,6 +97,10 @@ class Outcome:
         suspect = metrics.suspect_name("")
         return {n: count for n, count in sorted(found.items()) if count and n.startswith(suspect)}
 
+    def misfits(self, result: PipelineResult) -> int:
+        """How many values did not fit the types of their columns in files."""
+        return totals(result)[metrics.MISFITS]
+
     def files(self, result: PipelineResult) -> dict[str, list[str]]:
         """The files that each sink wrote in this job, sorted."""
         query = result.metrics().query(MetricsFilter().with_namespace(_FILES))["string_sets"]

@@ -140,6 +140,15 @@ def suspect_name(kind: str) -> str:
     return f"suspect_{kind}"
 
 
+#: The counter of values that a sink left out, because they do not fit the type of their column.
+MISFITS = "values_that_do_not_fit"
+
+
+def count_misfit() -> None:
+    """Count a value that a sink left out."""
+    Metrics.counter(NAMESPACE, MISFITS).inc()
+
+
 @dataclass
 class Counts:
     """Elements, since the process started or `reset`.

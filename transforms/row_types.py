@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from apache_beam.typehints import typehints
 from apache_beam.typehints.native_type_compatibility import convert_to_python_type
-from apache_beam.typehints.row_type import RowTypeConstraint
+from apache_beam.typehints.row_type import GeneratedClassRowTypeConstraint, RowTypeConstraint
 
 from .nested import dataclass_names
 
@@ -29,8 +29,10 @@ def fields_of(element_type: Any) -> dict[str, Any] | None:
     """
     kind = without_none(element_type)
     if isinstance(kind, RowTypeConstraint):
-        own = _declared(kind.user_type)
-        return {name: (own or {}).get(name, field) for name, field in kind._fields}
+        # A class that Beam made of the fields says less of them.
+        made = isinstance(kind, GeneratedClassRowTypeConstraint)
+        own = {} if made else _declared(kind.user_type) or {}
+        return {name: own.get(name, field) for name, field in kind._fields}
     return _declared(kind)
 
 
@@ -43,7 +45,7 @@ def without_none(kind: Any) -> Any:
     """T for T | None; another type as it is."""
     kind = _python(kind)
     kinds = _kinds(kind)
-    return kinds[0] if len(kinds) == 1 else kind
+    return _python(kinds[0]) if len(kinds) == 1 else kind
 
 
 def pair_of(element_type: Any) -> tuple[Any, Any] | None:
