@@ -16,6 +16,7 @@ from apache_beam.utils.timestamp import Timestamp
 
 from transforms.nested import columns_of
 from transforms.row_types import fields_of, without_none
+from transforms.schema import python_type
 
 from .readable import as_json, whole
 
@@ -56,8 +57,13 @@ class Kept:
 
 @functools.cache
 def kept(kind: pa.DataType) -> type[Kept]:
-    """The type of a Beam row's column that keeps an Arrow type, until a sink writes it."""
-    return type(str(kind), (Kept,), {"arrow_type": kind})
+    """The type of a Beam row's column that keeps an Arrow type, until a sink writes it.
+
+    It is a subclass of the values' own, so that it is known which tasks can read them.
+    """
+    found = python_type(kind)
+    bases = (Kept, found) if isinstance(found, type) else (Kept,)
+    return type(str(kind), bases, {"arrow_type": kind})
 
 
 def arrow_type(kind: Any) -> pa.DataType:

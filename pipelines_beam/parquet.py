@@ -126,7 +126,7 @@ class _Rows(beam.DoFn):  # type: ignore[misc]
 def _values(column: pa.Array) -> list[Any]:
     """A column's values; one by one where Python has not all of them."""
     try:
-        return column.to_pylist()
+        return list(column.to_pylist())
     except (OverflowError, ValueError):
         return [_value(column, i) for i in range(len(column))]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections.abc
+import datetime
+import decimal
 import functools
 import types
 import typing
@@ -17,7 +19,10 @@ from apache_beam.typehints.row_type import GeneratedClassRowTypeConstraint, RowT
 from .nested import dataclass_names
 
 #: Types whose values are nothing else, whatever subclasses there are.
-_KNOWN = (str, bytes, int, float, bool, np.number, np.bool_)
+_KNOWN = (
+    *(str, bytes, int, float, bool, np.number, np.bool_, decimal.Decimal),
+    *(datetime.date, datetime.time, datetime.timedelta),
+)
 _UNIONS = (typing.Union, types.UnionType)
 
 
