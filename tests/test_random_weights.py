@@ -288,6 +288,7 @@ def adapter(base: str, folder: Path) -> str:
     return str(folder)
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft's own
 def test_weights_that_an_adapter_lacks(model: Model, run: Run, tmp_path: Path) -> None:
     whole = adapter(model("bert-classification"), tmp_path / "whole")
     stock = transformers.pipeline("text-classification", whole, device="cpu")
