@@ -24,6 +24,8 @@ from ..computing import computing
 from ..names import unknown
 from ..shown import shown
 from ..spec import ModelSpec, is_uri
+from .kinds import kinds
+from .texts import check_values
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -168,6 +170,8 @@ class TextToImagePipeline(Pipeline):  # type: ignore[misc]
             if name not in valid:
                 raise TypeError(f"{self.kind.__name__}: {unknown('parameter', name, valid)}")
         given = {name: value for name, value in parameters.items() if value is not None}
+        checks = kinds({name: taken[name].default for name in given}, of_transformers=False)
+        check_values(checks, {}, given)
         for name, value in given.items():
             if name in _POSITIVE and (not _is_integer(value) or value < 1):
                 raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
