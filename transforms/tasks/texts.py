@@ -17,11 +17,18 @@ from ..shown import shown
 #: Raises TypeError, naming the item, for a value that cannot be right: (name, value).
 Check: TypeAlias = Callable[[str, Any], None]
 
+_QUOTES = "; in YAML, yes, no, on, off, null, numbers and dates are texts only in quotes"
 _SCALARS = (bool, int, float, complex, decimal.Decimal, datetime.date, datetime.time)
+
+
+class MissingTextError(TypeError):
+    """There is None where a text must be."""
 
 
 def text(name: str, value: Any) -> None:
     """One text."""
+    if value is None:
+        raise MissingTextError(f"{name} must be a string, got None")
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, got {typed(value)}{hint(value)}")
 
@@ -111,7 +118,10 @@ def check_values(
         if value is None:
             continue
         if name in checks:
-            checks[name](name, value)
+            try:
+                checks[name](name, value)
+            except MissingTextError as error:  # in a file of rows it may be missing indeed
+                raise TypeError(f"{error}{_QUOTES}") from None
         if isinstance(value, Mapping) and checks.get(name) is not questions:
             for keyword in within.keys() & value.keys():
                 if value[keyword] is not None:
@@ -120,9 +130,7 @@ def check_values(
 
 def hint(value: Any) -> str:
     """What to do about a value that may have been a word in YAML."""
-    if value is None or isinstance(value, _SCALARS):
-        return "; in YAML, yes, no, on, off, null, numbers and dates are texts only in quotes"
-    return ""
+    return _QUOTES if isinstance(value, _SCALARS) else ""
 
 
 def _is_list(value: Any) -> bool:
