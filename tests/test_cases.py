@@ -6,9 +6,8 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-from cases import BATCHES, CASES, COMPOSED, COMPOSITIONS, Model, recorded
+from cases import BATCHES, CASES, COMPOSED, COMPOSITIONS, UNTESTED, Model, recorded
 from support import recorded_cases
-from support.models.speech import SPEAKS
 
 from transforms.tasks import ABSENT, TASKS, find
 
@@ -17,11 +16,6 @@ ONE_KIND = {
     "image-to-image": "transformers' auto class knows no other than Swin2SR",
     "zero-shot-audio-classification": "only CLAP scores sounds by texts: with and without fusion",
 }
-#: Tasks without a case, and why.
-UNTESTED: dict[str, str] = {}
-if not SPEAKS:
-    UNTESTED["text-to-audio"] = "its own pipeline raises a TypeError in this version"
-
 PRESENT = [case for case in CASES if case.task not in ABSENT]
 
 

@@ -46,6 +46,9 @@ class Case:
     stock: Mapping[str, Any] | None = None
     #: What the model's JSON files say in place of what they say: file -> key -> value.
     files: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: What the largest batch has at least, if no input has to wait for another. 1: no two inputs
+    #: may share one; 0: the model cannot compute several at once.
+    largest: int = 3
 
     #: pytest's marks for every test of the case.
     marks: ClassVar[Sequence[Any]] = ()
@@ -86,8 +89,10 @@ class Case:
         return repr(answer)
 
     def shares(self, sizes: Sequence[int]) -> bool:
-        """Whether all inputs' chunks make batches of these sizes, if no batch has to wait."""
-        return max(sizes) >= 3
+        """Whether all inputs' chunks make batches of these sizes."""
+        if self.largest < 2:
+            return max(sizes) == 1
+        return max(sizes) >= min(self.largest, len(self.inputs))
 
     def around(self) -> AbstractContextManager[Any]:
         """What both the reference and the transform are computed in."""

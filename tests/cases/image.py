@@ -38,9 +38,6 @@ class ImageCase(Case):
         alike = [comparing.equal(answers[0], answer, 1e-3) for answer in answers[1:]]
         return not any(alike) and all(map(len, answers))
 
-    def shares(self, sizes: Sequence[int]) -> bool:
-        return max(sizes) == 1 if self.task == "mask-generation" else max(sizes) >= 3
-
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages(ImageCase, OwnLabels):
@@ -48,7 +45,9 @@ class LabelledImages(ImageCase, OwnLabels):
 
 
 # Crops of one image have different sizes, which versions before could not stack.
-CROPS = [ImageCase("mask-generation", "sam", {**LOOSE, "crops_n_layers": 1}, PICTURES[:3])]
+CROPS = [
+    ImageCase("mask-generation", "sam", {**LOOSE, "crops_n_layers": 1}, PICTURES[:3], largest=1)
+]
 if Version(transformers.__version__) < Version("5.23"):
     CROPS.clear()
 
@@ -80,8 +79,8 @@ CASES = [
         "owlv2",
         {"candidate_labels": LABELS, "threshold": 0.001, "top_k": 5},
     ),
-    ImageCase("mask-generation", "sam", LOOSE, PICTURES[:4]),
-    ImageCase("mask-generation", "sam-hq", LOOSE, PICTURES[:4]),
+    ImageCase("mask-generation", "sam", LOOSE, PICTURES[:4], largest=1),
+    ImageCase("mask-generation", "sam-hq", LOOSE, PICTURES[:4], largest=1),
     *CROPS,
     ImageCase("keypoint-matching", "superglue", inputs=PAIRS),
     ImageCase("keypoint-matching", "lightglue", inputs=PAIRS),

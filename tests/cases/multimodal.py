@@ -82,11 +82,12 @@ CASES = [
         "llava",
         {"generate_kwargs": {**SHORT, "repetition_penalty": 1.5}},
         CHATS,
+        largest=2,
     ),
     Case("image-text-to-text", "llava", SHORT, TEXTS),
     Case("image-text-to-text", "llava", {**SHORT, "return_tensors": True}, TEXTS),
-    Case("image-text-to-text", "qwen2-vl", SHORT, CHATS),
-    Case("image-text-to-text", "blip-prompt", SHORT, PROMPTED),
+    Case("image-text-to-text", "qwen2-vl", SHORT, CHATS, largest=1),
+    Case("image-text-to-text", "blip-prompt", SHORT, PROMPTED, largest=2),
     Case("document-question-answering", "layoutlm", {}, PAGES),
     Case(
         "document-question-answering",
@@ -94,5 +95,5 @@ CASES = [
         {"top_k": 4, "max_answer_len": 3, "doc_stride": 8, "handle_impossible_answer": True},
         PAGES,
     ),
-    Case("document-question-answering", "donut", {}, SCANS),
+    Case("document-question-answering", "donut", {}, SCANS, largest=2),
 ]

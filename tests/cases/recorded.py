@@ -81,6 +81,7 @@ def as_case(case: RecordedCase) -> Recorded:
         case.parameters,
         [recorded_cases.ready(case.inputs[i]) for i in chosen],
         files=case.files,
+        largest=2 if case.model.endswith("vqa") else 3,  # questions of one length
         recorded=[recorded[i] for i in chosen],
     )
 

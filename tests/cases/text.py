@@ -91,7 +91,11 @@ CASES = [
     ),
     TextCase("text-generation", "llama-lm", {**GREEDY, "return_tensors": True}, tuple(TEXTS[:-2])),
     TextCase(
-        "text-generation", "gpt2-lm", {**GREEDY, "repetition_penalty": 1.5}, tuple(TEXTS[:-2])
+        "text-generation",
+        "gpt2-lm",
+        {**GREEDY, "repetition_penalty": 1.5},
+        tuple(TEXTS[:-2]),
+        largest=2,
     ),
     TextCase(
         "text-generation", "llama-lm", {"do_sample": False, "max_length": 60}, tuple(CORPUS[:8])
@@ -108,6 +112,7 @@ CASES = [
         "llama-lm",
         {**GREEDY, **SCORED, "stop_sequence": "e"},
         tuple(CORPUS[:8]),
+        largest=0,
     ),
     TextCase("text-generation", "llama-lm", GREEDY, tuple(CHATS)),
     TextCase("feature-extraction", "bert-encoder"),
