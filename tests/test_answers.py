@@ -83,7 +83,7 @@ def test_whatever_may_share_a_batch_does(case: Case, model: Model, reference: Re
 
     assert case.shares(list(map(len, groups.values())))
     # It was not told that its outputs have no rows.
-    assert program._padding.batches == (case.largest > 0)
+    assert program._padding.can_batch == (case.largest > 0)
     for i, answer in enumerate(expected):
         chunks, counts = features[i]
         own = [outputs[i, j] for j in range(len(chunks))]

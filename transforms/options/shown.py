@@ -22,6 +22,11 @@ def shown(value: Any, most: int = 100) -> str:
     return cut(text, most)
 
 
+def typed(value: Any) -> str:
+    """The value after the name of its type; of None, the value alone."""
+    return "None" if value is None else f"{type(value).__name__} {shown(value)}"
+
+
 def cut(text: str, most: int = 300) -> str:
     """The text, or its beginning and how long it is."""
     return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"
@@ -47,7 +52,12 @@ def _cut_row(row: Any, columns: Mapping[str, Any], most: int) -> Any:
     if isinstance(row, Mapping):
         return items
     listed = ", ".join(f"{name}={item!r}" for name, item in items.items())
-    return _Cut(f"{type(row).__name__}({listed})")
+    return _Cut(f"{_name_of(type(row))}({listed})")
+
+
+def _name_of(kind: type) -> str:
+    """The name of a class of rows; of those that Beam makes of schemas, one that says something."""
+    return "Row" if kind.__name__.startswith("BeamSchema_") else kind.__name__
 
 
 def _cut_text(text: bytes | bytearray | memoryview | str, most: int) -> Any:

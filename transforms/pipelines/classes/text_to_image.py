@@ -23,9 +23,12 @@ from ...options.shown import shown
 from ...options.sources import is_uri
 from ...options.spec import ModelSpec
 from ...options.suggest import unknown
+from ...tasks.kinds import kinds
+from ...tasks.texts import check_values
 from ...weights import headers, object_store
 from .. import patches
 from ..construction_lock import computing
+from ..declared import SelfLoadingPipeline, UnpaddedPipeline
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -83,7 +86,7 @@ def seed_of(prompt: str, seed: int = 0) -> int:
     return int.from_bytes(digest[:4], "big")
 
 
-class TextToImagePipeline(Pipeline):  # type: ignore[misc]
+class TextToImagePipeline(UnpaddedPipeline, SelfLoadingPipeline, Pipeline):  # type: ignore[misc]
     """A pipeline of diffusers in the three stages of transformers' own.
 
     ```python
@@ -107,9 +110,6 @@ class TextToImagePipeline(Pipeline):  # type: ignore[misc]
 
     """
 
-    #: Prompts are not padded here: diffusers pads them, to a length of its own.
-    pads = False
-
     def __init__(self, kind: type[Any], diffusion: Any = None, device: Any = None) -> None:
         #: The class of the diffusers pipeline.
         self.kind = kind
@@ -121,7 +121,7 @@ class TextToImagePipeline(Pipeline):  # type: ignore[misc]
     def load(cls, spec: ModelSpec) -> Self:
         """The pipeline with its weights on its device."""
         kind = _kind(spec)
-        # A pickled checkpoint can run code when it is read: only safetensors, unless asked for.
+        # A pickled checkpoint can run code when it is read: only headers, unless asked for.
         keywords = {"use_safetensors": True, **spec.model_kwargs}
         # Before anything is constructed: while it is, other models have to wait.
         folder = _source(spec, weights=True)
@@ -144,11 +144,11 @@ class TextToImagePipeline(Pipeline):  # type: ignore[misc]
         return cls(_kind(spec), device=torch.device("meta"))
 
     @property
-    def batches(self) -> bool:
-        """Whether prompts share a batch."""
+    def can_batch(self) -> bool:
+        """Whether prompts share a batch; diffusers pads them, to a length of its own."""
         return self.kind.__name__ in BATCHES
 
-    def makes(self, parameters: Mapping[str, Any]) -> int:
+    def numbers_made(self, parameters: Mapping[str, Any]) -> int:
         """How many numbers an image made with these parameters has."""
         side = self._usual_side()
         return 3 * (parameters.get("height") or side) * (parameters.get("width") or side)
@@ -170,6 +170,8 @@ class TextToImagePipeline(Pipeline):  # type: ignore[misc]
             if name not in valid:
                 raise TypeError(f"{self.kind.__name__}: {unknown('parameter', name, valid)}")
         given = {name: value for name, value in parameters.items() if value is not None}
+        checks = kinds({name: taken[name].default for name in given}, of_transformers=False)
+        check_values(checks, {}, given)
         for name, value in given.items():
             if name in _POSITIVE and (not _is_integer(value) or value < 1):
                 raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
