@@ -43,8 +43,6 @@ NOT_YET = frozenset(
     {
         "transforms.stages.task_transform is in a circle",
         "transforms.stages.transforms is in a circle",
-        "transforms.tasks.multimodal imports _generated of transforms.tasks.text",
-        "transforms.tasks.multimodal imports _several of transforms.tasks.text",
     }
 )
 
