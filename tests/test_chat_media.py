@@ -15,11 +15,11 @@ import pytest
 import soundfile
 import torch
 import transformers
+from cases.any_to_any import chat
 from PIL import Image
 from support.files import saved
 from support.models.any_to_any import CHAT_TEMPLATE
 from support.pictures import PICTURES
-from test_any_to_any import chat
 from transformers import audio_utils
 from transformers.pipelines import any_to_any, image_text_to_text
 
@@ -31,7 +31,6 @@ from transforms.media.fetch import MediaError
 from transforms.options.media_limits import MediaLimits
 from transforms.pipelines.factory import weightless
 from transforms.pipelines.split_call import SplitPipeline
-from transforms.stages import metrics
 from transforms.tasks import TASKS
 
 Model = Callable[[str], str]
@@ -308,7 +307,7 @@ def test_what_is_hardly_meant_is_counted(
     _, call = pipes("image-text-to-text", "llava")
     found: list[str] = []
     monkeypatch.setattr(suspects, "_logged", set())
-    monkeypatch.setattr(metrics, "count_suspect", found.append)
+    monkeypatch.setattr(suspects, "count_suspect", found.append)
     with caplog.at_level(logging.WARNING, logger=suspects.__name__):
         chats.image(FILES[name], call.pipe.processor, LIMITS)
     assert found == ([] if counted is None else [counted])

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import RUNNER  # noqa: F401 - sets what transformers reads when it is imported
-from image_models import PICTURES
-from models import CORPUS
-from test_texts import checked
+from support.checks import checked
+from support.pictures import PICTURES
+from support.texts import CORPUS
 from transformers.pipelines.text_classification import ClassificationFunction
 from transformers.pipelines.token_classification import AggregationStrategy
 
 from pipelines_beam import pipeline
-from transforms.stages.preflight import check
+from transforms.stages.preflight import check_task
 from transforms.tasks import TASKS
 from transforms.tasks.kinds import KINDS, tokenizer_kinds
 
@@ -155,7 +154,7 @@ def test_words_are_those_of_transformers() -> None:
 
 def built(task: str, directory: str, **parameters: Any) -> None:
     """Make the checks of a pipeline that is built."""
-    check(pipeline(task, directory, **parameters).spec)
+    check_task(pipeline(task, directory, **parameters).spec)
 
 
 @pytest.mark.parametrize(
