@@ -37,6 +37,7 @@ from transforms.engine import registry
 from transforms.engine.errors import BatchTimeoutError, EngineCrashError, EngineError
 from transforms.engine.interface import EngineSpec
 from transforms.engine.process import launch, server
+from transforms.engine.process.protocol import OpenSession
 from transforms.engine.process.remote import RemoteEngine, ReplicaGroup
 from transforms.engine.reports import RestartReport
 from transforms.engine.tickets import BundleSession, Parameters, Ticket
@@ -495,7 +496,7 @@ def test_functions_among_parameters_share_batches_and_programs() -> None:
     equal = Parameters(pickle.loads(parameters.pickled))
     other = Parameters({"stop": lambda text: text == "!"})
     for number, each in enumerate([parameters, equal, other]):
-        connection._accept("session", number, each.key, each.pickled)
+        connection._accept(OpenSession(number, each.key, each.pickled))
     keys = [connection._sessions[number].key for number in range(3)]
     assert keys[0] == keys[1] != keys[2]
 

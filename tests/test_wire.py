@@ -14,7 +14,7 @@ from transformers import BatchEncoding
 from transformers.utils import ModelOutput
 
 from transforms.engine.process import arena as arena_module
-from transforms.engine.process import protocol
+from transforms.engine.process import pickling
 
 SIZE = 64 * 64
 
@@ -50,9 +50,9 @@ def test_features_cross_as_they_are(room: int) -> None:
             "more": ModelOutput(words=["a", None], box=torch.zeros(1, 0)),
         }
     )
-    data, spans = protocol.dumps([features], arena)
+    data, spans = pickling.dumps([features], arena)
     assert len(spans) == (4 if room else 0)
-    (found,) = protocol.loads(data, spans, arena_module.MappedArena(os.dup(arena.fd)))
+    (found,) = pickling.loads(data, spans, arena_module.MappedArena(os.dup(arena.fd)))
     assert type(found) is BatchEncoding
     assert type(found["more"]) is ModelOutput
     assert found["more"]["words"] == ["a", None]
@@ -65,4 +65,4 @@ def test_features_cross_as_they_are(room: int) -> None:
 
 
 def test_a_row_of_a_batch_takes_its_own_bytes_along() -> None:
-    assert len(protocol.message(torch.randn(1000, 64)[:1])) < 800
+    assert len(pickling.dump_each(torch.randn(1000, 64)[:1])) < 800

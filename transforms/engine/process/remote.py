@@ -19,7 +19,17 @@ from typing import Any
 from ..errors import BatchTimeoutError, EngineCrashError, EngineError
 from ..reports import RestartReport
 from ..tickets import AnyEngine, BundleSession, Parameters, Ticket
-from . import arena, protocol
+from . import arena, pickling, protocol
+from .protocol import (
+    BatchBegun,
+    CancelSession,
+    EngineBroken,
+    Message,
+    ModelLoaded,
+    OpenSession,
+    SubmitTicket,
+    TicketAnswered,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +124,7 @@ class RemoteEngine:
                 _fail(ticket, EngineError(self._reason))
                 return
             try:
-                sent = _Sent(ticket, *protocol.dumps(ticket.features, self._arena))
+                sent = _Sent(ticket, *pickling.dumps(ticket.features, self._arena))
             except Exception as error:  # features that cannot be pickled
                 _fail(ticket, error)
                 return
@@ -132,7 +142,7 @@ class RemoteEngine:
             number = self._sessions.pop(session, None)
             if number in self._told:
                 self._told.discard(number)
-                self._post(("cancel", number))
+                self._post(CancelSession(number))
 
     def close(self) -> None:
         """Leave. The process ends when it has no other users."""
@@ -155,13 +165,13 @@ class RemoteEngine:
             known = self._sessions[session] = next(self._numbers)
         if known not in self._told:
             self._told.add(known)
-            self._post(("session", known, session.key, session.pickled))
-        self._post(("ticket", number, known, sent.ticket.run_isolated, sent.spans, sent.data))
+            self._post(OpenSession(known, session.key, session.pickled))
+        self._post(SubmitTicket(number, known, sent.ticket.run_isolated, sent.spans, sent.data))
 
-    def _post(self, message: tuple[Any, ...]) -> None:
+    def _post(self, message: Message) -> None:
         assert self._connection is not None
         with contextlib.suppress(OSError):  # the process has died: all is sent again to the next
-            self._connection.send_bytes(pickle.dumps(message))
+            self._connection.send_bytes(protocol.pack(message))
 
     # The thread that listens.
 
@@ -213,19 +223,21 @@ class RemoteEngine:
             if self._timeout is not None and not self._connection.poll(self._seconds_left()):
                 self._kill()
                 continue
-            parts = protocol.parts(self._connection.recv_bytes())
-            message = next(parts)
-            if message[0] == "answer":
-                self._answered(parts, *message[1:])
-            elif message[0] == "begin":
+            self._receive(*protocol.unpack_with_outputs(self._connection.recv_bytes()))
+
+    def _receive(self, message: Message, outputs: Iterator[Any]) -> None:
+        match message:
+            case TicketAnswered():
+                self._answered(message, outputs)
+            case BatchBegun(numbers):
                 with self._change:
-                    self._running = {number for number in message[1] if number in self._live}
+                    self._running = {number for number in numbers if number in self._live}
                     self._since = time.monotonic()
                     self._began = True
-            elif message[0] == "loaded":
+            case ModelLoaded():
                 self.ready = True
-            else:
-                self._reason = message[1]
+            case EngineBroken(reason):
+                self._reason = reason
 
     def _seconds_left(self) -> float | None:
         """Seconds until the batch that is computed is overdue."""
@@ -240,28 +252,21 @@ class RemoteEngine:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
 
-    def _answered(  # noqa: PLR0917 - as the server sends it
-        self,
-        parts: Iterator[Any],
-        number: int,
-        crossing: Any,
-        reports: Sequence[Any],
-        waiting: int,
-        dead: bool,
-    ) -> None:
-        error = None if crossing is None else crossing.error()
+    def _answered(self, answer: TicketAnswered, values: Iterator[Any]) -> None:
+        error = None if answer.error is None else answer.error.error()
         outputs: list[Any] = []
         try:
-            outputs = next(parts)
+            outputs = next(values)
         except Exception as unknown:  # of a class that is not known here
             error = unknown
         with self._change:
-            sent = self._live.pop(number)
+            sent = self._live.pop(answer.ticket)
             self._arena.free(sent.spans)
-            self._running.discard(number)
-            self._deaths, self._waiting = 0, waiting if self._live else 0
-            if dead:
+            self._running.discard(answer.ticket)
+            self._deaths, self._waiting = 0, answer.waiting if self._live else 0
+            if answer.dead:
                 self._reason, self.dead = str(error), True
+            reports = answer.reports
             if not sent.ticket.session.cancelled:
                 reports = (*self._restarts, *reports)
                 self._restarts = []
