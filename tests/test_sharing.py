@@ -38,7 +38,8 @@ from transforms.engine.errors import BatchTimeoutError, EngineCrashError, Engine
 from transforms.engine.interface import EngineSpec
 from transforms.engine.process import launch, server
 from transforms.engine.process.protocol import OpenSession
-from transforms.engine.process.remote import RemoteEngine, ReplicaGroup
+from transforms.engine.process.remote import RemoteEngine
+from transforms.engine.process.replica_group import ReplicaGroup
 from transforms.engine.reports import RestartReport
 from transforms.engine.tickets import BundleSession, Parameters, Ticket
 from transforms.options.spec import Limits, Sharing

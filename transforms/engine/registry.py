@@ -21,7 +21,8 @@ from .engine import Engine, load_outside_gc
 from .errors import EngineError
 from .interface import EngineSpec, Model
 from .process.launch import connect, engine_key
-from .process.remote import RemoteEngine, ReplicaGroup
+from .process.remote import RemoteEngine
+from .process.replica_group import ReplicaGroup
 from .tickets import AnyEngine
 
 _lock = threading.Lock()

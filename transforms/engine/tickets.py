@@ -77,6 +77,11 @@ class Ticket:
     #: What the engine has done since it last told, handed to whoever collects this ticket.
     reports: Sequence[Report] = ()
 
+    def fail(self, error: BaseException) -> None:
+        """Hand it back to its session with an error."""
+        self.error = error
+        self.session.answered.put(self)
+
 
 @dataclass(eq=False)
 class BundleSession:
@@ -93,6 +98,12 @@ class BundleSession:
     pickled: bytes = b""
     #: Tickets that the engine has accepted and not answered.
     in_flight: int = 0
+
+    @classmethod
+    def remote(cls, engine: AnyEngine, parameters: Mapping[str, Any]) -> Self:
+        """Access to an engine in another process: with the parameters as they cross."""
+        known = Parameters.of(parameters)
+        return cls(engine, known, known.key, pickled=known.pickled)
 
     def submit(self, token: Any, features: list[Any]) -> None:
         """Hand over the features of an element's chunks; its ticket comes back in `answered`."""

@@ -97,8 +97,7 @@ class _Connection:
         try:
             ticket.features = pickling.loads(message.features, message.spans, self._arena)
         except Exception as error:  # of a class that is not known here
-            ticket.error = error
-            self.outgoing.put(ticket)
+            ticket.fail(error)
         else:
             self._server.engine.submit(ticket)
 
