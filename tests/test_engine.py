@@ -92,7 +92,7 @@ def test_freed_memory_is_given_back_between_batches_but_not_all_the_time(
     monkeypatch.setattr(allocator, "trim", lambda: trims.append(time.perf_counter()))
     answers(Doubles(), range(10_000))
     assert len(trims) == 1  # the first batch: what loading has left
-    monkeypatch.setattr(engines, "_TRIMMED", 0.05)
+    monkeypatch.setattr(allocator, "_TRIM_SECONDS", 0.05)
     answers(Paced(), range(10_000))
     gaps = [b - a for a, b in itertools.pairwise(trims[1:])]
     assert len(gaps) >= 2

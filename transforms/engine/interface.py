@@ -11,14 +11,14 @@ from ..options.spec import Limits, Sharing
 
 @dataclass(frozen=True)
 class BatchSlot:
-    """Where a chunk belongs in the pool: with whom it may share a batch, and how long it is."""
+    """Where a chunk belongs in the pool: which others may share its batch, and its length."""
 
     key: Hashable
     length: int
 
 
 class Program(Protocol):
-    """What an engine runs: see replica.Program."""
+    """What an engine runs: a model with one stage's parameters. See batching.program.Program."""
 
     def batch_slot(self, features: Any) -> BatchSlot:
         """The batch key and length of a chunk."""
@@ -28,7 +28,7 @@ class Program(Protocol):
 
 
 class Model(Protocol):
-    """A loaded model: see replica.Replica."""
+    """A loaded model. See batching.replica.Replica."""
 
     @property
     def accelerated(self) -> bool:

@@ -15,11 +15,11 @@ from .reports import Report
 
 
 class Parameters(dict[str, Any]):
-    """A stage's parameters, which nobody changes: what they are known by is found out once."""
+    """A stage's parameters, which are not changed: their key and their pickle are made once."""
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Self:
-        """The same parameters; themselves where they are of this class already."""
+        """These parameters; the same object if they are of this class already."""
         return parameters if isinstance(parameters, cls) else cls(parameters)
 
     @functools.cached_property
@@ -29,9 +29,9 @@ class Parameters(dict[str, Any]):
 
     @functools.cached_property
     def pickled(self) -> bytes:
-        """As they cross to an engine's process. Beam's pickle takes functions along."""
-        found: bytes = cloudpickle.dumps(dict(self))
-        return found
+        """As they cross to an engine's process: by Beam's pickler, which also pickles functions."""
+        pickled: bytes = cloudpickle.dumps(dict(self))
+        return pickled
 
 
 class AnyEngine(Protocol):
@@ -110,6 +110,6 @@ class BundleSession:
         self.engine.submit(Ticket(self, token, features))
 
     def cancel(self) -> None:
-        """Drop what is still waiting: nobody will collect it."""
+        """Drop the tickets that still wait: nobody will collect them."""
         self.cancelled = True
         self.engine.forget(self)

@@ -21,7 +21,8 @@ from multiprocessing import AuthenticationError, reduction
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any
 
-from ..engine import Engine, load_outside_gc
+from ..allocator import load_outside_gc
+from ..engine import Engine
 from ..errors import PicklableError
 from ..interface import Model
 from ..tickets import BundleSession, Ticket
@@ -146,7 +147,9 @@ class Server:
         self._loaded = False
         #: Whose tickets are in the batch that is computed.
         self._told: set[int] = set()
-        self.engine = Engine(self._load, spec.limits, spec.name, self._begin, self._broken)
+        self.engine = Engine(
+            self._load, spec.limits, spec.name, self._before_batch, self._on_broken
+        )
 
     def _load(self) -> Model:
         model = load_outside_gc(self._config.spec.load)
@@ -204,7 +207,7 @@ class Server:
             os.unlink(path)
             return True
 
-    def _begin(self, tickets: Sequence[Ticket]) -> None:
+    def _before_batch(self, tickets: Sequence[Ticket]) -> None:
         """Tell each worker which of its tickets are about to run: none, if all are of others."""
         with self._lock:
             connections = {id(each.outgoing): each for each in self._connections}
@@ -224,7 +227,7 @@ class Server:
         if time.monotonic() - since > timeout + _GRACE:
             os._exit(1)
 
-    def _broken(self, error: BaseException) -> None:
+    def _on_broken(self, error: BaseException) -> None:
         """End the process: workers hand their tickets to another."""
         logger.error("the engine's process ends: %s", error)
         try:
