@@ -19,7 +19,7 @@ _MOST_ROWS = 64  # in memory as Python's own at a time: a row may hold a photo
 #: What Beam's schemas call them; texts and bytes of all sizes are the same there.
 _SCALARS: dict[pa.DataType, Any] = {
     pa.bool_(): bool,
-    pa.int8(): np.int8,
+    pa.int8(): np.int16,  # the coder of np.int8 takes no negative numbers
     pa.int16(): np.int16,
     pa.int32(): np.int32,
     pa.int64(): np.int64,

@@ -8,7 +8,8 @@ that gives; stock pipelines load the same models and answer the same as before.
 - `pipelines.load_model` asks `loading_with` in the calling thread, and no other, how to load.
 - `modeling_utils.local_torch_dtype` and `PreTrainedModel._initialize_missing_keys`, of all threads:
   a model is constructed when no other one is and, under another dtype than torch's default, when
-  nobody computes (see computing.py). Stock code that loads a model waits for it in the same way.
+  no thread computes (see construction_lock.py). Stock code that loads a model waits in the same
+  way.
 - `PreTrainedModel._finalize_model_loading` and diffusers' `ModelMixin._load_pretrained_model` tell
   `recorded`, in the calling thread and no other, which weights a checkpoint does not have.
 """

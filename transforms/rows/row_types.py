@@ -41,7 +41,7 @@ def is_typed_dict(element_type: Any) -> bool:
 
 def without_none(kind: Any) -> Any:
     """T for T | None; another type as it is."""
-    kind = _python(kind)
+    kind = python_type(kind)
     kinds = _kinds(kind)
     return kinds[0] if len(kinds) == 1 else kind
 
@@ -70,9 +70,9 @@ def is_no_row(element_type: Any) -> bool:
 def fits(kind: Any, accepted: tuple[type, ...]) -> bool:
     """Whether values of a column's type may be an input of the accepted types.
 
-    True where nobody knows: what the type does not say, the values show later.
+    True where it is unknown: what the type does not say, the values show later.
     """
-    kind = _python(kind)
+    kind = python_type(kind)
     kinds = _kinds(kind)
     if kinds != [kind]:
         return not kinds or any(fits(each, accepted) for each in kinds)
@@ -102,7 +102,7 @@ def _is_sequence(kind: Any) -> bool:
     return plain and not issubclass(origin, str | bytes | bytearray)
 
 
-def _python(kind: Any) -> Any:
+def python_type(kind: Any) -> Any:
     """Python's own type for one of Beam's, which are the same but for what they are called."""
     if not isinstance(kind, typehints.TypeConstraint) or isinstance(kind, RowTypeConstraint):
         return kind
