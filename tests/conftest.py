@@ -17,22 +17,15 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # Code of models' repositories is copied to where it is imported from.
 os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="modules-")
 
-import any_models  # noqa: F401 - adds its models to those of models.py
 import apache_beam as beam
-import audio_models  # noqa: F401 - adds its models to those of models.py
-import image_models  # noqa: F401 - adds its models to those of models.py
-import models
-import multimodal_models  # noqa: F401
-import sink
-import speech_models  # noqa: F401
 import transformers
+from support import models, sink
+from support.runs import RUNNER
 
 from transforms.tasks import find
 
 transformers.utils.logging.disable_progress_bar()
 transformers.utils.logging.set_verbosity_error()
-
-RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 #: What shows that a built package is whole: its names, its commands and its jobs.
 _OF_PACKAGE = {"test_public.py", "test_cli.py", "test_configs.py"}
@@ -82,15 +75,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     """The directory of a tiny model, by name."""
     root = tmp_path_factory.mktemp("models")
     return lambda name: str(models.build(name, root))
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """The directory of a tiny diffusers pipeline, by name."""
-    import diffusion_models
-
-    root = tmp_path_factory.mktemp("diffusion")
-    return lambda name: str(diffusion_models.build(name, root))
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ import pytest
 import soundfile
 import torch
 import transformers
-from audio_models import RATE, SOUNDS
 from cases import BATCHES, COMPOSED, arranged
-from image_models import PICTURES
-from models import CORPUS
 from PIL import Image
-from test_multimodal import png
-from test_text import same as same_values
+from support.comparing import same as same_values
+from support.files import png
+from support.pictures import PICTURES
+from support.sounds import RATE, SOUNDS
+from support.texts import CORPUS
 
 from pipelines_beam import ElementError, pipeline
 

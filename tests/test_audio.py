@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from audio_models import SOUNDS, copied
 from cases import BATCHES, COMPOSED, arranged
-from speech_models import SPEAKS
-from test_text import same
+from support.comparing import same
+from support.models.speech import SPEAKS
+from support.sounds import SOUNDS, copied
 
 from pipelines_beam import pipeline
 from transforms.batching import program as program_module

@@ -20,8 +20,8 @@ import test_text
 import test_text_to_image
 import test_video
 from cases import BATCHES, COMPOSED, COMPOSITIONS, Case
-from image_models import PICTURES
-from speech_models import SPEAKS
+from support.models.speech import SPEAKS
+from support.pictures import PICTURES
 
 from transforms.tasks import TASKS, find
 

@@ -9,16 +9,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import models
 import pytest
 import torch
 import transformers
-from audio_models import fill
 from cases import BATCHES, COMPOSED, arranged
-from image_models import PICTURES
-from models import CORPUS, LLAMA
-from test_multimodal import png
-from test_text import same
+from support import models
+from support.comparing import same
+from support.files import png
+from support.models import text as text_models
+from support.models.audio import fill
+from support.models.text import LLAMA
+from support.pictures import PICTURES
+from support.texts import CORPUS
 
 from pipelines_beam import ElementError, pipeline
 from transforms.tasks import ABSENT
@@ -62,7 +64,7 @@ SEEN: list[Any] = [
 
 def jev(directory: Path) -> None:
     """A decision model: the options are scored by a head of its own."""
-    tokenizer = models.llama_tokenizer(directory)
+    tokenizer = text_models.llama_tokenizer(directory)
     from transformers.models.jev.configuration_jev import JEV_TEMPLATE
 
     config = transformers.JevConfig(
@@ -86,7 +88,7 @@ def head_beside(directory: Path) -> None:
     """A chat model's repository with a decision head beside its weights."""
     from safetensors.torch import save_file
 
-    tokenizer = models.llama_tokenizer(directory)
+    tokenizer = text_models.llama_tokenizer(directory)
     config = transformers.Qwen2Config(
         vocab_size=len(tokenizer), **{**LLAMA, "max_position_embeddings": 256}
     )

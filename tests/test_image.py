@@ -16,16 +16,15 @@ import cases
 import numpy as np
 import pyarrow as pa
 import pytest
-import record_images
-import torch
 import transformers
 from apache_beam.ml.inference.base import PredictionResult
 from apache_beam.transforms.window import GlobalWindows
 from cases import BATCHES, COMPOSED, arranged
-from image_models import PICTURES
 from packaging.version import Version
 from PIL import Image
-from test_text import same
+from support import record_images
+from support.comparing import equal
+from support.pictures import PICTURES
 
 from pipelines_beam import DepthEstimation, ElementError, Forward, Postprocess, Preprocess, pipeline
 from transforms.batching.replica import Replica
@@ -99,33 +98,6 @@ CASES = [
     Case("keypoint-matching", "superglue", inputs=PAIRS),
     Case("keypoint-matching", "lightglue", inputs=PAIRS),
 ]
-
-
-def equal(left: Any, right: Any, tolerance: float = 1e-5) -> bool:
-    """As `same`, images within one grey level."""
-    if isinstance(left, Image.Image):
-        return (
-            isinstance(right, Image.Image)
-            and left.size == right.size
-            and left.mode == right.mode
-            and int(np.abs(np.asarray(left, int) - np.asarray(right, int)).max()) <= 1
-        )
-    if isinstance(left, torch.Tensor | np.ndarray):
-        if type(left) is not type(right) or left.shape != right.shape:
-            return False
-        left, right = np.asarray(left), np.asarray(right)
-        # What adds up large numbers to a small one has the noise of the large ones.
-        noise = tolerance * max(1.0, float(np.abs(left).max(initial=0.0)))
-        return np.allclose(left, right, tolerance, noise)
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(
-            equal(left[name], right[name], tolerance) for name in left
-        )
-    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        return len(left) == len(right) and all(
-            equal(a, b, tolerance) for a, b in zip(left, right, strict=True)
-        )
-    return same(left, right, tolerance)
 
 
 def _asked(pipe: Any, task: str, example: Any, parameters: Mapping[str, Any]) -> Any:

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import copy
-import io
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import transformers
 from cases import BATCHES, COMPOSED, Case, arranged
-from image_models import PICTURES
-from models import CORPUS
-from test_text import same
+from support.comparing import same
+from support.files import png
+from support.pictures import PICTURES
+from support.texts import CORPUS
 
 from pipelines_beam import pipeline
 
 Run = Callable[..., list[Any]]
-
-
-def png(image: Any) -> bytes:
-    written = io.BytesIO()
-    image.save(written, format="PNG")
-    return written.getvalue()
 
 
 def chat(*content: Any) -> list[Any]:

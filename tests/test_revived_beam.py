@@ -7,21 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import models
 import pytest
-import revived_cases
 import transformers
 from cases import BATCHES, COMPOSED, arranged
 from packaging.version import Version
-from revived_cases import CASES, Case, difference, plain
-from test_revived import answers_to, name_of
+from support import models, recorded_cases
+from support.recorded_cases import CASES, RecordedCase, answers_to, difference, name_of, plain
 
 from pipelines_beam import pipeline
 
 Run = Callable[..., list[Any]]
 
 
-def _asked(case: Case) -> list[int]:
+def _asked(case: RecordedCase) -> list[int]:
     """The inputs that a transform takes: texts, images, and questions about them."""
     return [i for i, value in enumerate(case.inputs) if _is_taken(value)]
 
@@ -44,19 +42,19 @@ HELD = [case for case in CASES if not case.constructor and _asked(case)]
 @pytest.mark.parametrize(("batch", "order"), COMPOSED)
 @pytest.mark.parametrize("case", HELD, ids=name_of)
 def test_answers_are_those_of_4_57_in_any_batch(
-    case: Case, batch: str, order: str, tmp_path_factory: pytest.TempPathFactory, run: Run
+    case: RecordedCase, batch: str, order: str, tmp_path_factory: pytest.TempPathFactory, run: Run
 ) -> None:
     if case.model.startswith("git") and Version(transformers.__version__) < Version("5.23"):
         pytest.skip("GIT itself answers otherwise in these versions of transformers")
     root = tmp_path_factory.getbasetemp() / "revived"
     root.mkdir(exist_ok=True)
-    directory: Path = revived_cases.directory(case, root, models.build)
-    recorded = json.loads(revived_cases.EXPECTED.read_text(encoding="utf-8"))
+    directory: Path = recorded_cases.directory(case, root, models.build)
+    recorded = json.loads(recorded_cases.ANSWERS.read_text(encoding="utf-8"))
     expected = answers_to(case, recorded)
     transform = pipeline(
         case.task, str(directory), keyed=True, batch_size=BATCHES[batch], **case.parameters
     )
-    asked = [(i, revived_cases.ready(case.inputs[i])) for i in _asked(case)]
+    asked = [(i, recorded_cases.ready(case.inputs[i])) for i in _asked(case)]
 
     found = run([pair for _, pair in arranged(asked, order)], transform)
 

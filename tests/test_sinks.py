@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.typehints import typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
-from conftest import RUNNER
+from support.runs import RUNNER
 
 from pipelines_beam import sinks
 from transforms.stages.failure_rows import failure, failure_type

@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import asdict
-from pathlib import Path
 
 import pytest
 import transformers.pipelines
-from commands import command
+from support.commands import command
+from support.paths import README
 from transformers.pipelines import SUPPORTED_TASKS, TASK_ALIASES
 
 import transforms
 from pipelines_beam import tasks
 from transforms.options.media_limits import MediaLimits
 from transforms.tasks import ABSENT, ALIASES, LEFT_OUT, REQUIRED, TASKS
-
-README = Path(__file__).parent.parent / "README.md"
 
 
 def test_every_task_of_transformers_is_there_or_left_out_for_a_reason() -> None:

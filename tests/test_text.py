@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cases
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 import transformers
 from apache_beam.ml.inference.base import PredictionResult
 from cases import BATCHES, COMPOSED, arranged
-from models import CORPUS
+from cases.text import CHATS, TABLES
+from support.comparing import same
+from support.texts import CORPUS
 
 from pipelines_beam import ElementError, TaskTransform, pipeline
 from transforms.batching.replica import Replica
@@ -29,17 +29,8 @@ from transforms.tasks.text import TASKS as TEXT_TASKS
 Run = Callable[..., list[Any]]
 TEXTS = [*CORPUS[::3], "", CORPUS[0]]
 LONG = " ".join(CORPUS)
-CHATS: list[Any] = [[{"role": "user", "content": text}] for text in CORPUS[:6]] + [
-    [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "The"}]
-]
-TABLES = [
-    {"table": {"name": names, "year": years}, "query": query}
-    for names, years, query in (
-        (["Ada", "Alan", "Grace"], ["1815", "1912", "1906"], "When was Ada born?"),
-        (["Berlin"], ["1237"], "Which city is the oldest of all that are in this table?"),
-        (["a", "b", "c", "d"], ["1", "2", "3", "4"], "How many?"),
-    )
-]
+
+
 SCORED = {"return_dict_in_generate": True, "output_scores": True}
 GREEDY = {"do_sample": False, "max_new_tokens": 8}
 
@@ -139,27 +130,6 @@ CASES = [
     Case("table-question-answering", "tapas-qa-plain", inputs=tuple(TABLES)),
     Case("table-question-answering", "tapex-qa", inputs=tuple(TABLES)),
 ]
-
-
-def same(left: Any, right: Any, tolerance: float = 1e-5) -> bool:
-    """Equal: text, labels and shapes to the letter, floats within the tolerance."""
-    if isinstance(left, torch.Tensor | np.ndarray) and left.ndim:
-        left = left.tolist()
-    if isinstance(right, torch.Tensor | np.ndarray) and right.ndim:
-        right = right.tolist()
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(
-            same(left[name], right[name], tolerance) for name in left
-        )
-    if isinstance(left, list | tuple):
-        return (
-            isinstance(right, list | tuple)
-            and len(left) == len(right)
-            and all(same(a, b, tolerance) for a, b in zip(left, right, strict=True))
-        )
-    if isinstance(left, float) or hasattr(left, "dtype"):
-        return math.isclose(float(left), float(right), rel_tol=tolerance, abs_tol=tolerance)
-    return bool(left == right)
 
 
 def _copied(example: Any) -> Any:

@@ -9,13 +9,13 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pytest
-import sink
 import transformers
 import yaml
-from conftest import RUNNER
-from image_models import PICTURES
-from models import CORPUS
-from test_text import same
+from support import sink
+from support.comparing import same
+from support.pictures import PICTURES
+from support.runs import RUNNER
+from support.texts import CORPUS
 
 from pipelines_beam import ElementError, TaskModelHandler, pipeline
 from transforms.rows.inputs import Inputs

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import transformers
 from cases import BATCHES, COMPOSED, Case, arranged
-from holders import HOLDERS
-from image_models import film
-from test_image import equal
+from support.comparing import equal
+from support.holders import HOLDERS
+from support.pictures import film
 
 from pipelines_beam import pipeline
 from transforms.media import video
