@@ -19,7 +19,7 @@ os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="modules-")
 
 import apache_beam as beam
 import transformers
-from support import models, sink
+from support import engine_processes, models, sink
 from support.runs import RUNNER
 
 from transforms.tasks import find
@@ -75,6 +75,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     """The directory of a tiny model, by name."""
     root = tmp_path_factory.mktemp("models")
     return lambda name: str(models.build(name, root))
+
+
+@pytest.fixture
+def engine() -> Iterator[Callable[..., Any]]:
+    """What makes engines in processes of their own, each of an EngineSpec; closed at the end."""
+    with engine_processes.remotes() as make:
+        yield make
 
 
 @pytest.fixture
