@@ -400,7 +400,7 @@ def test_rows_with_gaps_in_a_file(model: Model, run: Run, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "element",
     ["\ud800", {"id": "a\ud800"}, [sys.stdout], {"read": lambda: 1}, (each for each in [1])],
-    ids=str,
+    ids=["half pair", "half pair in a row", "open file", "lambda", "generator"],
 )
 def test_a_failure_row_of_what_beam_cannot_hand_on(element: Any) -> None:
     row = failure("preprocess", element, ValueError("of half a \ud800"))

@@ -28,7 +28,7 @@ from ..tasks.task import Columns
 from .inputs import Inputs
 from .row_check import KeyCheck, RowCheck, column_type
 from .row_types import fields_of, fits, is_no_row, is_typed_dict, pair_of
-from .schema import Convert, arrow_field, converter, has_files, hub_feature
+from .schema import Convert, arrow_field, converter, has_files, hub_feature, python_type
 
 #: Where `datasets` looks for the types of its columns.
 _HUB = b"huggingface"
@@ -262,8 +262,11 @@ class Binding:
         if fields is None:
             self._check_rows(element_type)
             return
-        named = {next(iter(self.task.inputs)): self.input}
-        wanted = named if isinstance(self.input, str) else self.input
+        self._check_columns(self.input, fields)
+        self._check_names()
+
+    def _check_columns(self, given: str | Mapping[str, str], fields: Mapping[str, Any]) -> None:
+        wanted = {next(iter(self.task.inputs)): given} if isinstance(given, str) else given
         for name, column in wanted.items():
             if column not in fields:
                 raise ValueError(f"input: {unknown('column', column, fields)}")
@@ -271,6 +274,9 @@ class Binding:
         for column in self._added:
             if column in fields:
                 raise ValueError(self._collision(column))
+
+    def _check_names(self) -> None:
+        for column in self._added:
             if not column.isidentifier() or keyword.iskeyword(column):
                 raise ValueError(
                     f"output={column!r}: a column of rows with a schema must have the name of a "
@@ -349,8 +355,14 @@ class Binding:
         """The pyarrow schema of the rows: those of the input, then the prediction's.
 
         Its metadata tells `datasets` which columns are images and sounds, beside those of the
-        input.
+        input. Raises ValueError for rows that cannot be answered, as `check` does.
         """
+        if input_schema is not None:
+            known = {field.name: python_type(field.type) for field in input_schema}
+            if self.input is None:
+                self._check_no_rows(known)
+            else:
+                self._check_columns(self.input, known)
         fields = list(input_schema) if input_schema is not None else []
         metadata = dict(input_schema.metadata or {}) if input_schema is not None else {}
         files = {name: hub_feature(kind) for name, kind in self.columns.items() if has_files(kind)}

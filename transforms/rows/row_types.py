@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections.abc
+import datetime
+import decimal
 import functools
 import types
 import typing
@@ -12,12 +14,15 @@ from typing import Any
 import numpy as np
 from apache_beam.typehints import typehints
 from apache_beam.typehints.native_type_compatibility import convert_to_python_type
-from apache_beam.typehints.row_type import RowTypeConstraint
+from apache_beam.typehints.row_type import GeneratedClassRowTypeConstraint, RowTypeConstraint
 
 from ..options.nested import dataclass_names
 
 #: Types whose values are nothing else, whatever subclasses there are.
-_KNOWN = (str, bytes, int, float, bool, np.number, np.bool_)
+_KNOWN = (
+    *(str, bytes, int, float, bool, np.number, np.bool_, decimal.Decimal),
+    *(datetime.date, datetime.time, datetime.timedelta),
+)
 _UNIONS = (typing.Union, types.UnionType)
 
 
@@ -29,8 +34,10 @@ def fields_of(element_type: Any) -> dict[str, Any] | None:
     """
     kind = without_none(element_type)
     if isinstance(kind, RowTypeConstraint):
-        own = _declared(kind.user_type)
-        return {name: (own or {}).get(name, field) for name, field in kind._fields}
+        # A class that Beam made of the fields says less of them.
+        made = isinstance(kind, GeneratedClassRowTypeConstraint)
+        own = {} if made else _declared(kind.user_type) or {}
+        return {name: own.get(name, field) for name, field in kind._fields}
     return _declared(kind)
 
 
@@ -43,7 +50,7 @@ def without_none(kind: Any) -> Any:
     """T for T | None; another type as it is."""
     kind = python_type(kind)
     kinds = _kinds(kind)
-    return kinds[0] if len(kinds) == 1 else kind
+    return python_type(kinds[0]) if len(kinds) == 1 else kind
 
 
 def pair_of(element_type: Any) -> tuple[Any, Any] | None:

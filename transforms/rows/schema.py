@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +26,36 @@ _SCALARS: dict[Any, pa.DataType] = {
     np.float32: pa.float32(),
 }
 Convert = Callable[[Any], Any]
+#: pyarrow's types by what Python has for them: a function for each kind of types.
+_PYTHON: tuple[tuple[Callable[[pa.DataType], bool], Any], ...] = (
+    (pa.types.is_string, str),
+    (pa.types.is_large_string, str),
+    (pa.types.is_string_view, str),
+    (pa.types.is_binary, bytes),
+    (pa.types.is_large_binary, bytes),
+    (pa.types.is_binary_view, bytes),
+    (pa.types.is_fixed_size_binary, bytes),
+    (pa.types.is_boolean, bool),
+    (pa.types.is_integer, int),
+    (pa.types.is_floating, float),
+    (pa.types.is_decimal, decimal.Decimal),
+    (pa.types.is_timestamp, datetime.datetime),
+    (pa.types.is_date, datetime.date),
+    (pa.types.is_time, datetime.time),
+    (pa.types.is_duration, datetime.timedelta),
+    (pa.types.is_struct, dict),
+    (pa.types.is_map, dict),
+    (lambda kind: hasattr(kind, "value_type"), list),  # of any kind of lists
+)
+
+
+def python_type(kind: pa.DataType) -> Any:
+    """The type of a column's values, those of lists and structs aside; Any where none is known."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return python_type(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return python_type(kind.value_type)
+    return next((found for is_kind, found in _PYTHON if is_kind(kind)), typing.Any)
 
 
 def arrow_type(kind: Any) -> pa.DataType:

@@ -221,6 +221,9 @@ class TaskTransform(WithFailures):
         ```python
         scored | WriteToParquet("scored/part", schema=scorer.schema(pq.read_schema(path)))
         ```
+
+        Raises ValueError for input rows that the task cannot answer: without the input's column,
+        with one of a type that it cannot read, or with a column of the prediction's.
         """
         return self._binding.schema(input_schema)
 
