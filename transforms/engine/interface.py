@@ -48,11 +48,11 @@ class Model(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSpec:
-    """What an engine is made of; it can be pickled."""
+    """What an engine is made from; it can be pickled."""
 
-    #: The same for engines that may stand in for each other.
+    #: Equal for engines that may replace each other.
     identity: str
-    #: Of the model, for messages.
+    #: The model's name, for messages.
     name: str
     load: Callable[..., Model]
     limits: Limits

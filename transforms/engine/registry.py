@@ -1,7 +1,7 @@
 """One engine per model: for all bundles of a process, or for all processes of a machine.
 
 An engine is closed by its last user. One in a process of its own, which `process.launch` finds or
-starts, ends when the last worker process has gone, however that ended.
+starts, ends after the last worker process that uses it, however that ended.
 """
 
 from __future__ import annotations

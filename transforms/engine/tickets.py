@@ -74,7 +74,7 @@ class Ticket:
     remaining: int = 0
     #: Why it failed.
     error: BaseException | None = None
-    #: What the engine has done since it last told, handed to whoever collects this ticket.
+    #: What the engine has done since its last reports: they come with the next ticket.
     reports: Sequence[Report] = ()
 
     def fail(self, error: BaseException) -> None:

@@ -5,7 +5,7 @@ the worker hands over the file descriptor of its arena. From then on the worker 
 
 - `OpenSession` before the first ticket of a bundle,
 - `SubmitTicket` for each ticket,
-- `CancelSession` when nobody will collect the tickets of a bundle any more;
+- `CancelSession` when the tickets of a bundle will not be collected any more;
 
 and the process, in any order,
 
@@ -15,7 +15,7 @@ and the process, in any order,
 - `TicketAnswered` for each ticket, those of a cancelled session included, with the outputs,
 - `EngineBroken` before it ends because it cannot compute any more.
 
-Either side may be gone at any time: the connection ends, and that is all the other is told. The
+Either side may end at any time: then the connection ends, too, without a message. The
 worker then sends what was not answered to another process, under the same numbers.
 
 A message is pickled as a plain tuple behind the number of its kind, which takes fewer bytes than
@@ -82,7 +82,7 @@ class TicketAnswered(NamedTuple):
 
     ticket: int
     error: PicklableError | None
-    #: What the engine has done since it last told.
+    #: What the engine has done since its last reports.
     reports: Sequence[Report]
     #: About how many tickets and chunks wait, of all workers.
     waiting: int

@@ -61,7 +61,7 @@ class LinkState(enum.Enum):
     KILLED = enum.auto()
     #: Nothing will be answered any more.
     FAILED = enum.auto()
-    #: Nobody uses it any more.
+    #: It is not used any more.
     CLOSED = enum.auto()
 
 

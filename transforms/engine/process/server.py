@@ -111,7 +111,7 @@ class _Connection:
         self._post(protocol.pack(BatchBegun(numbers)))
 
     def _post(self, data: bytes) -> None:
-        """Send; a worker that has gone, or does not read in time, is dropped."""
+        """Send; a worker that has ended, or does not read in time, is dropped."""
         with self._sending:
             try:
                 self._link.send_bytes(data)
@@ -188,7 +188,7 @@ class Server:
         threading.Thread(target=connection.serve, daemon=True).start()
 
     def left(self, connection: _Connection) -> None:
-        """A worker has gone."""
+        """Forget a worker whose connection has ended."""
         with self._lock:
             self._connections.discard(connection)
 
