@@ -22,7 +22,7 @@ import apache_beam as beam
 import diffusers
 import transformers
 from cases import Case
-from support import models, sink
+from support import engine_processes, models, sink
 from support.runs import RUNNER
 
 from transforms.tasks import ABSENT, find
@@ -92,6 +92,13 @@ def reference(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
             return case.reference(model)
 
     return answers
+
+
+@pytest.fixture
+def engine() -> Iterator[Callable[..., Any]]:
+    """What makes engines in processes of their own, each of an EngineSpec; closed at the end."""
+    with engine_processes.remotes() as make:
+        yield make
 
 
 @pytest.fixture

@@ -8,20 +8,16 @@ answered a moment ago and have not brought more yet.
 
 from __future__ import annotations
 
-import gc
 import logging
 import queue
 import threading
 import time
-import traceback
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from ..options.spec import Limits
-from . import allocator
+from .allocator import FreedMemory, clear_frames
 from .errors import EngineError, breaks_engine, contained, is_fatal, is_out_of_memory
 from .interface import Model, Program
 from .memory_ceilings import Ceilings
@@ -33,13 +29,11 @@ logger = logging.getLogger(__name__)
 
 _MAX_ROWS = 512  # where the limits do not say: more gain nothing on any model measured
 _CPU_TOKENS = 2048  # more make buffers so large that malloc asks the kernel for each of them
-_FULL_COLLECTION = 1.0  # seconds between full garbage collections: one takes up to 0.3
-_TRIMMED = 10.0  # seconds between trims of freed memory
 _MAX_ROWS_GENERATING = 64  # a generating model keeps a cache of every row in memory
 
 
 class CancelledError(Exception):
-    """Nobody waits for the answer any more."""
+    """The session was cancelled: nobody waits for the answer any more."""
 
 
 _CANCELLED = CancelledError()
@@ -53,29 +47,17 @@ class Chunk:
     index: int
     length: int
     key: Hashable
-    #: When it came, on time.perf_counter.
+    #: When it arrived, on time.perf_counter.
     since: float
     #: What the model takes.
     features: Any
 
 
-def load_outside_gc(load: Callable[[], Model]) -> Model:
-    """The model, and all that was there before it kept out of the garbage collector's rounds.
-
-    With a million objects of libraries to look at, each full round takes 0.3 s from all threads:
-    about a tenth of what an element costs beside the model. It holds for all of the process, until
-    its last engine goes: cycles among what was there before are not freed meanwhile.
-    """
-    if not gc.get_freeze_count():
-        gc.freeze()
-    return load()
-
-
 class Engine:
     """One replica, computing in a thread of its own from construction until `close`.
 
-    `before` is called with the tickets of each batch that is about to run; `broken` when an error
-    says that the process cannot compute any more.
+    `before_batch` is called with the tickets of each batch that is about to run; `on_broken` when
+    an error says that the process cannot compute any more.
     """
 
     def __init__(
@@ -83,13 +65,13 @@ class Engine:
         load: Callable[[], Model],
         limits: Limits,
         name: str,
-        before: Callable[[Sequence[Ticket]], None] = lambda tickets: None,
-        broken: Callable[[BaseException], None] = lambda error: None,
+        before_batch: Callable[[Sequence[Ticket]], None] = lambda tickets: None,
+        on_broken: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
         self._load = load
         self._limits = limits
-        self._before = before
-        self._broken = broken
+        self._before_batch = before_batch
+        self._on_broken = on_broken
         self._arrivals: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
         self._pool: Pool[Chunk] = Pool()
         self._programs: dict[str, Program] = {}
@@ -100,8 +82,6 @@ class Engine:
         self.running_since: float | None = None
         #: When the last batch, or loading, ended, on time.perf_counter.
         self._idle_since = 0.0
-        self._collected = -_FULL_COLLECTION
-        self._trimmed = -_TRIMMED
         self._callers = ReturningCallers(limits.max_wait_ms / 1e3)
         #: Chunks that came since the last batch: no chunk waits for callers twice.
         self._new_chunks = 0
@@ -150,11 +130,12 @@ class Engine:
             self._reports.append(LoadReport(time.perf_counter() - start, self._model.nbytes))
             self.ready = True
             self._idle_since = time.perf_counter()
+            self._memory = FreedMemory(self._model.accelerated)
             self._cost = BatchCostModel(4096.0 if self._model.accelerated else 32.0)
             while self._accept():
                 self._new_chunks = 0
                 self._compute(self._pool.take(self._budget))
-                self._trim()
+                self._memory.after_batch(self._idle_since)
         except BaseException as error:
             self._refuse(error)
             if not isinstance(error, Exception):
@@ -169,7 +150,7 @@ class Engine:
         return Budget(self._limits.batch_size or rows, tokens, overhead)
 
     def _accept(self) -> bool:
-        """Take in what has arrived, waiting if there is nothing to do. False: closed."""
+        """Admit the tickets that have arrived, waiting if there is nothing to do. False: closed."""
         until: float | None = None  # the end of a wait for callers
         while True:
             seconds = (self._wait_seconds() if self._callers else 0.0) if len(self._pool) else None
@@ -240,7 +221,7 @@ class Engine:
         batch = [chunk for chunk in batch if chunk.ticket.error is None]
         if not batch:
             return
-        self._before([chunk.ticket for chunk in batch])
+        self._before_batch([chunk.ticket for chunk in batch])
         program = self._program(batch[0].ticket.session)
         start = time.perf_counter()
         self.running_since = time.monotonic()
@@ -260,18 +241,18 @@ class Engine:
             self._answer(chunk, output)
 
     def _recover(self, batch: list[Chunk], error: Exception) -> None:
-        """What to do about a batch that failed."""
+        """Split a batch that failed, or have its only chunk fail."""
         if is_fatal(error):
             raise error
         if breaks_engine(error):
-            self._broken(error)
+            self._on_broken(error)
             raise EngineError(f"{type(error).__name__}: {error}") from error
-        _clear(error)
+        clear_frames(error)
         memory = is_out_of_memory(error)
         if len(batch) == 1:
             self._fail(batch[0].ticket, error)
             if memory:
-                self._free()
+                self._memory.after_failure()
                 self._ceilings.failed_alone(batch[0].key, _padded(batch))
                 self._pool.replan()
             return
@@ -283,7 +264,7 @@ class Engine:
             self._compute(batch[middle:])
             return
         logger.info("no memory for %d padded tokens: smaller batches from here", _padded(batch))
-        self._free()
+        self._memory.after_failure()
         self._ceilings.failed(batch[0].key, _padded(batch))
         for chunk in batch:
             self._pool.add(chunk.key, chunk.length, chunk)
@@ -306,21 +287,6 @@ class Engine:
             )
         )
         self._idle_since = start + seconds
-
-    def _trim(self) -> None:
-        if self._idle_since - self._trimmed > _TRIMMED:
-            allocator.trim()
-            self._trimmed = self._idle_since
-
-    def _free(self) -> None:
-        """Return what the failed batch left behind, in cycles, too: they are young."""
-        now = time.monotonic()
-        full = now - self._collected > _FULL_COLLECTION
-        gc.collect(2 if full else 1)
-        if full:
-            self._collected = time.monotonic()
-        if self._model.accelerated:
-            torch.accelerator.empty_cache()
 
     def _answer(self, chunk: Chunk, output: Any) -> None:
         ticket = chunk.ticket
@@ -346,7 +312,7 @@ class Engine:
     def _refuse(self, error: BaseException) -> None:
         """Answer whatever waits, and comes until `close`, with the reason why nothing is computed.
 
-        Silence would leave bundles waiting for ever.
+        Otherwise bundles would block forever.
         """
         self.dead = True
         reason = error if isinstance(error, EngineError) else EngineError(str(error))
@@ -356,13 +322,6 @@ class Engine:
             self._fail(ticket, reason)
         while (arrived := self._arrivals.get()) is not None:
             self._fail(arrived, reason)
-
-
-def _clear(error: BaseException | None) -> None:
-    """Let go of the tensors in the frames that an error came through."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
 
 
 def _padded(batch: Sequence[Chunk]) -> int:

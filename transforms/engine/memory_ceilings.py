@@ -11,7 +11,7 @@ from dataclasses import dataclass
 # that takes at most five failures, and costs at most 10 % after thirty batches.
 _GROW_AFTER = 4  # batches near the ceiling that fitted
 _GROWTH = 1.2
-_ENOUGH = 1.05  # a smaller step up is not worth a failure
+_MIN_GROWTH = 1.05  # a smaller step up is not worth a failure
 # Batches just below a size that failed, after which it is tried again: memory may be free again.
 _RETRY_AFTER_BATCHES = 2000
 _UNBOUNDED = 2**62
@@ -74,7 +74,7 @@ class Ceilings:
             known.failed, known.retry_after_batches = _UNBOUNDED, 2 * known.retry_after_batches
         halfway = math.sqrt(known.size * known.failed)
         risen = min(known.size * _GROWTH, halfway)
-        if known.near < _GROW_AFTER or risen < known.size * _ENOUGH:
+        if known.near < _GROW_AFTER or risen < known.size * _MIN_GROWTH:
             return False
         known.size, known.near = risen, 0
         return True

@@ -1,8 +1,7 @@
 """One engine per model: for all bundles of a process, or for all processes of a machine.
 
-An engine in a process of its own is found by a socket in a folder that is private to the user; the
-socket's name comes from the model and from the job's key. Whoever comes first starts the process,
-under a file lock; it goes when its last user has gone, however that ended.
+An engine is closed by its last user. One in a process of its own, which `process.launch` finds or
+starts, ends after the last worker process that uses it, however that ended.
 """
 
 from __future__ import annotations
@@ -17,11 +16,13 @@ from dataclasses import dataclass
 
 import torch
 
-from .engine import Engine, load_outside_gc
+from .allocator import load_outside_gc
+from .engine import Engine
 from .errors import EngineError
 from .interface import EngineSpec, Model
 from .process.launch import connect, engine_key
-from .process.remote import RemoteEngine, ReplicaGroup
+from .process.remote import RemoteEngine
+from .process.replica_group import ReplicaGroup
 from .tickets import AnyEngine
 
 _lock = threading.Lock()

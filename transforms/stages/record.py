@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.process import protocol
+from ..engine.process import pickling
 from ..options.sizes import nbytes
 
 
@@ -38,7 +38,7 @@ class Record:
 
     def __reduce__(self) -> tuple[Any, ...]:
         content = (self.element, self.example, self.chunks, self.counts, self.model_id)
-        return _record, (protocol.message(content),)
+        return _record, (pickling.dump_each(content),)
 
     @property
     def nbytes(self) -> int:
@@ -47,5 +47,5 @@ class Record:
 
 
 def _record(dumped: bytes) -> Record:
-    (content,) = protocol.parts(dumped)
+    (content,) = pickling.load_each(dumped)
     return Record(*content)
