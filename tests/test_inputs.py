@@ -33,6 +33,7 @@ from transforms.media import image
 from transforms.options.media_limits import MediaLimits
 from transforms.options.nested import plain
 from transforms.pipelines.classes.zero_shot_image import own_labels
+from transforms.rows.files import png
 from transforms.rows.inputs import Inputs
 from transforms.tasks import TASKS, find
 
@@ -124,7 +125,7 @@ def test_plain_lists_are_answered_as_transformers_does(model: Model, run: Run) -
 
 @pytest.mark.parametrize("task", ["image-text-to-text", "any-to-any"])
 def test_several_texts_beside_images_are_a_failure_row(task: str, model: Model) -> None:
-    photo = image.png(PICTURES[0])
+    photo = png(PICTURES[0])
     columns = {"text": "asked", "images": "photos"}
     rows = [
         {"asked": "<image> What?", "photos": photo},
@@ -454,7 +455,7 @@ def test_images_that_a_transform_made_are_inputs_of_another(
     larger = pipeline("image-to-image", model("swin2sr"), input="photo", output="larger")
     seen = pipeline("image-classification", model("vit-classification"), input="larger")
     stock = transformers.pipeline("image-classification", model("vit-classification"), device="cpu")
-    rows = [kind(id=i, photo=image.png(each)) for i, each in enumerate(PICTURES[:2])]
+    rows = [kind(id=i, photo=png(each)) for i, each in enumerate(PICTURES[:2])]
     found = run(rows, larger, seen)
     assert len(found) == 2
     for row in found:

@@ -26,8 +26,8 @@ from models import CORPUS
 
 from pipelines_beam import ElementError, pipeline
 from pipelines_beam.parquet import ReadFromParquet
+from transforms.rows.converters import converter
 from transforms.rows.row_check import KeyCheck, RowCheck, column_type
-from transforms.rows.schema import converter
 from transforms.stages.failure_rows import failure, failure_type
 from transforms.stages.record import Record
 

@@ -73,13 +73,6 @@ def decode(source: Any, limits: MediaLimits) -> Image.Image:
     )
 
 
-def png(image: Image.Image) -> bytes:
-    """The image as a PNG file."""
-    file = io.BytesIO()
-    image.save(file, format="PNG")
-    return file.getvalue()
-
-
 def opened(data: bytes, limits: MediaLimits) -> Image.Image:
     """The image of a file's bytes, of which only the header is read yet. Raises MediaError."""
     _let_pillow(int(limits.image_pixels))

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from .columns import Image
-from .structures import itself, pair
+from .input_structures import itself, pair
 from .task import Columns, Parameters, Task
 from .text import LABELS, Label
-from .texts import template, texts
+from .text_checks import template, texts
 
 #: What an image may be, and a Pillow image: see media/image.py.
 IMAGE = (bytes, bytearray, memoryview, str, os.PathLike, Mapping, np.ndarray)

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from .audio import AUDIO, wav
+from .audio import AUDIO
 from .columns import Audio, Image
 from .image import IMAGE
-from .structures import itself, word_boxes
+from .input_structures import itself, word_boxes
 from .task import Columns, Parameters, Task
-from .text import _generated, _several, only
-from .texts import questions, text
+from .text import generated_text, only, several_sequences
+from .text_checks import questions, text
 from .video import VIDEO
 
 _PIPELINES = "transforms.pipelines.classes."
@@ -51,17 +51,17 @@ class QuestionAnswer(NamedTuple):
 
 
 def _decisions(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
-    found = []
+    answers = []
     for name, answer in inference.items():
         options = answer.get("probabilities")
         if options is not None:
             options = [{"option": key, "probability": value} for key, value in options.items()]
-        found.append({**answer, "question": name, "probabilities": options})
-    return {"answers": found}
+        answers.append({**answer, "question": name, "probabilities": options})
+    return {"answers": answers}
 
 
-_TEXT = _generated("generated_text")
-#: What the models that speak do it at: their processors do not say.
+_TEXT = generated_text("generated_text")
+#: The sampling rate of the models that generate speech: their processors do not state it.
 _SPOKEN_RATE = 24_000
 
 
@@ -71,7 +71,7 @@ def _any_columns(parameters: Parameters) -> Columns:
         columns: Columns = _TEXT["columns"](parameters)
         return columns
     kind = Image if mode == "image" else Audio
-    return {f"generated_{mode}": Sequence[kind] if _several(parameters) else kind}  # type: ignore[valid-type]
+    return {f"generated_{mode}": Sequence[kind] if several_sequences(parameters) else kind}  # type: ignore[valid-type]
 
 
 def _any_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
@@ -80,10 +80,10 @@ def _any_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
         values: Mapping[str, Any] = _TEXT["values"](inference, parameters)
         return values
     name = f"generated_{mode}"
-    found = [answer[name] for answer in inference]
+    answers = [answer[name] for answer in inference]
     if mode == "audio":
-        found = [{"bytes": wav(each, _SPOKEN_RATE), "path": None} for each in found]
-    return {name: found if _several(parameters) else only(found)}
+        answers = [{"array": samples, "sampling_rate": _SPOKEN_RATE} for samples in answers]
+    return {name: answers if several_sequences(parameters) else only(answers)}
 
 
 def _answers(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
@@ -113,7 +113,7 @@ TASKS = (
         texts={"stop_sequence": text},
         generates=True,
         pipeline=_PIPELINES + "image_text:ImageTextToTextPipeline",
-        **_generated("generated_text"),
+        **generated_text("generated_text"),
     ),
     Task(
         name="any-to-any",
@@ -209,7 +209,7 @@ TASKS = (
         pipeline=_PIPELINES + "image_to_text:ImageToTextPipeline",
         model_classes=("AutoModelForImageTextToText",),
         default_model=("ydshieh/vit-gpt2-coco-en", "5bebf1e"),
-        **_generated("generated_text"),
+        **generated_text("generated_text"),
     ),
     Task(
         name="decision",

@@ -10,8 +10,14 @@ from typing import Any
 
 from ..options.shown import shown
 from ..options.suggest import likely, unknown
-from .kinds import ALSO_TEXTS, CONDITIONS, YAML_CONDITIONS, kinds, tokenizer_kinds
-from .texts import GENERATION, Check, check_values
+from .parameter_checks import (
+    ALSO_TEXTS,
+    CONDITIONS,
+    YAML_CONDITIONS,
+    parameter_checks,
+    tokenizer_checks,
+)
+from .text_checks import GENERATION, Check, check_values
 
 
 class _Required:
@@ -39,8 +45,8 @@ class Task:
     optional_inputs: frozenset[str] = frozenset()
     #: The task's own parameters with Hugging Face's defaults.
     parameters: Parameters
-    #: Parameters, keywords within them and inputs that are texts, and what checks each: kinds.py
-    #: has what checks the others.
+    #: Parameters, keywords within them and inputs that are texts, and what checks each; the
+    #: others are checked as parameter_checks.py says.
     texts: Mapping[str, Check] = field(default_factory=dict)
     #: Whether any keyword of the tokenizer's call is a parameter, too.
     tokenizer_keywords: bool = False
@@ -135,11 +141,12 @@ class Task:
         within = {**(GENERATION if self.generates else {}), **self.texts}
         checks = dict(within)
         if not self.open_parameters:
-            checks = {**kinds(self.parameters, of_transformers=not self.open_inputs), **within}
+            own = parameter_checks(self.parameters, of_transformers=not self.open_inputs)
+            checks = {**own, **within}
         if not self.open_inputs:
-            within = {**tokenizer_kinds(), **within}
+            within = {**tokenizer_checks(), **within}
         if self.tokenizer_keywords:
-            checks = {**tokenizer_kinds(), **checks}
+            checks = {**tokenizer_checks(), **checks}
         check_values(checks, within, given)
         for name in given.keys() - checks.keys():
             self._check_word(name, given[name])
