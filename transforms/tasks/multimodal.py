@@ -8,7 +8,7 @@ from .columns import Audio, Image
 from .image import IMAGE
 from .input_structures import itself, word_boxes
 from .task import Columns, Parameters, Task
-from .text import generated_text, only, several_sequences
+from .text import asks_for_several, generated_text, only
 from .text_checks import questions, text
 from .video import VIDEO
 
@@ -71,7 +71,7 @@ def _any_columns(parameters: Parameters) -> Columns:
         columns: Columns = _TEXT["columns"](parameters)
         return columns
     kind = Image if mode == "image" else Audio
-    return {f"generated_{mode}": Sequence[kind] if several_sequences(parameters) else kind}  # type: ignore[valid-type]
+    return {f"generated_{mode}": Sequence[kind] if asks_for_several(parameters) else kind}  # type: ignore[valid-type]
 
 
 def _any_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
@@ -83,7 +83,7 @@ def _any_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
     answers = [answer[name] for answer in inference]
     if mode == "audio":
         answers = [{"array": samples, "sampling_rate": _SPOKEN_RATE} for samples in answers]
-    return {name: answers if several_sequences(parameters) else only(answers)}
+    return {name: answers if asks_for_several(parameters) else only(answers)}
 
 
 def _answers(inference: Any, parameters: Parameters) -> Mapping[str, Any]:

@@ -97,7 +97,7 @@ def _fillings(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
 # generated text: one string, or a list where several sequences are asked for.
 
 
-def several_sequences(parameters: Parameters) -> bool:
+def asks_for_several(parameters: Parameters) -> bool:
     """Whether more than one sequence is generated for each input."""
     given = {**parameters, **(parameters.get("generate_kwargs") or {})}
     config = given.get("generation_config")
@@ -110,14 +110,14 @@ def generated_text(name: str) -> dict[str, Any]:
 
     def columns(parameters: Parameters) -> Columns:
         column, kind = _generated_column(name, parameters)
-        return {column: Sequence[kind] if several_sequences(parameters) else kind}  # type: ignore[valid-type]
+        return {column: Sequence[kind] if asks_for_several(parameters) else kind}  # type: ignore[valid-type]
 
     def values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
         column, _ = _generated_column(name, parameters)
         # transformers nests the answers to a list of inputs once more.
         answers = inference[0] if isinstance(inference[0], list) else inference
         texts = [_last_message(answer.get(column)) for answer in answers]
-        return {column: texts if several_sequences(parameters) else only(texts)}
+        return {column: texts if asks_for_several(parameters) else only(texts)}
 
     choices = {"return_tensors": True, "num_return_sequences": 2}
     return {"columns": columns, "values": values, "choices": choices}
