@@ -30,7 +30,7 @@ def test_files_in_lists_chats_and_assets() -> None:
         return value
 
     for name, example in asked.items():
-        decoding.each(example, TASKS[name], change)
+        decoding.map_media(example, TASKS[name], change)
     assert found == [PICTURES[0].tobytes()] * (len(found))
     assert len(found) == 4 + ("decision" in TASKS)
 
