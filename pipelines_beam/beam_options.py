@@ -66,12 +66,12 @@ def settings(flags: list[str], given: Mapping[str, Any], own: Mapping[str, Any])
     settled = {"pickle_library": "cloudpickle", **own}
     # Those by keyword would go before the command's.
     rest = {name: value for name, value in settled.items() if name not in given}
-    found = PipelineOptions(flags, **rest)
-    standard = found.view_as(StandardOptions)
+    options = PipelineOptions(flags, **rest)
+    standard = options.view_as(StandardOptions)
     standard.runner = given.get("runner") or own.get("runner") or DEFAULT_RUNNER
     with _one_line("runner"):
         create_runner(standard.runner)
-    return found
+    return options
 
 
 def described() -> str:
@@ -88,8 +88,8 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     early = _Parser(add_help=False, allow_abbrev=False)
     early.add_argument("--runner")
     early.add_argument("--beam_plugin", "--beam_plugins", action="append", default=[])
-    found, _ = early.parse_known_args(list(arguments))
-    _load(found.runner, found.beam_plugin)
+    known, _ = early.parse_known_args(list(arguments))
+    _load(known.runner, known.beam_plugin)
     parser = _Parser(
         prog="pipelines-beam run",
         add_help=False,

@@ -61,8 +61,8 @@ def kept(kind: pa.DataType) -> type[Kept]:
 
     It is a subclass of the values' own, so that it is known which tasks can read them.
     """
-    found = python_type(kind)
-    bases = (Kept, found) if isinstance(found, type) else (Kept,)
+    base = python_type(kind)
+    bases = (Kept, base) if isinstance(base, type) else (Kept,)
     return type(str(kind), bases, {"arrow_type": kind})
 
 

@@ -150,10 +150,10 @@ def _value(column: pa.Array, i: int) -> Any:
 
 def _schema(pattern: str, columns: Sequence[str] | None) -> pa.Schema:
     """The schema of the first file, or of what is read of it: structs with the chosen fields."""
-    found = FileSystems.match([pattern], [1])[0].metadata_list
-    if not found:
+    files = FileSystems.match([pattern], [1])[0].metadata_list
+    if not files:
         raise OSError(f"there is no file {pattern!r}")
-    with FileSystems.open(found[0].path) as opened, pq.ParquetFile(opened) as file:
+    with FileSystems.open(files[0].path) as opened, pq.ParquetFile(opened) as file:
         return file.schema_arrow if columns is None else _chosen(file, columns)
 
 
@@ -198,16 +198,16 @@ def _row(fields: Sequence[pa.Field]) -> RowTypeConstraint:
 
 
 def _field(field: pa.Field) -> Any:
-    found = _type(field.type)
-    any_value = isinstance(found, type) and issubclass(found, Kept)
-    return found if any_value or not field.nullable else Optional[found]  # noqa: UP045
+    own_type = _type(field.type)
+    any_value = isinstance(own_type, type) and issubclass(own_type, Kept)
+    return own_type if any_value or not field.nullable else Optional[own_type]  # noqa: UP045
 
 
 def _type(kind: pa.DataType) -> Any:
     """The type of a column's values; Arrow's own where Beam's schemas have no name for it."""
     if isinstance(kind, pa.BaseExtensionType):
-        found = _type(kind.storage_type)
-        return kept(kind) if found is kept(kind.storage_type) else found
+        storage = _type(kind.storage_type)
+        return kept(kind) if storage is kept(kind.storage_type) else storage
     if pa.types.is_dictionary(kind):
         return _type(kind.value_type)
     if pa.types.is_struct(kind):

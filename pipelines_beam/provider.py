@@ -24,8 +24,8 @@ class _Outputs(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, pcoll: Any) -> Any:
         """The task's result, or a mapping of both outputs' names to them."""
-        found: Any = pcoll | self._transform
-        return found._asdict() if hasattr(found, "_asdict") else found
+        result: Any = pcoll | self._transform
+        return result._asdict() if hasattr(result, "_asdict") else result
 
 
 def _create(cls: type[transforms.TaskTransform], **config: Any) -> beam.PTransform:
@@ -35,10 +35,12 @@ def _create(cls: type[transforms.TaskTransform], **config: Any) -> beam.PTransfo
 
 def provider() -> yaml_provider.InlineProvider:
     """A Beam YAML provider of every task, TextClassification and the others, and of our sinks."""
-    found: dict[str, Any] = {}
+    transforms_by_type: dict[str, Any] = {}
     for cls in transforms.TaskTransform.__subclasses__():
-        found[cls.__name__] = functools.update_wrapper(functools.partial(_create, cls), cls)
-    return yaml_provider.InlineProvider({**found, **sinks.TRANSFORMS})
+        transforms_by_type[cls.__name__] = functools.update_wrapper(
+            functools.partial(_create, cls), cls
+        )
+    return yaml_provider.InlineProvider({**transforms_by_type, **sinks.TRANSFORMS})
 
 
 def importable(folder: str) -> None:

@@ -42,10 +42,10 @@ def jsonable(value: Any) -> Any:
 
 def as_json(value: Any) -> str | None:
     """The value as a JSON text; None stays, so that the cell is empty, and so does a text."""
-    found = jsonable(value)
-    if isinstance(found, str):
-        return whole(found)
-    return None if found is None else json.dumps(found)
+    plain_value = jsonable(value)
+    if isinstance(plain_value, str):
+        return whole(plain_value)
+    return None if plain_value is None else json.dumps(plain_value)
 
 
 def is_missing(value: Any) -> bool:
@@ -74,8 +74,8 @@ def _text(value: Any) -> Any:
         return base64.b64encode(value).decode()
     if (time := _time(value)) is not None:
         return time
-    found = plain(value)  # of pandas and pyarrow
-    return str(value)[:_LONGEST] if found is value else jsonable(found)
+    own = plain(value)  # of pandas and pyarrow
+    return str(value)[:_LONGEST] if own is value else jsonable(own)
 
 
 def _time(value: Any) -> str | None:

@@ -93,13 +93,13 @@ def _neighbours(file: pq.ParquetFile) -> list[str]:
         return []
     width = _row_bytes(file, vectors[0])
     table = _read(file, [vectors[0], *texts], int(min(_MOST_VECTORS, _VECTOR_BYTES // width)) or 1)
-    found, rows = _matrix(table[vectors[0]])
-    if len(found) < 2:
+    unit_vectors, rows = _matrix(table[vectors[0]])
+    if len(unit_vectors) < 2:
         return []
     titles = [_title(table, texts, row) for row in rows]
     total = file.metadata.num_rows
     whole = "" if len(table) == total else f", among the first {len(table):,} of {total:,} rows"
-    return [f"nearest neighbours{whole}:", *_alike(found, titles)]
+    return [f"nearest neighbours{whole}:", *_alike(unit_vectors, titles)]
 
 
 def _is_vector(kind: pa.DataType) -> bool:
@@ -127,16 +127,16 @@ def _matrix(column: pa.ChunkedArray) -> tuple[np.ndarray, list[int]]:
     ]
     if not rows or not length:
         return np.empty((0, 0), np.float32), []
-    found = np.stack([vectors[i] for i in rows])  # type: ignore[misc]
-    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12), rows
+    matrix = np.stack([vectors[i] for i in rows])  # type: ignore[misc]
+    return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12), rows
 
 
-def _alike(found: np.ndarray, titles: Sequence[str]) -> Iterator[str]:
-    for row in sorted(set(np.linspace(0, len(found) - 1, _SHOWN + 2).astype(int)[1:-1])):
-        likeness = found @ found[row]
+def _alike(unit_vectors: np.ndarray, titles: Sequence[str]) -> Iterator[str]:
+    for row in sorted(set(np.linspace(0, len(unit_vectors) - 1, _SHOWN + 2).astype(int)[1:-1])):
+        likeness = unit_vectors @ unit_vectors[row]
         likeness[row] = -2
         yield f"  {titles[row]}"
-        for other in np.argsort(-likeness)[: min(_SHOWN, len(found) - 1)]:
+        for other in np.argsort(-likeness)[: min(_SHOWN, len(unit_vectors) - 1)]:
             yield f"    {likeness[other]:.2f}  {titles[other]}"
 
 

@@ -153,10 +153,10 @@ def _write_parquet(pcoll: Any, fields: Fields, config: dict[str, Any]) -> Any:
 def _parquet_column(name: str, kind: Any) -> tuple[pa.DataType, Convert]:
     """As it is, where Arrow has one type for it; else a JSON text."""
     try:
-        found = arrow_type(kind)
+        arrow = arrow_type(kind)
     except TypeError:
         return pa.string(), as_json
-    return found, _fitted(name, found)
+    return arrow, _fitted(name, arrow)
 
 
 def _fitted(name: str, kind: pa.DataType) -> Convert:

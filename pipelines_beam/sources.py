@@ -78,13 +78,15 @@ def without_nulls(node: Any) -> Any:
         return [without_nulls(each) for each in node]
     if not isinstance(node, Mapping):
         return node
-    found = {name: without_nulls(each) if name in _INSIDE else each for name, each in node.items()}
-    config = found.get("config")
+    cleaned = {
+        name: without_nulls(each) if name in _INSIDE else each for name, each in node.items()
+    }
+    config = cleaned.get("config")
     if config is None:
-        found.pop("config", None)
-    elif isinstance(config, Mapping) and config.get("error_handling", found) is None:
-        found["config"] = {k: v for k, v in config.items() if k != "error_handling"}
-    return found
+        cleaned.pop("config", None)
+    elif isinstance(config, Mapping) and config.get("error_handling", cleaned) is None:
+        cleaned["config"] = {k: v for k, v in config.items() if k != "error_handling"}
+    return cleaned
 
 
 #: The keys under which transforms are.

@@ -88,12 +88,12 @@ def _variables(environment: jinja2.Environment, source: str) -> tuple[set[str], 
 
     A template that computes the name of what it includes does not say it before it is rendered.
     """
-    found: set[str] = set()
+    names: set[str] = set()
     is_whole = True
     sources, seen = [source], set()
     while sources:
         tree = environment.parse(sources.pop())
-        found |= meta.find_undeclared_variables(tree)
+        names |= meta.find_undeclared_variables(tree)
         for name in meta.find_referenced_templates(tree):
             is_whole = is_whole and name is not None
             if name is None or name in seen or environment.loader is None:
@@ -103,7 +103,7 @@ def _variables(environment: jinja2.Environment, source: str) -> tuple[set[str], 
                 sources.append(environment.loader.get_source(environment, name)[0])
             except jinja2.TemplateNotFound:  # rendering says so, if it is needed
                 continue
-    return found, is_whole
+    return names, is_whole
 
 
 class _Needed(jinja2.StrictUndefined):

@@ -111,7 +111,7 @@ def _of_file(data: bytes, fetch: Callable[[str], Any], limits: MediaLimits) -> A
     if opened.format in _ANIMATED_FORMATS:
         _check_frames(opened, limits)
     try:
-        found = fetch(_as_uri(data, "image/*"))
+        pixels = fetch(_as_uri(data, "image/*"))
     except Exception as error:
         if opened.format not in _TORCHVISION_FORMATS:
             return images.load_pixels(opened)
@@ -119,13 +119,13 @@ def _of_file(data: bytes, fetch: Callable[[str], Any], limits: MediaLimits) -> A
             f"the {opened.format} image cannot be read as transformers reads images of chats: "
             f"{cut(str(error) or type(error).__name__, 200)}"
         ) from error
-    if found.ndim != 3:
+    if pixels.ndim != 3:
         raise MediaError(
-            f"the {opened.format} image has {len(found)} frames, which transformers does not take "
+            f"the {opened.format} image has {len(pixels)} frames, which transformers does not take "
             "in chats: make an image of each, or of the one that is meant"
         )
-    _notice(opened, found)
-    return found
+    _notice(opened, pixels)
+    return pixels
 
 
 def _as_uri(data: bytes, kind: str) -> str:
@@ -157,11 +157,11 @@ def _check_array(array: Any, limits: MediaLimits) -> None:
         )
 
 
-def _notice(opened: Image.Image, found: torch.Tensor) -> None:
+def _notice(opened: Image.Image, pixels: torch.Tensor) -> None:
     """Count an image that loses information when a processor reads it, see suspects.py."""
     with contextlib.suppress(Exception):  # Pillow may fail at files that torchvision decodes
         if opened.mode in images.WIDE:
-            if found.numpy().max() > 255:
+            if pixels.numpy().max() > 255:
                 suspects.count("images_of_16_bits", f"an image of the mode {opened.mode} in a chat")
         else:
             images.count_suspect(opened)
@@ -173,7 +173,7 @@ def _loaded(data: bytes, rate: int) -> sounds.Samples | None:
     from transformers.audio_utils import load_audio
 
     try:
-        found: sounds.Samples = load_audio(_as_uri(data, ""), sampling_rate=rate)
+        samples: sounds.Samples = load_audio(_as_uri(data, ""), sampling_rate=rate)
     except ImportError:
         return None
     except Exception as error:
@@ -181,4 +181,4 @@ def _loaded(data: bytes, rate: int) -> sounds.Samples | None:
             "the audio cannot be read as transformers reads sounds of chats: "
             f"{cut(str(error) or type(error).__name__, 200)}"
         ) from error
-    return found
+    return samples

@@ -96,10 +96,10 @@ def is_remote(source: object) -> bool:
 def _of_struct(struct: Mapping[str, Any], what: str) -> bytes | str | os.PathLike[str]:
     for name in ("bytes", "path"):
         if struct.get(name) is not None:
-            found: object = in_memory(struct[name])
-            if isinstance(found, bytes | str | os.PathLike):
-                return found
-            raise MediaError(f"the {what}'s {name} must be bytes or a string, got {shown(found)}")
+            held: object = in_memory(struct[name])
+            if isinstance(held, bytes | str | os.PathLike):
+                return held
+            raise MediaError(f"the {what}'s {name} must be bytes or a string, got {shown(held)}")
     raise MediaError(f"the {what} has neither bytes nor a path: got {shown(struct)}")
 
 

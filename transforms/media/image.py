@@ -66,9 +66,8 @@ def decode(source: Any, limits: MediaLimits) -> Image.Image:
     if isinstance(source, np.ndarray):
         return _upright(_of_array(source, limits))
     if isinstance(source, bytes | str | os.PathLike | Mapping):
-        return load_pixels(
-            open_file(read(source, limits.image_bytes, "image", limits.timeout), limits)
-        )
+        data = read(source, limits.image_bytes, "image", limits.timeout)
+        return load_pixels(open_file(data, limits))
     raise MediaError(
         "an image must be bytes, a path, a URI, a Pillow image, an array or a mapping with bytes "
         f"or path, got {typed(source)}"

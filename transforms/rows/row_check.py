@@ -58,8 +58,8 @@ def _is_known(kind: Any) -> bool:
         return len(arguments) == 1 and _is_known(arguments[0])
     if not arguments or not isinstance(origin, type) or not issubclass(origin, Iterable):
         return True
-    found = len(set(arguments)) if origin is tuple else len(arguments)
-    return found == (2 if issubclass(origin, Mapping) else 1) and all(map(_is_known, arguments))
+    count = len(set(arguments)) if origin is tuple else len(arguments)
+    return count == (2 if issubclass(origin, Mapping) else 1) and all(map(_is_known, arguments))
 
 
 def _is_sayable(kind: Any) -> bool:
@@ -141,12 +141,12 @@ def _is_held(fits: Holds, value: Any) -> bool:
 
 def holds(kind: pb.FieldType) -> Holds:
     """A function that says of a value whether a type of Beam's schemas can hold it."""
-    found = _BY_KIND[kind.WhichOneof("type_info")](kind)
-    return _or_none(found) if kind.nullable and found is not _anything else found
+    check = _BY_KIND[kind.WhichOneof("type_info")](kind)
+    return _or_none(check) if kind.nullable and check is not _anything else check
 
 
-def _or_none(found: Holds) -> Holds:
-    return lambda value: value is None or found(value)
+def _or_none(check: Holds) -> Holds:
+    return lambda value: value is None or check(value)
 
 
 def _anything(value: Any) -> bool:

@@ -57,10 +57,10 @@ def pair_of(element_type: Any) -> tuple[Any, Any] | None:
     """The types of key and value; Any where it does not say. None: such elements are no pairs."""
     kind = without_none(element_type)
     if typing.get_origin(kind) is tuple:
-        found = typing.get_args(kind)
-        if Ellipsis in found:
+        arguments = typing.get_args(kind)
+        if Ellipsis in arguments:
             return typehints.Any, typehints.Any
-        return (found[0], found[1]) if len(found) == 2 else None
+        return (arguments[0], arguments[1]) if len(arguments) == 2 else None
     if kind in _KNOWN or _is_mapping(kind) or fields_of(kind) is not None:
         return None
     return typehints.Any, typehints.Any

@@ -94,8 +94,8 @@ class Task:
             if isinstance(stock, type):  # transformers before 5.2x
                 return stock
             module, _, name = stock.rpartition(".")
-        found: type[Any] = getattr(importlib.import_module(module), name)
-        return found
+        cls: type[Any] = getattr(importlib.import_module(module), name)
+        return cls
 
     def auto_classes(self) -> tuple[Any, ...]:
         """The Auto classes that can load a model of this task, in order of preference."""
@@ -228,8 +228,8 @@ def _is_meant(name: str, options: Collection[str]) -> bool:
 def _supported(name: str) -> Mapping[str, Any]:
     from transformers.pipelines import SUPPORTED_TASKS
 
-    found: Mapping[str, Any] = SUPPORTED_TASKS[name]
-    return found
+    entry: Mapping[str, Any] = SUPPORTED_TASKS[name]
+    return entry
 
 
 def named_classes(names: Sequence[str]) -> tuple[Any, ...]:

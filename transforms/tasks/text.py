@@ -63,8 +63,8 @@ def _fixed(**columns: Any) -> Callable[[Parameters], Columns]:
 
 
 def _itself(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = inference
-    return found
+    columns: Mapping[str, Any] = inference
+    return columns
 
 
 # text-classification: one label as two columns; a list of labels where `top_k` asks for one.
