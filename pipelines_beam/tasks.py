@@ -1,4 +1,4 @@
-"""The list of tasks: what each takes, what it gives, and what it is called."""
+"""The list of tasks: names, inputs, parameters and columns of each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def as_json() -> str:
 
 
 def one_as_json(name: str) -> str:
-    """The same of one task. Raises ValueError for a name that is none."""
+    """One task as JSON. Raises ValueError for an unknown name."""
     return _json(_described(find(name)))
 
 
@@ -45,7 +45,7 @@ def as_text() -> str:
 
 
 def one_as_text(name: str) -> str:
-    """One task whole, for a terminal. Raises ValueError for a name that is none."""
+    """A full description of one task, for a terminal. Raises ValueError for an unknown name."""
     description = _described(find(name))
     aliases = f" ({', '.join(description['aliases'])})" if description["aliases"] else ""
     parameters = [
@@ -74,7 +74,7 @@ def one_as_text(name: str) -> str:
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Rows as lines, each cell but the last as wide as the widest in its place."""
+    """Rows as lines with aligned columns."""
     widths = [max(map(len, cells)) + 2 for cells in zip(*rows, strict=True)][:-1]
     return [
         "".join([*(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]])
@@ -146,7 +146,7 @@ def _inputs(task: Task, optional: str) -> str:
 
 
 def _columns(task: Task, quoted: str) -> str:
-    """The columns' names, and those that a parameter puts in their place."""
+    """The names of the columns, and the names that they have with certain parameters."""
     usual = ", ".join(task.columns({}))
     parts = [usual]
     for name, value in task.choices.items():
