@@ -158,7 +158,7 @@ def _schema(pattern: str, columns: Sequence[str] | None) -> pa.Schema:
 
 
 def _chosen(file: pq.ParquetFile, columns: Sequence[str]) -> pa.Schema:
-    """The schema that pyarrow gives some columns, from an empty file, so that nothing is decoded."""
+    """The schema of some columns in pyarrow, from an empty file, so that nothing is decoded."""
     paths = _paths(file)
     _check_columns(columns, paths, file.schema_arrow.names)
     written = pa.BufferOutputStream()
