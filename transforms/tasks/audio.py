@@ -17,7 +17,7 @@ from .task import Columns, Parameters, Task
 from .text import LABELS, Label
 from .text_checks import GENERATION, template, text, texts
 
-#: What an audio may be: see media/audio.py.
+#: The types of an audio input, see media/audio.py.
 AUDIO = (
     *(str, bytes, bytearray, memoryview, os.PathLike, Mapping),
     *(np.ndarray, torch.Tensor, list),
@@ -26,7 +26,7 @@ _PIPELINES = "transforms.pipelines.classes.speech:"
 
 
 class Chunk(NamedTuple):
-    """A piece of what was said, with its start and end in seconds; the end may be unknown."""
+    """A piece of the transcript, with its start and end in seconds; the end may be unknown."""
 
     text: str
     timestamp: Optional[Sequence[Optional[float]]]

@@ -1,4 +1,4 @@
-"""The tasks of images with texts. Columns carry Hugging Face's names; see text.py."""
+"""The tasks of several modalities. Columns carry Hugging Face's names; see text.py."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
@@ -16,7 +16,7 @@ _PIPELINES = "transforms.pipelines.classes."
 
 
 class DocumentAnswer(NamedTuple):
-    """An answer; from words and boxes, its probability and the first and last of its words."""
+    """An answer; for models of words and boxes, its probability and its first and last word."""
 
     answer: Optional[str]
     score: Optional[float]
@@ -25,7 +25,7 @@ class DocumentAnswer(NamedTuple):
 
 
 class ImageAnswer(NamedTuple):
-    """An answer, and its probability where the model chooses among answers."""
+    """An answer, and its probability if the model is a classifier."""
 
     answer: str
     score: Optional[float]
@@ -230,7 +230,7 @@ TASKS = (
         transform="TextToImage",
         inputs={"prompt": (str,), "negative_prompt": (str,)},
         optional_inputs=frozenset({"negative_prompt"}),
-        # None: what the model's own pipeline has.
+        # None: the default of the model's own pipeline.
         parameters={
             "seed": 0,
             "num_inference_steps": None,

@@ -40,7 +40,7 @@ def texts(name: str, value: Any) -> None:
 
 
 def list_of_texts(name: str, value: Any) -> None:
-    """A flat list of strings: of a single string, transformers would read every substring."""
+    """A flat list of strings: in a single string, transformers would look for substrings."""
     if isinstance(value, str):
         raise TypeError(f"{name} must be a list of strings, got {typed(value)}: write [{value!r}]")
     _listed(name, value, "a list of strings")
