@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -116,3 +117,25 @@ def run() -> Iterator[Callable[..., list[Any]]]:
 
     yield run
     sink.collected.clear()
+
+
+@pytest.fixture
+def refusal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """What is said of a command that must be refused: with status 2, and without running."""
+    from pipelines_beam import cli
+
+    monkeypatch.setattr(beam.Pipeline, "run", lambda *args, **kwargs: pytest.fail("it ran"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+
+    def refusal(*args: str) -> str:
+        with pytest.raises(SystemExit) as exit_:
+            raise SystemExit(cli.main(args))
+        assert exit_.value.code == cli.REFUSED
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        return said
+
+    return refusal

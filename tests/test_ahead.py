@@ -111,8 +111,8 @@ def test_what_waits_is_bounded_in_elements(server: Server) -> None:
 
 def test_what_waits_is_bounded_in_bytes(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer wait where files are larger; those that are not fetched are not asked for."""
-    monkeypatch.setattr(ahead, "_MOST_BYTES", 1_000_000)
-    monkeypatch.setattr(ahead, "_UNSEEN", 250_000)
+    monkeypatch.setattr(ahead, "_MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(ahead, "_FIRST_FILE_BYTES", 250_000)
     server.answers = {"/large": bytes(300_000), "/small": bytes(10)}
     through = Ahead(IMAGES, MediaLimits(fetches=16))
     more: dict[str, list[int]] = {}

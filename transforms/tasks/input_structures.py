@@ -1,4 +1,4 @@
-"""Inputs that are structures, made of what rows can hold: structs, whose items have names."""
+"""Structured inputs, converted from what rows can hold: structs with named fields."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from typing import Any
 
 
 def itself(value: Any) -> Any:
-    """The structure as it is."""
+    """The structure, unchanged."""
     return value
 
 
 def pair(value: Any) -> Any:
-    """Images to compare: a list, or the fields of a struct of them."""
+    """The two images to compare: a list of them, or of the fields of a struct."""
     is_struct = isinstance(value, Mapping) and not value.keys() & {"bytes", "path"}
     return list(value.values()) if is_struct else value
 
 
 def word_boxes(value: Any) -> Any:
-    """Words with their boxes, [(word, [left, top, right, bottom]), …], of structs of both, too."""
+    """Words with their boxes, [[word, [left, top, right, bottom]], …], also from structs."""
     return list(map(_word_box, value)) if isinstance(value, list) else value
 
 
 def _word_box(item: Any) -> Any:
-    """A word and its box, in this order; the numbers of a struct are taken in its own order."""
+    """[word, box]; a struct of box coordinates keeps the order of its fields."""
     if isinstance(item, Mapping):
         item = sorted(item.values(), key=lambda each: not isinstance(each, str))
     if not isinstance(item, list) or len(item) != 2:

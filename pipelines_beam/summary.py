@@ -1,4 +1,4 @@
-"""What a person wants to see when a job is done: how many, how fast, where, and what."""
+"""The summary of a finished job: numbers of rows, throughput, failures, and the files it wrote."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from transforms.media import suspects
 from transforms.stages import metrics
 
 from . import samples
-from .outcome import Failures, Outcome, Sink, totals
+from .outcome import Failures, Outcome, totals
 from .samples import clean, printable
+from .yaml_steps import Sink
 
-_SHOWN = 3
-_LONGEST = 300
+_MAX_REASONS = 3
+_MAX_ERROR_CHARACTERS = 300
 
 
 def show(outcome: Outcome, seconds: float, result: PipelineResult) -> bool:
-    """Print the report of a finished Beam YAML job; returns whether rows of it failed.
+    """Print the summary of a finished Beam YAML job; returns whether rows failed.
 
-    What cannot be found out is a line on stderr: the job has succeeded.
+    An error while the summary is made is a line on stderr: the job itself has succeeded.
     """
     failures: Mapping[str, Failures] | None = None
     try:
         failures = outcome.failures(result)
-        _show_counts(failures, seconds, result, outcome.answers)
+        _show_counts(failures, seconds, result, outcome.runs_model)
         for name, count in outcome.suspects(result).items():
             print(_suspect(name, count))
         if misfits := outcome.misfits(result):
@@ -45,39 +46,39 @@ def show(outcome: Outcome, seconds: float, result: PipelineResult) -> bool:
 
 
 def _show_counts(
-    failures: Mapping[str, Failures], seconds: float, result: PipelineResult, answers: bool
+    failures: Mapping[str, Failures], seconds: float, result: PipelineResult, runs_model: bool
 ) -> None:
     done, failed, unit = _counts(result)
-    if answers and not done:
+    if runs_model and not done:
         print("0 rows: no model was asked anything")
     if done:
         print(f"{done:,} {unit} in {seconds:.1f} s: {done / seconds:.0f} {unit}/s", end="")
         print(f", {failed:,} of them failed" if failed else ", none failed")
     for name, each in failures.items():
         print(f"failed in {clean(name)}: {each.count:,}")
-        for reason, count in each.reasons.most_common(_SHOWN):
+        for reason, count in each.reasons.most_common(_MAX_REASONS):
             print(f"  {f'{count:,} x ' if count else ''}{clean(reason)}")
 
 
 def _suspect(name: str, count: int) -> str:
-    """What is said of media that were answered, though hardly as they are meant."""
+    """A line about suspect media (see media/suspects.py)."""
     kind = name.removeprefix(suspects.suspect_name("")).replace("_", " ")
     return f"{count:,} {kind}: the answers are likely not what you mean, see {name} in the README"
 
 
 def _counts(result: PipelineResult) -> tuple[int, int, str]:
-    """How many were answered, or failed; how many of them failed; and what they are."""
+    """(answered or failed, failed, the unit that is counted)."""
     counts = metrics.counts()
     if counts.answered or counts.failed:
         return counts.answered + counts.failed, counts.failed, "rows"
-    # The job ran in other processes: what the runner has gathered from them.
+    # The job ran in other processes: the runner collects the metrics of them all.
     total = totals(result)
     failed = sum(count for name, count in total.items() if name.startswith("failures_"))
     return total["num_inferences"] + failed, failed, "inferences"
 
 
 def _show_files(sink: Sink, files: Sequence[str]) -> None:
-    """Say which files a sink wrote, and show some of it; of files that are out of reach, names."""
+    """Print the names of a sink's files, and a sample of those on this machine."""
     try:
         local = [path for path in files if os.path.isfile(path)]
         size = f" ({sum(map(os.path.getsize, local)) / 1e6:,.1f} MB)" if local else ""
@@ -91,5 +92,5 @@ def _show_files(sink: Sink, files: Sequence[str]) -> None:
 
 
 def _note(what: str, error: Exception) -> None:
-    reason = clean(f"{type(error).__name__}: {error}"[:_LONGEST])
+    reason = clean(f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARACTERS])
     print(f"the job is done, but {what}: {reason}", file=sys.stderr)

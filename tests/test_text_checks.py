@@ -22,7 +22,7 @@ from pipelines_beam import ElementError, TaskModelHandler, pipeline
 from transforms.rows.inputs import Inputs
 from transforms.tasks import ABSENT, TASKS
 from transforms.tasks.task import REQUIRED
-from transforms.tasks.texts import questions, texts
+from transforms.tasks.text_checks import questions, texts
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]

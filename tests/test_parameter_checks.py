@@ -18,7 +18,7 @@ from transformers.pipelines.token_classification import AggregationStrategy
 from pipelines_beam import pipeline
 from transforms.stages.preflight import check_task
 from transforms.tasks import TASKS
-from transforms.tasks.kinds import KINDS, tokenizer_kinds
+from transforms.tasks.parameter_checks import PARAMETER_CHECKS, tokenizer_checks
 
 Model = Callable[[str], str]
 NLI = {"candidate_labels": ["a", "b"]}
@@ -95,7 +95,7 @@ def test_numbers_and_mappings_are_no_texts_in_any_task(task: str) -> None:
     """Whatever has a number, a condition or a mapping for a default, or is known to take one."""
     for name, default in TASKS[task].parameters.items():
         takes = isinstance(default, int | float) and name not in ("padding", "truncation")
-        if (takes or name in KINDS) and not TASKS[task].open_parameters:
+        if (takes or name in PARAMETER_CHECKS) and not TASKS[task].open_parameters:
             with pytest.raises((TypeError, ValueError), match=f"{task}: {name} must be "):
                 checked(task, {name: "0.5x"})
 
@@ -134,7 +134,7 @@ def test_what_transformers_takes(task: str, parameters: dict[str, Any]) -> None:
 
 def test_words_are_those_of_transformers() -> None:
     names = {each.name for each in AggregationStrategy}
-    checks = KINDS["aggregation_strategy"], KINDS["function_to_apply"]
+    checks = PARAMETER_CHECKS["aggregation_strategy"], PARAMETER_CHECKS["function_to_apply"]
     for check_word, words in zip(checks, (names, ClassificationFunction.__members__), strict=True):
         for each in words:
             check_word("name", each)
@@ -148,8 +148,8 @@ def test_words_are_those_of_transformers() -> None:
         "pad_to_multiple_of",
         "stride",
     }
-    assert taken <= tokenizer_kinds().keys()
-    assert not {"padding", "truncation", "return_tensors"} & tokenizer_kinds().keys()
+    assert taken <= tokenizer_checks().keys()
+    assert not {"padding", "truncation", "return_tensors"} & tokenizer_checks().keys()
 
 
 def built(task: str, directory: str, **parameters: Any) -> None:

@@ -23,7 +23,7 @@ from support.pictures import PICTURES
 from transformers import GenerationConfig
 
 from pipelines_beam import pipeline
-from transforms.media import image
+from transforms.rows.files import png
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]
@@ -33,7 +33,7 @@ LOOSE: dict[str, Any] = {
     "pred_iou_thresh": -9.0,
     "stability_score_thresh": -9.0,
 }
-PHOTOS = [image.png(each) for each in PICTURES[:3]]
+PHOTOS = [png(each) for each in PICTURES[:3]]
 
 
 def written(run: Run, rows: list[Any], transform: Any, path: Path) -> pa.Table:

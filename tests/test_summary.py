@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines_beam import ElementError, outcome, provider, report, template
-from pipelines_beam.outcome import Failures, Outcome, Sink
+from pipelines_beam import ElementError, outcome, provider, summary, template
+from pipelines_beam.outcome import Failures, Outcome
+from pipelines_beam.yaml_steps import Sink
 from transforms.media import suspects as suspects_module
 from transforms.stages import metrics
 
@@ -46,7 +47,7 @@ pipeline:
     (tmp_path / "job.yaml").write_text(text)
     watched, result = ran(tmp_path / "job.yaml")
     (tmp_path / "x-from-before").write_text("old")
-    assert report.show(watched, 1.0, result) is True
+    assert summary.show(watched, 1.0, result) is True
     said = capsys.readouterr().out.splitlines()
     assert said == [
         "failed in Divide: 2",
@@ -72,7 +73,7 @@ pipeline:
 """
     (tmp_path / "job.yaml").write_text(text)
     watched, result = ran(tmp_path / "job.yaml")
-    assert report.show(watched, 1.0, result) is False
+    assert summary.show(watched, 1.0, result) is False
     said = capsys.readouterr().out.splitlines()
     assert said == [
         "0 rows: no model was asked anything",
@@ -157,7 +158,7 @@ def test_what_cannot_be_read_is_a_note(tmp_path: Path, capsys: pytest.CaptureFix
     files = {"a": [str(odd)], "b": [str(tmp_path / "gone.parquet")], "c": ["gs://bucket/x"]}
     failures = {"Look": Failures(1)}
     failures["Look"].reasons["ValueError: a\x1b[31m\nb" + "x" * 300] = 1
-    assert report.show(Fixed(failures, files), 1.0, None) is True
+    assert summary.show(Fixed(failures, files), 1.0, None) is True
     said = capsys.readouterr()
     assert "4 rows in 1.0 s: 4 rows/s, 1 of them failed" in said.out
     assert "  1 x ValueError: a [31m bxxx" in said.out
@@ -176,27 +177,13 @@ def test_metrics_that_are_not_there_are_a_note(
     error = NotImplementedError("no metrics here")
     failures: Any = error if broken == "failures" else {"Look": Failures(1)}
     files: Any = {"broken": error} if broken == "files" else {}
-    assert report.show(Fixed(failures, files), 1.0, None) is True
+    assert summary.show(Fixed(failures, files), 1.0, None) is True
     (said,) = capsys.readouterr().err.splitlines()
     expected = {
         "failures": "the job is done, but it is unknown whether rows of it failed",
         "files": "the job is done, but what it did cannot be shown",
     }
     assert said == f"{expected[broken]}: NotImplementedError: no metrics here"
-
-
-def test_reasons_of_all_kinds_of_rows_are_short() -> None:
-    assert outcome.reason_of(beam.Row(error="ValueError", message="no")) == "ValueError: no"
-    assert outcome.reason_of(beam.Row(element=1, msg="division by zero")) == "division by zero"
-    assert outcome.reason_of({"a": 1}) == "no reason"
-    assert len(outcome.reason_of(beam.Row(msg="x" * 10_000))) == 300
-
-
-def test_metrics_have_the_class_of_an_error_and_not_its_message() -> None:
-    assert outcome.class_of(beam.Row(error="ValueError", message="secret")) == "ValueError"
-    assert outcome.class_of(beam.Row(element=1, msg="KeyError('secret')")) == "KeyError"
-    for row in (beam.Row(error="secret: 1"), beam.Row(msg="secret text"), {"a": 1}):
-        assert outcome.class_of(row) == "an error of an unknown class"
 
 
 def numbers(tmp_path: Path) -> Path:
@@ -220,10 +207,10 @@ def test_messages_of_failed_rows_stay_out_of_metrics(
     watched, result = ran(numbers(tmp_path))
     sets = result.metrics().query()["string_sets"]
     assert not [each for each in sets if "secret" in str(each.result)]
-    assert report.show(watched, 1.0, result) is True
+    assert summary.show(watched, 1.0, result) is True
     assert "  1 x ValueError(" in capsys.readouterr().out
-    monkeypatch.setattr(outcome, "_reasons", {})  # as where the rows failed in another process
-    assert report.show(watched, 1.0, result) is True
+    monkeypatch.setattr(outcome, "local_reasons", {})  # as where the rows failed in another process
+    assert summary.show(watched, 1.0, result) is True
     assert capsys.readouterr().out.splitlines()[:2] == ["failed in Parse: 1", "  ValueError"]
 
 
@@ -253,7 +240,7 @@ def test_sinks_without_outputs_and_suspect_media(
     metrics.reset()
     result = pipeline.run()
     result.wait_until_finish()
-    assert report.show(watched, 1.0, result) is False
+    assert summary.show(watched, 1.0, result) is False
     said = capsys.readouterr()
     assert said.out.startswith("2 images clipped: the answers are likely not what you mean")
     assert said.out.endswith("see suspect_images_clipped in the README\n")
@@ -262,5 +249,5 @@ def test_sinks_without_outputs_and_suspect_media(
 
 @pytest.mark.usefixtures("counted")
 def test_names_cannot_command_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    report.show(Fixed({}, {"a": ["gs://b/\x1b[2J" + "x" * 200]}), 1.0, None)
+    summary.show(Fixed({}, {"a": ["gs://b/\x1b[2J" + "x" * 200]}), 1.0, None)
     assert "wrote gs://b/ [2J" + "x" * 200 + "\n" in capsys.readouterr().out

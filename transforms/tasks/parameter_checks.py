@@ -1,6 +1,6 @@
-"""Parameters that are numbers, conditions, mappings, lists or words, and what checks each.
+"""Checks of parameters that are numbers, booleans, mappings, lists or one of a few words.
 
-A name means the same in every task of transformers that has it.
+A parameter of the same name has the same meaning in every task of transformers.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 
 from ..options.shown import shown, typed
 from ..options.suggest import did_you_mean, likely
-from .texts import Check
+from .text_checks import Check
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number; a tensor or array of one is one, too."""
+    """Whether a value is a number, or a tensor or array of zero dimensions."""
     if isinstance(value, bool | np.bool_):
         return False
     return isinstance(value, numbers.Real) or getattr(value, "ndim", None) == 0
@@ -30,13 +30,13 @@ def _is_whole(value: Any) -> bool:
 
 
 def condition(name: str, value: Any) -> None:
-    """True or False, or a whole number as a condition."""
+    """True or False; integers are accepted as booleans."""
     if not isinstance(value, bool | np.bool_ | numbers.Integral):
         raise TypeError(f"{name} must be True or False, got {_quoted(value)}")
 
 
 def flag(name: str, value: Any) -> None:
-    """True or False and nothing that counts as such: tokenizers take no other."""
+    """True or False only: tokenizers accept no integers in their place."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {_quoted(value)}")
 
@@ -48,14 +48,14 @@ def number(name: str, value: Any) -> None:
 
 
 def amount(name: str, value: Any) -> None:
-    """A number from 0."""
+    """A number that is not negative."""
     number(name, value)
     if not value >= 0:
         raise ValueError(f"{name} must be a number from 0, got {typed(value)}")
 
 
 def whole(least: int) -> Check:
-    """A whole number from `least`."""
+    """A check for an integer that is at least `least`."""
 
     def check(name: str, value: Any) -> None:
         if not _is_whole(value):
@@ -73,18 +73,18 @@ def mapping(name: str, value: Any) -> None:
 
 
 def sequence(name: str, value: Any) -> None:
-    """A list, of anything."""
+    """A list, with items of any type."""
     if not isinstance(value, Sequence) or isinstance(value, str | bytes):
         raise TypeError(f"{name} must be a list, got {typed(value)}")
 
 
 def word(*valid: str) -> Check:
-    """One of a few words, in any case."""
+    """A check for one of a few words, in upper or lower case."""
     return functools.partial(_word, valid, False)
 
 
 def word_or_condition(*valid: str) -> Check:
-    """True, False or one of a few words."""
+    """A check for True, False or one of a few words."""
     return functools.partial(_word, valid, True)
 
 
@@ -101,7 +101,7 @@ def _word(valid: Iterable[str], conditions: bool, name: str, value: Any) -> None
 
 
 def _strides(name: str, value: Any) -> None:
-    """Seconds on both sides, or on the left and on the right."""
+    """Seconds of overlap: one number for both sides, or one for the left and one for the right."""
     if isinstance(value, list | tuple) and len(value) == 2:
         amount(f"{name}[0]", value[0])
         amount(f"{name}[1]", value[1])
@@ -110,7 +110,7 @@ def _strides(name: str, value: Any) -> None:
 
 
 def _quoted(value: Any) -> str:
-    """A value, and what to do about a number or condition in quotes."""
+    """A value for a message, with advice where it is a number or boolean in quotes."""
     if not isinstance(value, str):
         return typed(value)
     return f"the text {shown(value)}" + (": leave out the quotes" if _is_quoted(value) else "")
@@ -126,11 +126,11 @@ def _is_quoted(text: str) -> bool:
     return True
 
 
-#: Words that are other things without quotes: everywhere, and in YAML alone.
+#: Words that are not strings when they are unquoted: in Python and YAML, and in YAML only.
 CONDITIONS = ("true", "false", "none", "null")
 YAML_CONDITIONS = ("yes", "no", "on", "off")
 
-KINDS: Mapping[str, Check] = {
+PARAMETER_CHECKS: Mapping[str, Check] = {
     "aggregation_strategy": word("none", "simple", "first", "average", "max"),
     "function_to_apply": word("none", "sigmoid", "softmax"),
     **dict.fromkeys(("max_hole_area", "max_sprinkle_area"), number),
@@ -183,19 +183,23 @@ KINDS: Mapping[str, Check] = {
     ),
     **dict.fromkeys(("documents", "tools"), sequence),
 }
-#: Conditions that a text may replace.
+#: Boolean parameters that accept a string, too.
 ALSO_TEXTS = ("padding", "truncation")
 
 
-def kinds(parameters: Mapping[str, Any], of_transformers: bool) -> Mapping[str, Check]:
-    """What checks the parameters of a task, given their defaults.
+def parameter_checks(parameters: Mapping[str, Any], of_transformers: bool) -> Mapping[str, Check]:
+    """The checks of a task's parameters, by name.
 
-    of_transformers: whether its parameters are those that transformers' tasks have.
+    Args:
+      parameters: the names of the parameters and their defaults.
+      of_transformers: whether these are parameters of transformers' own tasks, whose names say
+        what they accept.
+
     """
-    found = {name: _by_default(name, default) for name, default in parameters.items()}
+    checks = {name: _by_default(name, default) for name, default in parameters.items()}
     if of_transformers:
-        found |= {name: check for name, check in KINDS.items() if name in parameters}
-    return {name: check for name, check in found.items() if check is not None}
+        checks |= {name: check for name, check in PARAMETER_CHECKS.items() if name in parameters}
+    return {name: check for name, check in checks.items() if check is not None}
 
 
 def _by_default(name: str, default: Any) -> Check | None:
@@ -207,14 +211,14 @@ def _by_default(name: str, default: Any) -> Check | None:
 
 
 @functools.cache
-def tokenizer_kinds() -> Mapping[str, Check]:
-    """What checks the keywords of a tokenizer's call, as they are annotated."""
+def tokenizer_checks() -> Mapping[str, Check]:
+    """The checks of the keywords of a tokenizer's call, derived from their annotations."""
     from transformers import PreTrainedTokenizerBase
 
     known = {"bool": flag, "int": whole(0)}
-    found: dict[str, Check] = {}
+    checks: dict[str, Check] = {}
     for name, item in inspect.signature(PreTrainedTokenizerBase.__call__).parameters.items():
         kind = inspect.formatannotation(item.annotation).strip("'").removesuffix(" | None")
         if kind in known or kind.startswith("dict"):
-            found[name] = known.get(kind, mapping)
-    return found
+            checks[name] = known.get(kind, mapping)
+    return checks

@@ -1,7 +1,7 @@
-"""Parameters and inputs that are texts, and what else comes in their place.
+"""Checks of parameters and inputs that must be strings.
 
-YAML reads yes, no, on, off, null, numbers and dates as other things than texts, and a pipeline that
-formats them into a text answers another question.
+YAML does not read unquoted yes, no, on, off, null, numbers and dates as strings. A pipeline that
+formats such a value into a prompt would answer a different question.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from ..options.shown import shown, typed
 
-#: Raises TypeError, naming the item, for a value that cannot be right: (name, value).
+#: Called with (name, value): raises TypeError, naming the item, for a value that is not valid.
 Check: TypeAlias = Callable[[str, Any], None]
 
 _QUOTES = "; in YAML, yes, no, on, off, null, numbers and dates are texts only in quotes"
@@ -22,11 +22,11 @@ _SCALARS = (bool, int, float, complex, decimal.Decimal, datetime.date, datetime.
 
 
 class MissingTextError(TypeError):
-    """There is None where a text must be."""
+    """A value is None where a string is required."""
 
 
 def text(name: str, value: Any) -> None:
-    """One text."""
+    """One string."""
     if value is None:
         raise MissingTextError(f"{name} must be a string, got None")
     if not isinstance(value, str):
@@ -34,13 +34,13 @@ def text(name: str, value: Any) -> None:
 
 
 def texts(name: str, value: Any) -> None:
-    """One text, or a flat list of texts."""
+    """One string, or a flat list of strings."""
     if not isinstance(value, str):
         _listed(name, value, "a string or a list of strings")
 
 
 def list_of_texts(name: str, value: Any) -> None:
-    """A flat list of texts, where transformers looks for words in a single text."""
+    """A flat list of strings: in a single string, transformers would look for substrings."""
     if isinstance(value, str):
         raise TypeError(f"{name} must be a list of strings, got {typed(value)}: write [{value!r}]")
     _listed(name, value, "a list of strings")
@@ -55,7 +55,7 @@ def _listed(name: str, value: Any, what: str) -> None:
 
 
 def template(name: str, value: Any) -> None:
-    """One text with {} in it, where a label is put."""
+    """One string with {} as the placeholder of a label."""
     text(name, value)
     try:
         is_template = value.format("a") != value.format("b")
@@ -69,7 +69,7 @@ def template(name: str, value: Any) -> None:
 
 
 def questions(name: str, value: Any) -> None:
-    """Questions of the task "decision": what they and their options are called, and say."""
+    """The questions of the task "decision": names, options and descriptions must be strings."""
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -78,7 +78,7 @@ def questions(name: str, value: Any) -> None:
                 f"{name} must be a mapping or its JSON, got {shown(value)}: {error}"
             ) from error
     if not isinstance(value, Mapping):
-        return  # the pipeline says what it takes
+        return  # the pipeline's own error says what it accepts
     for key, question in value.items():
         text(f"a name in {name}", key)
         if isinstance(question, Mapping):
@@ -101,7 +101,7 @@ def _question(name: str, question: Mapping[Any, Any]) -> None:
 
 
 def _content(name: str, value: Any) -> None:
-    """A text; or a mapping or list, which is shown as JSON."""
+    """A string; a mapping or list is allowed, too: it is formatted as JSON."""
     if isinstance(value, _SCALARS) or hasattr(value, "dtype"):
         text(name, value)
 
@@ -113,14 +113,23 @@ GENERATION: Mapping[str, Check] = {"stop_strings": texts, "language": texts, "ta
 def check_values(
     checks: Mapping[str, Check], within: Mapping[str, Check], given: Mapping[str, Any]
 ) -> None:
-    """Check parameters, and keywords within one: generate_kwargs and the like."""
+    """Check parameters, and the keywords inside mappings such as generate_kwargs.
+
+    Args:
+      checks: by the name of the parameter.
+      within: by the name of a keyword inside a parameter that is a mapping.
+      given: the parameters and their values; those that are None are not checked.
+
+    """
     for name, value in given.items():
         if value is None:
             continue
         if name in checks:
             try:
                 checks[name](name, value)
-            except MissingTextError as error:  # in a file of rows it may be missing indeed
+            except (
+                MissingTextError
+            ) as error:  # in data a value may be missing; in a parameter YAML made it
                 raise TypeError(f"{error}{_QUOTES}") from None
         if isinstance(value, Mapping) and checks.get(name) is not questions:
             for keyword in within.keys() & value.keys():
@@ -129,12 +138,12 @@ def check_values(
 
 
 def hint(value: Any) -> str:
-    """What to do about a value that may have been a word in YAML."""
+    """Advice for a value that may have been an unquoted word in YAML; else empty."""
     return _QUOTES if isinstance(value, _SCALARS) else ""
 
 
 def _is_list(value: Any) -> bool:
-    """Whether it is a collection with an order, which workers can be sent, too."""
+    """Whether a value is an ordered collection that can be pickled."""
     if isinstance(value, Mapping | bytes | bytearray):
         return False
     return isinstance(value, Sequence) or (
