@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
@@ -18,14 +19,18 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="modules-")
 
 import apache_beam as beam
+import diffusers
 import transformers
+from cases import Case
 from support import engine_processes, models, sink
 from support.runs import RUNNER
 
-from transforms.tasks import find
+from transforms.tasks import ABSENT, find
 
 transformers.utils.logging.disable_progress_bar()
 transformers.utils.logging.set_verbosity_error()
+diffusers.utils.logging.disable_progress_bar()
+diffusers.utils.logging.set_verbosity_error()
 
 #: What shows that a built package is whole: its names, its commands and its jobs.
 _OF_PACKAGE = {"test_public.py", "test_cli.py", "test_configs.py"}
@@ -54,7 +59,7 @@ def _shows(item: pytest.Item) -> str | None:
     if item.get_closest_marker("slow") or not {"batch", "order"} <= parameters.keys():
         return None
     task = getattr(parameters.get("case"), "task", None)
-    return item.path.name if task is None else find(task).name
+    return None if task is None or task in ABSENT else find(task).name
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -75,6 +80,18 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     """The directory of a tiny model, by name."""
     root = tmp_path_factory.mktemp("models")
     return lambda name: str(models.build(name, root))
+
+
+@pytest.fixture(scope="session")
+def reference(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
+    """The answers that a case must give, computed once."""
+
+    @functools.cache
+    def answers(case: Case) -> list[Any]:
+        with case.around():
+            return case.reference(model)
+
+    return answers
 
 
 @pytest.fixture

@@ -38,12 +38,11 @@ def test_aliases_are_transformers_own() -> None:
 
 
 def test_the_table_of_the_readme_is_the_list() -> None:
-    """Write it with `pipelines-beam tasks --markdown`."""
     text = README.read_text(encoding="utf-8")
     (found,) = re.findall(r"<!-- tasks -->\n(.*?)<!-- /tasks -->", text, re.DOTALL)
     absent = tuple(f"| `{name}`" for name in ABSENT)  # of the installed transformers
     rows = [row for row in found.splitlines() if not row.startswith(absent)]
-    assert rows == tasks.as_markdown().splitlines()
+    assert rows == tasks.as_markdown().splitlines(), "write it: pipelines-beam tasks --markdown"
 
 
 def test_every_transform_says_its_columns() -> None:

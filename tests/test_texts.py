@@ -12,6 +12,7 @@ import pytest
 import transformers
 import yaml
 from support import sink
+from support.checks import checked
 from support.comparing import same
 from support.pictures import PICTURES
 from support.runs import RUNNER
@@ -43,12 +44,6 @@ DECLARED = [
     for name, check in task.texts.items()
     if name in task.parameters and check is not questions
 ]
-
-
-def checked(task: str, given: dict[str, Any]) -> None:
-    """Check parameters, beside those that the task must be given."""
-    needed = [name for name, value in TASKS[task].parameters.items() if value is REQUIRED]
-    TASKS[task].check_parameters({**dict.fromkeys(needed, "cat"), **given})
 
 
 @pytest.mark.parametrize(("task", "name"), DECLARED)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from support.checks import checked
 from support.pictures import PICTURES
 from support.texts import CORPUS
-from test_texts import checked
 from transformers.pipelines.text_classification import ClassificationFunction
 from transformers.pipelines.token_classification import AggregationStrategy
 

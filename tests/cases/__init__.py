@@ -1,44 +1,36 @@
-"""What the tables of cases have in common: see test_cases.py, which counts them."""
+"""Every task on tiny models, in one table: test_answers.py asks each case in every composition.
+
+A module of this package belongs to the table by its list CASES; the models that only it needs may
+be in its table MODELS, which becomes part of that of support.models.
+"""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import importlib
+import pkgutil
 
-import pytest
+from support import models
+from support.models.speech import SPEAKS
 
-BATCHES = {"one": 1, "four": 4, "all": 512}
-ORDERS = ("arrival", "shuffled")
-#: Every answer must be the same in each: (batch, order).
-COMPOSITIONS = [(batch, order) for batch in BATCHES for order in ORDERS]
-_QUICK = (("four", "shuffled"), ("all", "arrival"))
-#: The compositions as pytest's parameters: two of them always, the others with `make test-all`.
-COMPOSED = [
-    pytest.param(*each, marks=() if each in _QUICK else pytest.mark.slow) for each in COMPOSITIONS
-]
+from cases.case import (
+    BATCHES,
+    COMPOSED,
+    COMPOSITIONS,
+    Case,
+    Model,
+    arranged,
+)
 
+__all__ = ["BATCHES", "CASES", "COMPOSED", "COMPOSITIONS", "UNTESTED", "Case", "Model", "arranged"]
 
-@dataclass(frozen=True)
-class Case:
-    """A task on a model with parameters, and what it is asked."""
+#: All cases of all modules.
+CASES: list[Case] = []
+for _found in pkgutil.iter_modules(__path__):
+    _module = importlib.import_module(f"{__name__}.{_found.name}")
+    CASES.extend(getattr(_module, "CASES", ()))
+    models.MODELS.update(getattr(_module, "MODELS", {}))
 
-    task: str
-    model: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    inputs: Sequence[Any] = ()
-    tolerance: float = 1e-5
-    #: The parameters as transformers' own pipeline takes them, if it takes others.
-    stock: Mapping[str, Any] | None = None
-
-    def __str__(self) -> str:
-        return "-".join([self.task, self.model, *self.parameters])
-
-
-def arranged(inputs: Sequence[Any], order: str) -> list[tuple[int, Any]]:
-    """The inputs with their numbers, in one of ORDERS."""
-    elements = list(enumerate(inputs))
-    if order == "shuffled":
-        random.Random(7).shuffle(elements)
-    return elements
+#: Tasks without a case, and why.
+UNTESTED: dict[str, str] = {}
+if not SPEAKS:
+    UNTESTED["text-to-audio"] = "its own pipeline raises a TypeError in this version"

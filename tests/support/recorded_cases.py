@@ -287,14 +287,18 @@ def answers_to(case: RecordedCase, recorded: list[Any]) -> list[Any]:
 
 def directory(case: RecordedCase, root: Path, build: Callable[[str, Path], Path]) -> Path:
     """The directory of the case's model, built below `root` if it is not there."""
-    plain = build(case.model, root)
-    if not case.files:
-        return plain
-    changes = json.dumps(case.files, sort_keys=True).encode()
-    copy = root / f"{case.model}-{hashlib.sha256(changes).hexdigest()[:12]}"
+    return changed(build(case.model, root), case.files)
+
+
+def changed(model: Path, files: Mapping[str, Mapping[str, Any]]) -> Path:
+    """The model's directory, or a copy beside it in which the JSON files say something else."""
+    if not files:
+        return model
+    changes = json.dumps(files, sort_keys=True).encode()
+    copy = model.parent / f"{model.name}-{hashlib.sha256(changes).hexdigest()[:12]}"
     if not copy.exists():
-        shutil.copytree(plain, copy)
-        for name, change in case.files.items():
+        shutil.copytree(model, copy)
+        for name, change in files.items():
             said = json.loads((copy / name).read_text(encoding="utf-8"))
             (copy / name).write_text(json.dumps({**said, **change}), encoding="utf-8")
     return copy
