@@ -1,0 +1,409 @@
+"""The documentation does what it says: every block of code in README, CONTRIBUTING and docs/.
+
+Blocks of Python are run, those of one page one after the other; one that begins with `# name.py` is
+that file. Blocks of YAML are jobs, and are run. Of blocks for a shell, the project's own commands
+are run; of others it is checked that what they name exists. `<!-- not run: why -->` before a block
+has its syntax checked only.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import pickle
+import re
+import runpy
+import shlex
+import shutil
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+import yaml
+from apache_beam.options.pipeline_options import StandardOptions
+from audio_models import RATE, sound
+from commands import command
+from conftest import RUNNER
+from image_models import film
+from models import CORPUS
+from pictures import picture
+from sklearn.linear_model import LinearRegression
+from test_cases import CASES, UNTESTED
+
+from pipelines_beam import TaskTransform
+from transforms.tasks import TASKS, find
+
+ROOT = Path(__file__).parent.parent
+FILES = [
+    path
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md")))
+    if path.exists()  # beside a built package there is only a README
+]
+_BLOCK = re.compile(r"^(?:<!-- not run: (.+) -->\n)?```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
+#: What code in the documentation is written in. Text is what a program prints, or a drawing.
+LANGUAGES = {"python", "yaml", "sh", "text"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of code on a page."""
+
+    page: str
+    line: int
+    language: str
+    code: str
+    #: Why it is not run, if it is not.
+    excuse: str | None
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}"
+
+
+def blocks_in(page: str, text: str) -> Iterator[Block]:
+    for match in _BLOCK.finditer(text):
+        line = text[: match.start(3)].count("\n")
+        yield Block(page, line, match[2], match[3], match[1])
+
+
+BLOCKS = [
+    block
+    for path in FILES
+    for block in blocks_in(str(path.relative_to(ROOT)), path.read_text(encoding="utf-8"))
+]
+PYTHON_PAGES = list(dict.fromkeys(block.page for block in BLOCKS if block.language == "python"))
+
+#: The tiny models that stand for those that the pages name.
+MODELS = {
+    "distilbert/distilbert-base-cased-distilled-squad": "distilbert-qa",
+    "distilbert/distilbert-base-uncased-finetuned-sst-2-english": "bert-classification",
+    "facebook/bart-large-mnli": "bart-nli",
+    "my/model": "bert-classification",
+    "my/sentiment-2": "bert-classification",
+    "nvidia/segformer-b0-finetuned-ade-512-512": "segformer",
+    "sentence-transformers/all-MiniLM-L6-v2": "bert-encoder",
+}
+#: Those of diffusers.
+PAINTERS = {"stable-diffusion-v1-5/stable-diffusion-v1-5": "sd-ddim"}
+#: The tiny models that answer the examples of tasks, where not the first case of the task does.
+TINY = {
+    "any-to-any": "qwen2-audio",
+    "decision": "llama-lm",
+    "fill-mask": "roberta-mlm",
+}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the blocks read, but for models."""
+    folder = tmp_path_factory.mktemp("world")
+    texts = [{"id": i, "text": text} for i, text in enumerate(CORPUS[:12])]
+    for path in ("reviews.parquet", "reviews/part.parquet", "configs/data/texts.parquet"):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(texts), folder / path)
+    for path in (ROOT / "configs").glob("*.yaml"):
+        shutil.copy(path, folder / "configs")
+    for name in ("cat", "left", "right"):
+        picture(name, 64, 48).save(folder / f"{name}.png")
+    photos = [{"id": 1, "photo": str(folder / "cat.png")}, {"id": 2, "photo": "nowhere.png"}]
+    pq.write_table(pa.Table.from_pylist(photos), folder / "photos.parquet")
+    soundfile.write(folder / "speech.wav", sound("speech", 1.0), RATE)
+    (folder / "clip.mp4").write_bytes(film("clip", 20, 64, 48))
+    for block in BLOCKS:
+        name = file_of(block)
+        if name is not None:
+            (folder / name).write_text(block.code)
+    return folder
+
+
+def file_of(block: Block) -> str | None:
+    """The file that a block is, if it is one."""
+    match = re.match(r"# (\w+\.py)\n", block.code)
+    return match[1] if match and block.language == "python" else None
+
+
+@pytest.fixture
+def here(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory is that folder, and Beam's runner the one in this process."""
+    monkeypatch.chdir(world)
+    monkeypatch.syspath_prepend(world)
+    monkeypatch.setattr(StandardOptions, "DEFAULT_RUNNER", RUNNER)
+    return world
+
+
+Put = Callable[[str], None]
+
+
+@pytest.fixture
+def put(here: Path, request: pytest.FixtureRequest, model: Callable[[str], str]) -> Put:
+    """Puts the models that a text names into the working directory, under their names."""
+
+    def put(text: str) -> None:
+        for name, tiny in MODELS.items():
+            if name in text:
+                link(here / name, model(tiny))
+        for name, tiny in PAINTERS.items():
+            if name in text:
+                link(here / name, request.getfixturevalue("made")(tiny))
+        if "their/model" in text:
+            add_code(Path(model("bert-classification")), here / "their" / "model")
+        if "model.pkl" in text:
+            save_regression(here / "model.pkl")
+
+    return put
+
+
+def link(name: Path, directory: str) -> None:
+    name.parent.mkdir(exist_ok=True)
+    if not name.exists():
+        name.symlink_to(directory)
+
+
+def add_code(model: Path, directory: Path) -> None:
+    """A model whose repository has a pipeline class of its own: that of the guide."""
+    if directory.exists():
+        return
+    shutil.copytree(model, directory)
+    shutil.copy("my_package.py", directory / "theirs.py")
+    config = json.loads((directory / "config.json").read_text())
+    own = {"impl": "theirs.MyPipeline", "pt": ["AutoModelForSequenceClassification"]}
+    config["custom_pipelines"] = {"its-task": own}
+    (directory / "config.json").write_text(json.dumps(config))
+
+
+def save_regression(path: Path) -> None:
+    fitted = LinearRegression().fit(np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([1.0, 2.0]))
+    path.write_bytes(pickle.dumps(fitted))
+
+
+def test_every_block_is_of_a_known_language() -> None:
+    unknown = {str(block): block.language for block in BLOCKS if block.language not in LANGUAGES}
+    assert not unknown, "say what it is, and how it is tested"
+    fences = sum(path.read_text(encoding="utf-8").count("```") for path in FILES)
+    assert fences == 2 * len(BLOCKS), "a block is indented, or its marker is not right before it"
+
+
+@pytest.mark.parametrize("page", PYTHON_PAGES)
+def test_the_python_of_a_page_runs(page: str, put: Put, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for block in BLOCKS:
+        if block.page != page or block.language != "python":
+            continue
+        # Errors show the line of the page.
+        code = compile("\n" * block.line + block.code, page, "exec")
+        if block.excuse is None and file_of(block) is None:
+            put(block.code)
+            capsys.readouterr()
+            exec(code, names)
+            assert "print" not in block.code or capsys.readouterr().out.strip(), block
+
+
+def jobs(language: str, excused: bool = False) -> list[Any]:
+    return [
+        pytest.param(
+            block,
+            id=str(block),
+            marks=pytest.mark.slow
+            if "pipelines-beam run" in block.code or language == "yaml"
+            else (),
+        )
+        for block in BLOCKS
+        if block.language == language and (block.excuse is not None) == excused
+    ]
+
+
+@pytest.mark.parametrize("block", jobs("yaml"))
+def test_a_yaml_job_runs(block: Block, put: Put, tmp_path: Path) -> None:
+    put(block.code)
+    (tmp_path / "job.yaml").write_text(block.code)
+    done = command("run", str(tmp_path / "job.yaml"))
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("block", jobs("yaml", excused=True))
+def test_other_yaml_can_be_read(block: Block) -> None:
+    assert yaml.safe_load(block.code)
+
+
+@pytest.mark.parametrize("block", jobs("sh"))
+def test_the_commands_of_a_block_exist_and_run(block: Block, put: Put) -> None:
+    for words in command_lines(block.code):
+        check = COMMANDS.get(words[0])
+        assert check is not None, f"{block}: nothing tests {words[0]}"
+        check(words[1:], put)
+
+
+def command_lines(code: str) -> Iterator[list[str]]:
+    """The words of each command: a line is one, or several joined by a backslash."""
+    for line in code.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words:
+            yield words
+
+
+def _pipelines_beam(arguments: list[str], put: Put) -> None:
+    for argument in arguments:
+        if argument.endswith(".yaml"):
+            put(Path(argument).read_text())
+    done = command(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def _make(arguments: list[str], put: Put) -> None:
+    targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {each for each in arguments if "=" not in each} <= set(targets)
+
+
+def _pip(arguments: list[str], put: Put) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert arguments.pop(0) == "install"
+    for argument in arguments:
+        if argument == "-e":
+            continue
+        match = re.fullmatch(r"(\.|pipelines-beam)(?:\[([\w,-]+)\])?", argument)
+        assert match, argument
+        extras = {*(match[2] or "").split(",")} - {""}
+        assert extras <= project["optional-dependencies"].keys()
+
+
+def _python(arguments: list[str], put: Put) -> None:
+    if arguments[:2] == ["-m", "pytest"]:
+        _pytest(arguments[2:], put)
+    else:
+        assert (ROOT / arguments[0]).is_file(), arguments
+
+
+def _pytest(arguments: list[str], put: Put) -> None:
+    for argument in arguments:
+        if argument.startswith("tests/"):
+            assert (ROOT / argument.partition("::")[0]).exists(), argument
+
+
+def _git(arguments: list[str], put: Put) -> None:
+    assert arguments[0] in ("clone", "tag", "push"), arguments
+
+
+#: What checks the rest of a command, by its first word.
+COMMANDS: dict[str, Callable[[list[str], Put], None]] = {
+    ".venv/bin/python": _python,
+    "git": _git,
+    "make": _make,
+    "pip": _pip,
+    "pipelines-beam": _pipelines_beam,
+    "python": _python,
+}
+
+
+@pytest.fixture(scope="module")
+def generated() -> dict[str, Any]:
+    """What docs/pages.py defines."""
+    return runpy.run_path(str(ROOT / "docs" / "pages.py"))
+
+
+#: Examples that the default run has.
+QUICK = {"text-classification", "zero-shot-classification"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in QUICK else pytest.mark.slow)
+        for name in TASKS
+        if name not in UNTESTED
+    ],
+)
+def test_the_example_of_a_task_runs(
+    name: str,
+    generated: dict[str, Any],
+    here: Path,
+    request: pytest.FixtureRequest,
+    model: Callable[[str], str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = generated["task_page"](name)
+    (block,) = blocks_in(name, page)
+    default, _ = TASKS[name].default()
+    if name == "text-to-image":
+        tiny = request.getfixturevalue("made")("sd-ddim")
+    else:
+        tiny = model(TINY.get(name) or first_model(name))
+    folder = here / "examples" / name
+    link_under(folder / default, tiny)
+    for path in here.glob("*.*"):
+        link_under(folder / path.name, str(path))
+    request.getfixturevalue("monkeypatch").chdir(folder)
+    exec(compile(block.code, str(block), "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out.strip()
+
+
+def link_under(name: Path, target: str) -> None:
+    name.parent.mkdir(parents=True, exist_ok=True)
+    if not name.exists():
+        name.symlink_to(target)
+
+
+def first_model(name: str) -> str:
+    return next(str(case.model) for case in CASES if find(case.task).name == name)
+
+
+def test_every_task_has_a_page_that_says_all_of_it(generated: dict[str, Any]) -> None:
+    pages = generated["pages"]()
+    for name, task in TASKS.items():
+        page = pages[f"tasks/{name}.md"]
+        for word in (*task.inputs, *task.parameters, *task.columns({}), *task.aliases):
+            assert f"`{word}`" in page, (name, word)
+        assert task.transform in pages["tasks/index.md"]
+    assert {task.name for group in generated["GROUPS"].values() for task in group} >= set(TASKS)
+
+
+def test_links_between_files_lead_somewhere() -> None:
+    for path in FILES:
+        if path.is_relative_to(ROOT / "docs"):  # the site is built strictly
+            continue
+        for target in re.findall(
+            r"\]\(([^)\s:#]+)(?:#[\w-]*)?\)", path.read_text(encoding="utf-8")
+        ):
+            assert (path.parent / target).exists(), (path, target)
+
+
+def test_every_metric_is_described() -> None:
+    text = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
+    source = "".join(path.read_text() for path in (ROOT / "transforms").rglob("*.py"))
+    names = set(re.findall(r'NAMESPACE, "(\w+)"', source))
+    assert len(names) > 10
+    suspects = (ROOT / "transforms/media/suspects.py").read_text()
+    names |= {f"suspect_{kind}" for kind in re.findall(r'^    "(\w+)": \(', suspects, re.MULTILINE)}
+    names |= {f"failures_{kind}" for kind in ("data", "memory", "timeout", "crash")}
+    names |= {"splits_memory", "splits_data"}
+    assert {name for name in names if f"`{name}`" not in text} == set()
+
+
+def test_every_error_is_described() -> None:
+    text = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
+    source = "".join(
+        path.read_text()
+        for room in ("transforms", "pipelines_beam")
+        for path in (ROOT / room).rglob("*.py")
+    )
+    names = re.findall(r"^class (\w+Error)\(", source, re.MULTILINE)
+    assert len(names) > 10
+    assert {name for name in names if f"`{name}`" not in text} == set()
+
+
+def test_every_option_is_described() -> None:
+    doc = str(TaskTransform.__doc__)
+    args = doc[doc.index("Args:") : doc.index("Raises:")]
+    said = {
+        name
+        for names in re.findall(r"^ {6}([\w, ]+):", args, re.MULTILINE)
+        for name in names.split(", ")
+    }
+    taken = inspect.signature(TaskTransform).parameters
+    assert set(taken) - said == {"parameters"}
