@@ -94,16 +94,22 @@ OWN_EXAMPLES: dict[str, Any] = {
 
 def pages() -> dict[str, str]:
     """Every generated page: its path below docs/, and its Markdown."""
-    found = {page: rewritten(name) for name, page in BESIDE.items()}
+    found = {page: (ROOT / name).read_text(encoding="utf-8") for name, page in BESIDE.items()}
     found["tasks/index.md"] = all_tasks()
     found |= {f"tasks/{name}.md": task_page(name) for name in TASKS}
     return found
 
 
-def rewritten(name: str) -> str:
-    """A file beside docs/ with its links as they are on the site.
+def linked(markdown: str, source: str, page: str) -> str:
+    """Markdown with its links as they are on the site.
 
-    Those to files that the site does not have become plain text.
+    Links to files that the site does not have become plain text.
+
+    Args:
+      markdown: what a file says.
+      source: its path in the repository.
+      page: the path of the page that it becomes.
+
     """
 
     def link(match: re.Match[str]) -> str:
@@ -111,12 +117,13 @@ def rewritten(name: str) -> str:
         if ":" in target or target.startswith("#"):
             return match[0]
         path, mark, anchor = target.partition("#")
-        path = posixpath.normpath(posixpath.join(posixpath.dirname(name), path))
-        page = BESIDE.get(path, path.removeprefix("docs/") if path.startswith("docs/") else "")
-        return f"[{label}]({page}{mark}{anchor})" if page else label
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
+        found = BESIDE.get(path) or (path.removeprefix("docs/") if path[:5] == "docs/" else None)
+        if found is None:
+            return label
+        return f"[{label}]({posixpath.relpath(found, posixpath.dirname(page))}{mark}{anchor})"
 
-    source = (ROOT / name).read_text(encoding="utf-8")
-    return re.sub(r"\[([^\]]*)\]\(([^)\s]+)\)", link, source)
+    return re.sub(r"\[([^\]]*)\]\(([^)\s]+)\)", link, markdown)
 
 
 def all_tasks() -> str:
@@ -285,3 +292,10 @@ def on_files(files: Any, config: Any) -> Any:
     for path, content in pages().items():
         files.append(File.generated(config, path, content=content))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
+    """Point links between files of the repository to their pages."""
+    path = page.file.src_uri
+    sources = {page: source for source, page in BESIDE.items()}
+    return linked(markdown, sources.get(path, f"docs/{path}"), path)
