@@ -24,6 +24,7 @@ from apache_beam.runners.runner import PipelineResult
 from transforms.media import suspects as suspects_module
 from transforms.options import metrics_namespace
 from transforms.options.shown import shown
+from transforms.stages import metrics
 
 from .specification import SpecificationError
 
@@ -97,6 +98,10 @@ class Outcome:
         found = totals(result)
         suspect = suspects_module.suspect_name("")
         return {n: count for n, count in sorted(found.items()) if count and n.startswith(suspect)}
+
+    def misfits(self, result: PipelineResult) -> int:
+        """How many values did not fit the types of their columns in files."""
+        return totals(result)[metrics.MISFITS]
 
     def files(self, result: PipelineResult) -> dict[str, list[str]]:
         """The files that each sink wrote in this job, sorted."""

@@ -11,15 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.typehints import typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
 from apache_beam.yaml import yaml_provider, yaml_transform
+
+from .columns import Kept, kept
 
 _MOST_ROWS = 64  # in memory as Python's own at a time: a row may hold a photo
 #: What Beam's schemas call them; texts and bytes of all sizes are the same there.
 _SCALARS: dict[pa.DataType, Any] = {
     pa.bool_(): bool,
-    pa.int8(): np.int8,
+    pa.int8(): np.int16,  # the coder of np.int8 takes no negative numbers
     pa.int16(): np.int16,
     pa.int32(): np.int32,
     pa.int64(): np.int64,
@@ -117,7 +118,34 @@ class _Rows(beam.DoFn):  # type: ignore[misc]
     def process(self, table: pa.Table) -> Iterator[Any]:
         """The rows of a table, a few at a time."""
         for batch in table.to_batches(max_chunksize=_MOST_ROWS):
-            yield from map(self._make, batch.to_pylist())
+            columns = map(_values, batch.columns)
+            for cells in zip(*columns, strict=True):
+                yield self._make(dict(zip(batch.schema.names, cells, strict=True)))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """A column's values; one by one where Python has not all of them."""
+    try:
+        return list(column.to_pylist())
+    except (OverflowError, ValueError):
+        return [_value(column, i) for i in range(len(column))]
+
+
+def _value(column: pa.Array, i: int) -> Any:
+    """One value: one of numpy for a time that Python has not; a text that is not UTF-8 as it can.
+
+    Raises what pyarrow does for those within lists and structs.
+    """
+    try:
+        return column[i].as_py()
+    except UnicodeDecodeError:
+        if not hasattr(column[i], "as_buffer"):
+            raise
+        return column[i].as_buffer().to_pybytes().decode("utf-8", "replace")
+    except (OverflowError, ValueError):
+        if not pa.types.is_temporal(column.type):
+            raise
+        return column.slice(i, 1).to_numpy(zero_copy_only=False)[0]
 
 
 def _schema(pattern: str, columns: Sequence[str] | None) -> pa.Schema:
@@ -171,13 +199,15 @@ def _row(fields: Sequence[pa.Field]) -> RowTypeConstraint:
 
 def _field(field: pa.Field) -> Any:
     found = _type(field.type)
-    return found if found is typehints.Any or not field.nullable else Optional[found]  # noqa: UP045
+    any_value = isinstance(found, type) and issubclass(found, Kept)
+    return found if any_value or not field.nullable else Optional[found]  # noqa: UP045
 
 
 def _type(kind: pa.DataType) -> Any:
-    """The type of a column's values; Any for those that Beam's schemas have no name for."""
+    """The type of a column's values; Arrow's own where Beam's schemas have no name for it."""
     if isinstance(kind, pa.BaseExtensionType):
-        return _type(kind.storage_type)
+        found = _type(kind.storage_type)
+        return kept(kind) if found is kept(kind.storage_type) else found
     if pa.types.is_dictionary(kind):
         return _type(kind.value_type)
     if pa.types.is_struct(kind):
@@ -186,7 +216,7 @@ def _type(kind: pa.DataType) -> Any:
         return dict[_type(kind.key_type), _field(kind.item_field)]  # type: ignore[misc]
     if any(is_list(kind) for is_list in _LISTS):
         return Sequence[_field(kind.value_field)]  # type: ignore[misc]
-    return _SCALARS.get(kind, typehints.Any)
+    return _SCALARS.get(kind) or kept(kind)
 
 
 def _maker(kind: Any) -> Callable[[Any], Any] | None:

@@ -30,6 +30,10 @@ def show(outcome: Outcome, seconds: float, result: PipelineResult) -> bool:
         _show_counts(failures, seconds, result)
         for name, count in outcome.suspects(result).items():
             print(_suspect(name, count))
+        if misfits := outcome.misfits(result):
+            print(
+                f"{misfits:,} values did not fit the types of their columns: those cells are empty"
+            )
         files = outcome.files(result)
         for sink in outcome.sinks:
             if files[sink.name]:

@@ -1,70 +1,50 @@
-"""Beam's file sinks in Beam YAML, for rows with values inside values.
+"""Beam's file sinks in Beam YAML, for rows with values of any kind.
 
-Beam's own write a struct as a list without the names of its fields, and fail at bytes. In JSON and
-CSV, structs are objects by the names of their fields, and bytes are base64; CSV, which has no
-objects, and Parquet, where a column may hold anything, have them as JSON texts.
+Beam's own write a struct as a list without the names of its fields, round numbers, and fail at
+bytes and at values that are not of their column's type. In JSON and CSV, structs are objects by the
+names of their fields, and bytes are base64; CSV, which has no objects, has them as JSON texts.
+Parquet has the Arrow types that ReadFromParquet found, and JSON texts in columns that may hold
+anything.
 """
 
 from __future__ import annotations
 
-import base64
-import collections
 import functools
 import inspect
 import json
-from collections.abc import Callable, Mapping, Set
+import logging
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from apache_beam.typehints import arrow_type_compatibility, schemas, typehints
+from apache_beam.io import fileio
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.typehints import typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
 from apache_beam.yaml.yaml_transform import SafeLineLoader
 
-from transforms.options.nested import columns_of
+from transforms.options.shown import shown
 from transforms.options.suggest import unknown
+from transforms.rows.row_types import fields_of, without_none
+from transforms.stages import metrics
 
-#: Of a value that no file format has, such as an image in memory.
-_LONGEST = 200
-_SCALARS = (str, int, float, bool)
-#: Those that Beam's schemas, and so ReadFromParquet, have beside them.
-_NUMPY = (np.bool_, np.int8, np.int16, np.int32, np.int64, np.float32, np.float64)
-Convert = Callable[[Any], Any]
+from .columns import Convert, arrow_type, fitting
+from .readable import as_json, is_missing, jsonable
 
+logger = logging.getLogger(__name__)
 
-def jsonable(value: Any) -> Any:
-    """The value as JSON has it: structs as objects by the names of their fields, bytes as base64.
-
-    What JSON has nothing for is a text that shows it, cut to 200 characters.
-    """
-    if isinstance(value, np.generic | np.ndarray):
-        value = value.tolist()
-    if value is None or isinstance(value, _SCALARS):
-        return value
-    if isinstance(value, bytes | bytearray | memoryview):
-        return base64.b64encode(value).decode()
-    fields = columns_of(value)
-    if fields is not None:
-        return {str(name): jsonable(each) for name, each in fields.items()}
-    if isinstance(value, list | tuple | Set):
-        return [jsonable(each) for each in value]
-    return str(value)[:_LONGEST]
+Fields = Mapping[str, Any]
+Write = Callable[..., beam.PTransform]
+_FLOATS = (float, np.float32, np.float64)
 
 
-def as_json(value: Any) -> str | None:
-    """The value as a JSON text; None stays, so that the cell is empty, and so does a text."""
-    found = jsonable(value)
-    return found if found is None or isinstance(found, str) else json.dumps(found)
-
-
-def _write(
-    write: Callable[..., beam.PTransform], column: Callable[[str, Any], tuple[Any, Convert | None]]
-) -> Callable[..., beam.PTransform]:
-    """One of Beam's sinks, each column of its rows converted as `column` says of its type."""
+def _sink(write: Write, expand: Callable[[Any, Fields, dict[str, Any]], Any]) -> Write:
+    """One of Beam's sinks; `expand` writes rows with the fields given."""
     prefix = _PREFIX.get(write, "path")
-    valid = {*_keywords(write), *_MORE.get(write, ()), "path"}
+    valid = {*_keywords(write), *_MORE.get(write, ()), "path"} - {"schema"}
 
     @functools.wraps(write)
     def create(**config: Any) -> beam.PTransform:
@@ -77,90 +57,136 @@ def _write(
             config[prefix] = config.pop("path")
         if prefix not in config:
             raise TypeError("path must be given: where the names of the files begin")
-        return _Written(write(**config), column)
+        return _Written(write(**config), expand, config)
 
     return create
 
 
 class _Written(beam.PTransform):  # type: ignore[misc]
-    """A sink, after a conversion of the columns that it could not write by itself."""
+    """A sink of rows with a schema; of other elements, Beam's says that it takes none."""
 
-    def __init__(self, sink: beam.PTransform, column: Any) -> None:
+    def __init__(self, sink: beam.PTransform, expand: Any, config: dict[str, Any]) -> None:
         super().__init__()
         self._sink = sink
-        self._column = column
+        self._expand = expand
+        self._config = config
 
     def expand(self, pcoll: Any) -> Any:
         """What the sink gives: the names of its files."""
         kind = RowTypeConstraint.from_user_type(pcoll.element_type) or pcoll.element_type
         if not isinstance(kind, RowTypeConstraint):
-            return pcoll | self._sink  # which says that it takes rows only
-        columns = {name: self._column(name, each) for name, each in kind._fields}
-        converts = {name: convert for name, (_, convert) in columns.items() if convert is not None}
-        if converts:
-            types = RowTypeConstraint.from_fields([(n, each) for n, (each, _) in columns.items()])
-            rows = beam.Map(_converted, list(columns), converts).with_output_types(types)
-            pcoll = pcoll | "Convert" >> rows
-        return pcoll | self._sink
+            return pcoll | self._sink
+        return self._expand(pcoll, fields_of(kind), self._config)
 
 
-def _converted(row: Any, names: list[str], converts: Mapping[str, Convert]) -> beam.Row:
-    cells = {name: getattr(row, name) for name in names}
-    for name, convert in converts.items():
-        cells[name] = convert(cells[name])
-    return beam.Row(**cells)
+def _write_json(pcoll: Any, fields: Fields, config: dict[str, Any]) -> Any:
+    """A line for each row; by pandas, which rounds numbers, where its options are given."""
+    if not config.keys() <= {"path", "num_shards"}:
+        columns = dict.fromkeys(fields, (typehints.Any, jsonable))
+        return _with_columns(pcoll, columns) | beam.io.WriteToJson(**config)
+    folder, name = FileSystems.split(config["path"])
+    shards = {} if config.get("num_shards") is None else {"shards": config["num_shards"]}
+    written = (
+        pcoll
+        | "Lines" >> beam.Map(_line, list(fields)).with_output_types(str)
+        | fileio.WriteToFiles(
+            path=folder,
+            file_naming=fileio.default_file_naming(name),
+            sink=lambda _: fileio.TextSink(),
+            **(shards and {**shards, "max_writers_per_bundle": 0}),  # as Beam's own does
+        )
+    )
+    names = beam.Map(lambda written: written.file_name).with_output_types(str)
+    return {"files_written": written | "Names" >> names}
 
 
-def _is_scalar(kind: Any) -> bool:
-    return typehints.normalize(kind) in _OPTIONAL_SCALARS
+def _line(row: Any, names: list[str]) -> str:
+    cells = {name: jsonable(getattr(row, name)) for name in names}
+    return json.dumps(cells, separators=(",", ":"))
 
 
-_OPTIONAL_SCALARS = {
-    kind for each in (*_SCALARS, *_NUMPY) for kind in (each, typehints.Optional[each])
-}
+def _write_csv(pcoll: Any, fields: Fields, config: dict[str, Any]) -> Any:
+    columns = {name: _csv_column(name, kind) for name, kind in fields.items()}
+    return _with_columns(pcoll, columns) | beam.io.WriteToCsv(**config)
 
 
-def _json_column(name: str, kind: Any) -> tuple[Any, Convert | None]:
-    return (kind, None) if _is_scalar(kind) else (typehints.Any, jsonable)
+def _csv_column(name: str, kind: Any) -> tuple[Any, Convert]:
+    """Floats stay numbers, which pandas has options for."""
+    if without_none(kind) in _FLOATS:
+        return kind, _fitted(name, pa.float64())
+    return typehints.Optional[str], _csv_cell
 
 
-def _csv_column(name: str, kind: Any) -> tuple[Any, Convert | None]:
-    return (kind, None) if _is_scalar(kind) else (typehints.Optional[str], as_json)
+def _csv_cell(value: Any) -> str | None:
+    """A text: of numbers beside empty cells, pandas would make floats."""
+    if isinstance(value, np.bool_ | np.integer):
+        value = value.item()
+    return str(value) if isinstance(value, bool) else as_json(value)
 
 
-def _parquet_column(name: str, kind: Any) -> tuple[Any, Convert | None]:
-    """As it is, where Arrow has its type; else a JSON text."""
+def _with_columns(pcoll: Any, columns: Mapping[str, tuple[Any, Convert]]) -> Any:
+    """Rows with the converted columns."""
+    types = RowTypeConstraint.from_fields([(name, kind) for name, (kind, _) in columns.items()])
+    converts = {name: convert for name, (_, convert) in columns.items()}
+    rows = beam.Map(lambda row: beam.Row(**_converted(row, converts)))
+    return pcoll | "Convert" >> rows.with_output_types(types)
+
+
+def _converted(row: Any, converts: Mapping[str, Convert]) -> dict[str, Any]:
+    return {name: convert(getattr(row, name)) for name, convert in converts.items()}
+
+
+def _write_parquet(pcoll: Any, fields: Fields, config: dict[str, Any]) -> Any:
+    columns = {name: _parquet_column(name, kind) for name, kind in fields.items()}
+    schema = pa.schema([(name, kind) for name, (kind, _) in columns.items()])
+    converts = {name: convert for name, (_, convert) in columns.items()}
+    rows = beam.Map(_converted, converts).with_output_types(dict[str, Any])
+    return pcoll | "Convert" >> rows | beam.io.WriteToParquet(schema=schema, **config)
+
+
+def _parquet_column(name: str, kind: Any) -> tuple[pa.DataType, Convert]:
+    """As it is, where Arrow has one type for it; else a JSON text."""
     try:
-        row = RowTypeConstraint.from_fields([(name, kind)])
-        schema = schemas.schema_from_element_type(row)
-        (field,) = arrow_type_compatibility.arrow_schema_from_beam_schema(schema)
-    except (NotImplementedError, TypeError, ValueError):
-        return typehints.Optional[str], as_json
-    return kind, _named if _has_structs(field.type) else None
+        found = arrow_type(kind)
+    except TypeError:
+        return pa.string(), as_json
+    return found, _fitted(name, found)
 
 
-def _has_structs(kind: pa.DataType) -> bool:
-    """Whether rows may be in a value; a vector of hundreds of numbers is not searched for them."""
-    inner = (kind.field(i).type for i in range(kind.num_fields))
-    return bool(pa.types.is_struct(kind)) or any(map(_has_structs, inner))
+def _fitted(name: str, kind: pa.DataType) -> Convert:
+    """A function that gives a column's values as they fit its type, and None for others."""
+    fit = fitting(kind)
+
+    def convert(value: Any) -> Any:
+        if value is None:
+            return None
+        try:
+            return fit(value)
+        except Exception as error:  # of any class: pyarrow's, numpy's, a user's
+            if not is_missing(value):
+                _note_misfit(name, kind, value, error)
+            return None
+
+    return convert
 
 
-def _named(value: Any) -> Any:
-    """The value, beam.Rows in it as named tuples, which Arrow takes as structs."""
-    if isinstance(value, beam.Row):
-        fields = value.as_dict()
-        return _tuple_type(tuple(fields))(*map(_named, fields.values()))
-    if type(value) is list:
-        return [_named(each) for each in value]
-    if isinstance(value, tuple) and hasattr(value, "_make"):
-        return value._make(map(_named, value))
-    return value
+_noted: set[str] = set()
 
 
-@functools.lru_cache(64)
-def _tuple_type(names: tuple[str, ...]) -> Any:
-    named: Any = collections.namedtuple  # the names are only known now
-    return named("Struct", names)
+def _note_misfit(name: str, kind: pa.DataType, value: Any, error: Exception) -> None:
+    """Count a value that a column cannot have, and log the first of the column."""
+    metrics.count_misfit()
+    if name not in _noted:
+        _noted.add(name)
+        logger.warning(
+            "the column %r has the type %s, which the value %s does not fit (%s): the cell is "
+            "empty. The counter %r has the number of such cells; this is said once per column.",
+            name,
+            kind,
+            shown(value),
+            error,
+            metrics.MISFITS,
+        )
 
 
 def _keywords(function: Callable[..., Any]) -> set[str]:
@@ -177,7 +203,7 @@ _MORE = {
 _PREFIX = {beam.io.WriteToParquet: "file_path_prefix"}
 #: By the names of their types in Beam YAML.
 TRANSFORMS = {
-    "WriteToJson": _write(beam.io.WriteToJson, _json_column),
-    "WriteToCsv": _write(beam.io.WriteToCsv, _csv_column),
-    "WriteToParquet": _write(beam.io.WriteToParquet, _parquet_column),
+    "WriteToJson": _sink(beam.io.WriteToJson, _write_json),
+    "WriteToCsv": _sink(beam.io.WriteToCsv, _write_csv),
+    "WriteToParquet": _sink(beam.io.WriteToParquet, _write_parquet),
 }

@@ -199,6 +199,22 @@ class Pair(Plain):
         return self.tokenizer(asked["inputs"], asked["other"], return_tensors="pt")
 
 
+class Struct(Plain):
+    """A file in, with the text for its path."""
+
+    def preprocess(self, given: Any) -> Any:
+        files = given if isinstance(given, tuple) else (given,)
+        texts = " ".join(file["path"] for file in files)
+        return self.tokenizer(texts, return_tensors="pt")
+
+
+class Kind(Plain):
+    """Anything in: the answer is for the name of its class."""
+
+    def preprocess(self, given: Any) -> Any:
+        return self.tokenizer(type(given).__name__, return_tensors="pt")
+
+
 class Whole(Plain):
     """Puts its stages together itself."""
 

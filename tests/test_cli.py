@@ -149,7 +149,7 @@ def test_failed_rows_have_a_status_of_their_own(
     assert "2 rows in" in done.stdout
     assert "1 of them failed" in done.stdout
     assert "failed in Look: 1" in done.stdout
-    reason = "TypeError: column 'text': text must be a string, got NoneType None"
+    reason = "TypeError: column 'text': text must be a string, got None"
     assert done.stdout.count(f"  1 x {reason}") == 1
     wrote = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("wrote")]
     names = ("rows", "failed.json", "failed.csv", "bad")

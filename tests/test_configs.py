@@ -53,7 +53,7 @@ class Job:
     cells: Callable[[Path], Cells] = _texts
     column: str = "text"
     #: What is said of a cell without content.
-    reason: str = "text must be a string, got NoneType None"
+    reason: str = "text must be a string, got None"
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -78,7 +78,7 @@ JOBS = {
         ["image"],
         ("made", "sd-ddim"),
         _few_texts,
-        reason="prompt must be a string, got NoneType None",
+        reason="prompt must be a string, got None",
         settings={"steps": "2"},
     ),
 }

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections import defaultdict
+from collections import UserDict, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 import custom_pipelines
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 import sink
 import transformers
 from apache_beam.metrics import MetricsFilter
+from apache_beam.typehints import typehints
 from conftest import RUNNER
 from custom_pipelines import Doomed, Pair, Probabilities, Windows
 from models import CORPUS
@@ -27,6 +30,7 @@ from transformers.pipelines import PIPELINE_REGISTRY, SUPPORTED_TASKS
 from pipelines_beam import CustomPipeline, ElementError, ModelLoadError, pipeline, provider
 from transforms.batching.replica import Replica
 from transforms.batching.verified_program import VerifiedProgram
+from transforms.tasks.columns import Image
 
 Run = Callable[..., list[Any]]
 Model = Callable[[str], str]
@@ -116,7 +120,7 @@ def test_who_can_be_batched_is(case: Case, model: Model) -> None:
     program.run(same_ones)
     assert not program._shown, "equal rows show nothing"
     assert len(program.run(features)) == 6
-    assert program._padding.batches is case.batches
+    assert program._padding.can_batch is case.batches
     assert len({program.batch_slot(each).key for each in same_ones}) == (1 if case.batches else 3)
 
 
@@ -342,6 +346,53 @@ def test_a_known_task_without_a_class_of_its_own(model: Model) -> None:
         CustomPipeline(model("bert-classification"), task="sentiment-analysis")
     with pytest.raises(ValueError, match="unknown task 'my-task'"):
         CustomPipeline(model("bert-classification"), task="my-task")
+
+
+class Photo(NamedTuple):
+    bytes: bytes
+    path: str
+
+
+@dataclass
+class Scan:
+    bytes: bytes
+    path: str
+
+
+@pytest.mark.parametrize("kind", [Photo, Scan, beam.Row, Image, dict])
+def test_rows_in_a_column_are_dicts(kind: Any, model: Model, run: Run) -> None:
+    """As Beam makes classes of its own of theirs, and as other tasks take them apart."""
+    options: dict[str, Any] = {"pipeline_class": custom_pipelines.Struct}
+    pipe = transformers.pipeline(
+        "text-classification", model("bert-classification"), device="cpu", **options
+    )
+    file, other = ({"bytes": b"x", "path": text} for text in ("good", "so bad"))
+
+    def made(_: Any) -> Any:  # in the same stage: some cannot be pickled on their way
+        return {"one": kind(**file), "both": (kind(**file), kind(**other))}
+
+    for column, given in (("one", file), ("both", (file, other))):
+        transform = pipeline(
+            "text-classification", model("bert-classification"), input=column, **options
+        )
+        (row,) = run([0], beam.Map(made).with_output_types(typehints.Any), transform)
+        assert same(row["inference"], pipe(given))
+
+
+def test_what_is_no_row_in_a_column_reaches_the_class_as_it_is(model: Model, run: Run) -> None:
+    directory, cls = model("bert-classification"), custom_pipelines.Kind
+    pipe = transformers.pipeline("text-classification", directory, pipeline_class=cls, device="cpu")
+    things = [pd.DataFrame({"a": [1]}), np.float32(1), np.ones(2), UserDict(a=1), (1, 2), "text"]
+    rows = run(
+        [{"thing": thing} for thing in things],
+        pipeline("text-classification", directory, pipeline_class=cls, input="thing"),
+    )
+    assert len(rows) == len(things)
+    for row in rows:
+        assert same(row["inference"], pipe(row["thing"]))
+    elements = [*things, Photo(b"", ""), Scan(b"", "")]
+    for found in run(elements, pipeline("text-classification", directory, pipeline_class=cls)):
+        assert same(found.inference, pipe(found.example))
 
 
 @pytest.mark.slow

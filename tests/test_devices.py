@@ -74,7 +74,7 @@ def test_what_the_worker_has_is_said(
 ) -> None:
     _pretend(monkeypatch, kind, count)
     with pytest.raises(ValueError, match=rf"device {device!r}: this worker has {said}; None takes"):
-        devices.check(device)
+        devices.require_device(device)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_what_the_worker_has_is_taken(
     monkeypatch: pytest.MonkeyPatch, kind: str | None, count: int, device: Any
 ) -> None:
     _pretend(monkeypatch, kind, count)
-    devices.check(device)
+    devices.require_device(device)
 
 
 def _pretend(monkeypatch: pytest.MonkeyPatch, kind: str | None, count: int) -> None:

@@ -379,7 +379,7 @@ def test_whatever_may_share_a_batch_does(
 
     largest = max(map(len, groups.values()))
     assert largest == 1 if case.task == "mask-generation" else largest >= 3
-    assert program._padding.batches  # it was not told that its outputs have no rows
+    assert program._padding.can_batch  # it was not told that its outputs have no rows
     for i, expected in enumerate(oracle(case)):
         chunks, counts = made[i]
         own = [outputs[i, j] for j in range(len(chunks))]

@@ -25,12 +25,14 @@ from models import CORPUS
 from speech_models import needs_speech
 from test_text import same
 from transformers import GenerationConfig
+from transformers.pipelines.zero_shot_classification import ZeroShotClassificationArgumentHandler
 
 from pipelines_beam import pipeline
 from pipelines_beam.provider import expand
 from transforms.media import image
 from transforms.options.media_limits import MediaLimits
 from transforms.options.nested import plain
+from transforms.pipelines.classes.zero_shot_image import own_labels
 from transforms.rows.inputs import Inputs
 from transforms.tasks import TASKS, find
 
@@ -490,3 +492,20 @@ def test_sounds_that_a_transform_made_are_inputs_of_another(
 
 def test_numbers_that_are_longer_than_pythons() -> None:
     assert plain([np.longdouble(0.5), np.clongdouble(2)]) == [0.5, 2]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("a,b", ["a", "b"]), (" a cat , a dog,", ["a cat", "a dog"])]
+)
+def test_labels_in_one_text_are_those_between_commas(text: str, expected: list[str]) -> None:
+    """As in the zero-shot task for texts; for objects, stock keeps the blanks."""
+    stock = ZeroShotClassificationArgumentHandler()
+    assert stock._parse_labels(text) == expected
+    for name in ("image", "audio"):
+        for given in ({name: "x", "candidate_labels": text}, "x"):
+            found = own_labels(given, text, name)
+            assert found == {name: "x", "candidate_labels": expected}
+    found = own_labels("x", text, split=lambda labels: labels.split(","))
+    assert found["candidate_labels"] == text.split(",")
+    with pytest.raises(ValueError, match="candidate_labels must be given"):
+        own_labels("x", " , ")

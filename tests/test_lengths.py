@@ -1,4 +1,7 @@
-"""Texts that are longer than a model takes: a row that says so; what stock answers is answered."""
+"""Texts, tables and sounds of lengths that a model refuses: a row that says so.
+
+What transformers answers is answered.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Callable
 from types import SimpleNamespace as Some
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -207,3 +211,82 @@ def test_another_error_of_a_long_text_stays_itself() -> None:
         assert found.explained(error, features) is error
     assert found.explained(IndexError("x"), {"input_ids": torch.zeros(1, 8)}).args == ("x",)
     assert "has 9 tokens" in str(found.explained(IndexError("x"), features))
+
+
+def test_a_table_that_is_too_large_says_so(model: Model) -> None:
+    def asked(rows: int, columns: int = 1) -> dict[str, Any]:
+        return {"table": {f"c{i}": ["a"] * rows for i in range(columns)}, "query": "what"}
+
+    name = model("tapas-qa")  # its tables have 64 rows, the first of them for no row
+    stock = transformers.pipeline("table-question-answering", name, device="cpu")
+    good = [asked(63), asked(30, 2)]
+    bad = {"rows": asked(64), "columns": asked(1, 64)}
+    for table in bad.values():
+        with pytest.raises((IndexError, RuntimeError), match="out of"):
+            stock(table)
+    transform = pipeline("table-question-answering", name, share="process")
+    found, failed = answers_and_failures([*bad.values(), *good], transform)
+    said = {row.message: row for row in failed}
+    for what in bad:
+        row = said[f"the table has 64 {what}, and the model takes 63 at most: leave some out"]
+        assert (row.stage, row.error) == ("forward", "TooLongError")
+        assert "out of" in row.traceback
+    assert all(same(stock(each.example), each.inference) for each in found)
+    assert len(found) == 2
+
+
+def test_on_an_accelerator_a_table_is_measured_first(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transforms.replica.is_accelerated", lambda pipe: True)
+    spec = ModelSpec(task="table-question-answering", source=model("tapas-qa"))
+    program = Replica(spec).program({})
+    monkeypatch.setattr(program._pipe, "forward", None)
+    features = {"token_type_ids": torch.full((1, 5, 7), 64)}
+    with pytest.raises(lengths.TooLongError, match="the table has 64 rows"):
+        program.run([features])
+
+
+@pytest.mark.parametrize("task", ["audio-classification", "automatic-speech-recognition"])
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_a_sound_that_is_too_short_says_so(model: Model, task: str, norm: str) -> None:
+    head = "keywords" if task == "audio-classification" else "ctc"
+    name = model(f"wav2vec2-{norm}-{head}")
+    stock = transformers.pipeline(task, name, device="cpu")
+    short, enough = np.full(327, 0.1, np.float32), np.full(328, 0.1, np.float32)
+    with pytest.raises(RuntimeError, match="Kernel size"):
+        stock(short)
+    stock(enough)
+    found, failed = answers_and_failures([short, enough], pipeline(task, name, share="process"))
+    assert len(found) == 1
+    assert [(row.stage, row.error) for row in failed] == [("forward", "TooShortError")]
+    assert failed[0].message == (
+        "the sound has 327 samples, and the model takes 328 at least (0.0205 seconds at 16,000 "
+        "Hz): lengthen it, or leave it out"
+    )
+    assert "Kernel size" in failed[0].traceback
+
+
+def test_a_chunk_of_a_sound_that_is_too_short_says_so(model: Model) -> None:
+    transform = pipeline(
+        "automatic-speech-recognition",
+        model("wav2vec2-layer-ctc"),
+        chunk_length_s=0.5,
+        stride_length_s=(0, 0),
+        share="process",
+    )
+    _, failed = answers_and_failures([np.full(16_100, 0.1, np.float32)], transform)
+    assert "a chunk of the sound has 100 samples, and the model takes 328" in failed[0].message
+
+
+@pytest.mark.parametrize(
+    ("config", "samples"),
+    [
+        (Some(conv_kernel=(10, 3, 3, 3, 3, 2, 2), conv_stride=(5, 2, 2, 2, 2, 2, 2)), 400),
+        (Some(encoder=Some(conv_kernel=[10, 3], conv_stride=[5, 2])), 20),
+        (Some(conv_kernel=4), 1),  # Mamba's, which reads no waveform
+        (None, 1),
+    ],
+)
+def test_the_samples_that_a_model_needs(config: Any, samples: int) -> None:
+    assert lengths._least_samples(config) == samples

@@ -131,6 +131,62 @@ def test_an_image_may_be_anywhere(tmp_path: Path, server: str) -> None:
         assert image.decode(source, LIMITS).tobytes() == PICTURES[0].tobytes(), source
 
 
+def dot(kind: str) -> bytes:
+    """One pixel: the shortest file."""
+    return saved(Image.new("RGB", (1, 1), (9, 8, 7)).convert("P" if kind == "GIF" else "RGB"), kind)
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PPM", "PNG", "BMP", "WEBP", "TIFF", "JPEG"])
+def test_base64_of_any_length_is_read_as_transformers_reads_it(kind: str) -> None:
+    data = dot(kind)
+    text = base64.b64encode(data).decode()
+    forms = [
+        text,
+        base64.encodebytes(data).decode(),
+        f'"{text}"',
+        " ".join(text),
+        f"data:image/png;base64,{text}",
+        f"data:image/png,{text}",
+        f"data:image/png;base64,{text},AAAA",
+    ]
+    for form in forms:
+        assert image.decode(form, LIMITS).tobytes() == load_image(form).tobytes(), form
+
+
+NEITHER = "is not there: it must be the path of a file, a URI, or a whole file in base64"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("cats", NEITHER),  # valid base64, too
+        ("photos/1234", NEITHER),
+        ("", NEITHER),
+        ("no path at all, é", NEITHER),
+        (base64.b64encode(dot("GIF")).decode().rstrip("=") + "AAA", NEITHER),
+        ("x" * 5000 + ".png", NEITHER),
+        (base64.b64encode(b"no picture but a text" * 9).decode(), "not an image"),
+        ("data:image/png;base64,AAAA", "not an image"),
+        ("data:image/png;base64,A", "cannot be read"),
+        ("data:image/png", "a data: URI must have a comma, and the file in base64 after it"),
+    ],
+)
+def test_a_text_that_is_no_image_says_what_it_must_be(text: str, reason: str) -> None:
+    with pytest.raises((ValueError, IndexError)):
+        load_image(text)
+    with pytest.raises(MediaError) as error:
+        image.decode(text, LIMITS)
+    assert reason in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+def test_a_file_comes_before_its_base64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = base64.urlsafe_b64encode(dot("GIF")).decode()
+    monkeypatch.chdir(tmp_path)
+    Path(text).write_bytes(PNG)
+    assert image.decode(text, LIMITS).tobytes() == PICTURES[0].tobytes()
+
+
 @pytest.mark.parametrize("name", HOLDERS)
 def test_whatever_holds_bytes_holds_a_file(name: str) -> None:
     held = HOLDERS[name](PNG)
@@ -197,6 +253,7 @@ class TextIOWrapper:
 _OPEN = TextIOWrapper()
 JPEG = saved(PICTURES[0], "JPEG")
 PNG = saved(PICTURES[0])
+REFUSED = ", which is not read: it must be one of JPEG, PNG, WEBP, GIF, BMP, TIFF, PPM"
 #: What is wrong -> the medium, and what the message must say.
 BAD: dict[str, tuple[Any, str]] = {
     "truncated JPEG": (JPEG[: len(JPEG) // 2], "JPEG image is cut off or damaged"),
@@ -225,7 +282,15 @@ BAD: dict[str, tuple[Any, str]] = {
         saved(PICTURES[0], pnginfo=_metadata()),
         "the image cannot be opened: Decompressed data too large for PngImagePlugin.MAX_TEXT_CHUNK",
     ),
-    "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "not an image"),
+    "EPS": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n", "EPS" + REFUSED),
+    "ICO": (saved(PICTURES[0], "ICO"), "the image is of the format ICO" + REFUSED),
+    "JPEG 2000": (saved(PICTURES[0], "JPEG2000"), "of the format JPEG 2000" + REFUSED),
+    "TGA": (saved(PICTURES[0], "TGA"), "of the format TGA" + REFUSED),
+    "DDS": (saved(PICTURES[0], "DDS"), "of the format DDS" + REFUSED),
+    "PCX": (saved(PICTURES[0], "PCX"), "of the format PCX" + REFUSED),
+    "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "of the format HEIC" + REFUSED),
+    "PDF": (b"%PDF-1.7\n", "of the format PDF" + REFUSED),
+    "SVG": (b'<?xml version="1.0"?>\n<svg width="9"/>', "of the format SVG" + REFUSED),
 }
 
 

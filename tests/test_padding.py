@@ -230,16 +230,16 @@ def test_a_repositorys_own_code_is_not_the_type_that_it_names() -> None:
 @pytest.mark.parametrize("pad", [None, -1])
 def test_a_decoder_that_cannot_find_last_tokens_classifies_one_at_a_time(pad: int | None) -> None:
     model = model_of("SequenceClassification", config_of("llama", pad_token_id=pad))
-    assert not rule(model, "text-classification").batches
+    assert not rule(model, "text-classification").can_batch
 
 
 @pytest.mark.parametrize("pad", [None, -1])
 def test_padding_is_a_token_of_the_model(pad: int | None) -> None:
     model = model_of("", config_of("llama", pad_token_id=pad))
-    assert rule(model, "feature-extraction").token == 0
+    assert rule(model, "feature-extraction").pad_token == 0
     model = model_of("CausalLM", config_of("llama", pad_token_id=pad))
     model.generation_config.pad_token_id = pad
-    assert rule(model, "text-generation", max_new_tokens=2).token in range(60)
+    assert rule(model, "text-generation", max_new_tokens=2).pad_token in range(60)
 
 
 ROPES: Mapping[str, tuple[str, dict[str, Any]]] = {
@@ -271,7 +271,7 @@ def test_rows_beyond_the_trained_length_are_not_padded(rope_type: str, head: str
 def test_experts_that_drop_tokens_run_one_row_at_a_time() -> None:
     options = {"encoder_sparse_step": 1, "moe_eval_capacity_token_fraction": 0.1}
     model = model_of("Seq2SeqLM", config_of("nllb-moe", **options))
-    assert not rule(model, "text2text-generation", max_new_tokens=2).batches
+    assert not rule(model, "text2text-generation", max_new_tokens=2).can_batch
 
 
 def test_a_filler_that_the_model_generates_itself_is_its_answer() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
+import decimal
 import io
 import json
 from collections.abc import Callable
@@ -114,6 +116,170 @@ def test_what_cannot_be_read_is_said_at_build(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"names of Python variables.*my text.*columns=\["):
         ReadFromParquet(str(tmp_path / "in.parquet"))
     assert [row.id for row in read(tmp_path / "in.parquet", columns=["id"])] == [1]
+
+
+DAY = datetime.date(2020, 1, 2)
+NOW = datetime.datetime(2020, 1, 2, 3, 4, 5, 678_901)
+ZONES = (None, "UTC", "Europe/Berlin")
+#: Columns that come out of a job with the types that they had.
+KEPT: dict[str, pa.Array] = {
+    **{
+        f"moment_{unit}_{i}": pa.array([1_600_000_000, None, 1], pa.timestamp(unit, zone))
+        for unit in ("ms", "us", "ns")
+        for i, zone in enumerate(ZONES)
+    },
+    "beyond": pa.array([2**62, None, -(2**62)], pa.timestamp("us", "UTC")),
+    "beyond_day": pa.array([2**30, None, 1], pa.date32()),
+    "day": pa.array([DAY, None, DAY]),
+    "day_ms": pa.array([DAY, None, DAY], pa.date64()),
+    "time_ms": pa.array([1, None, 2], pa.time32("ms")),
+    "time_us": pa.array([1, None, 2], pa.time64("us")),
+    "time_ns": pa.array([1000, None, 2000], pa.time64("ns")),
+    "duration": pa.array([1, None, -2], pa.duration("ms")),
+    "price": pa.array([decimal.Decimal("1.50"), None, decimal.Decimal(-(10**20))]),
+    "long_price": pa.array([decimal.Decimal("1.50"), None, None], pa.decimal256(70, 5)),
+    "unsigned": pa.array([2**64 - 1, None, 0], pa.uint64()),
+    "raw": pa.array([b"\xff\x00", None, b""]),
+    "code": pa.array([b"abcd", None, b"wxyz"], pa.binary(4)),
+    "good": pa.array([True, None, False]),
+    "moments": pa.array([[NOW, None], None, []], pa.list_(pa.timestamp("us"))),
+    "struct": pa.array(
+        [{"day": DAY, "price": decimal.Decimal("1.10")}, None, {"day": None, "price": None}],
+        pa.struct([("day", pa.date32()), ("price", pa.decimal128(5, 2))]),
+    ),
+    "structs": pa.array([[{"u": 2**64 - 1}], None, []], pa.list_(pa.struct([("u", pa.uint64())]))),
+    "by_name": pa.array([[("k", DAY)], None, []], pa.map_(pa.string(), pa.date32())),
+}
+#: Those of the types that Beam's schemas have for theirs, with the same values.
+WIDENED: dict[str, tuple[pa.Array, pa.DataType]] = {
+    "u32": (pa.array([2**32 - 1, None, 0], pa.uint32()), pa.int64()),
+    "small": (pa.array([-1, None, 1], pa.int8()), pa.int16()),
+    "half": (pa.array([np.float16(0.1), None, np.float16(2)], pa.float16()), pa.float32()),
+    "long_text": (pa.array(["a", None, "é"], pa.large_string()), pa.string()),
+    "kind": (pa.array(["x", None, "x"]).dictionary_encode(), pa.string()),
+    "nothing": (pa.nulls(3), pa.string()),
+    "fixed": (pa.array([[1.5], [2], [3]], pa.list_(pa.float32(), 1)), pa.list_(pa.float32())),
+}
+
+
+def job(path: Path, transforms: list[dict[str, Any]]) -> None:
+    """Run the transforms of a job of Beam YAML."""
+    spec = yaml.load(
+        json.dumps({"pipeline": {"transforms": transforms}}), Loader=yaml_transform.SafeLineLoader
+    )
+    with beam.Pipeline(RUNNER) as p:
+        expand(p, spec, str(path / "job.yaml"))
+
+
+def test_columns_of_all_types_come_out_as_they_were(model: Model, tmp_path: Path) -> None:
+    """Of rows that are answered; and of those that fail, in every format."""
+    wide = {name: column for name, (column, _) in WIDENED.items()}
+    texts = pa.array(["good", None, "bad"])  # None is no text
+    pq.write_table(pa.table({"text": texts, **KEPT, **wide}), tmp_path / "in.parquet")
+    config = {"model": model("bert-classification"), "input": "text"}
+    read = {"type": "ReadFromParquet", "config": {"path": str(tmp_path / "in.parquet")}}
+    keep = {"language": "python", "keep": "True"}
+    job(
+        tmp_path,
+        [
+            {"name": "Read", **read},
+            {"type": "Filter", "input": "Read", "config": keep},
+            {
+                "type": "TextClassification",
+                "name": "Task",
+                "input": "Filter",
+                "config": {**config, "error_handling": {"output": "failed"}},
+            },
+            *(
+                {
+                    "type": type_,
+                    "name": out,
+                    "input": input_,
+                    "config": {"path": f"{tmp_path}/{out}"},
+                }
+                for type_, out, input_ in [
+                    ("WriteToParquet", "rows", "Task"),
+                    ("WriteToJson", "failed_json", "Task.failed"),
+                    ("WriteToCsv", "failed_csv", "Task.failed"),
+                    ("WriteToParquet", "failed_parquet", "Task.failed"),
+                ]
+            ),
+        ],
+    )
+    given = pq.read_table(tmp_path / "in.parquet").take([0, 2])
+    (path,) = tmp_path.glob("rows*")
+    found = pq.read_table(path).sort_by([("text", "descending")])
+    for name in KEPT:
+        assert found[name].type == given[name].type, name
+        assert found[name].equals(given[name]), name
+    for name, (_, kind) in WIDENED.items():
+        assert found[name].type == kind
+        assert found[name].to_pylist() == given[name].to_pylist(), name
+    _check_failed(tmp_path)
+
+
+def _check_failed(folder: Path) -> None:
+    """The one failed row has an element without any values, but for `fixed`."""
+    (path,) = folder.glob("failed_json*")
+    element = json.loads(path.read_text())["element"]
+    assert {name: value for name, value in element.items() if value is not None} == {"fixed": [2.0]}
+    (path,) = folder.glob("failed_parquet*")
+    assert json.loads(pq.read_table(path)["element"][0].as_py()) == element
+    (path,) = folder.glob("failed_csv*")
+    with path.open() as file:
+        (row,) = csv.DictReader(file)
+    assert json.loads(row["element"]) == element
+
+
+def test_values_of_all_types_in_json_and_csv(tmp_path: Path) -> None:
+    pq.write_table(pa.table(KEPT), tmp_path / "in.parquet")
+    read = {"type": "ReadFromParquet", "config": {"path": str(tmp_path / "in.parquet")}}
+    for kind in ("Json", "Csv"):
+        write = {
+            "type": f"WriteTo{kind}",
+            "input": "Read",
+            "config": {"path": f"{tmp_path}/{kind}"},
+        }
+        job(tmp_path, [{"name": "Read", **read}, write])
+    expected = {
+        "moment_ms_0": "1970-01-19T12:26:40",
+        "moment_us_1": "1970-01-01T00:26:40+00:00",
+        "moment_ns_2": "1970-01-01T01:00:01.600000+01:00",
+        "beyond": "148108-07-06T14:00:27.387904",
+        "beyond_day": "2941775-04-07",
+        "day": "2020-01-02",
+        "day_ms": "2020-01-02",
+        "time_us": "00:00:00.000001",
+        "duration": "P0DT0H0M0.001S",
+        "price": "1.50",
+        "unsigned": 2**64 - 1,
+        "raw": "/wA=",
+        "good": True,
+        "moments": ["2020-01-02T03:04:05.678901", None],
+        "struct": {"day": "2020-01-02", "price": "1.10"},
+        "structs": [{"u": 2**64 - 1}],
+        "by_name": {"k": "2020-01-02"},
+    }
+    (path,) = tmp_path.glob("Json-*")
+    row = json.loads(path.read_text().splitlines()[0])
+    assert {name: row[name] for name in expected} == expected
+    (path,) = tmp_path.glob("Csv-*")
+    with path.open() as file:
+        cells = next(csv.DictReader(file))
+    for name, value in expected.items():
+        if isinstance(value, list | dict):
+            assert json.loads(cells[name]) == value
+        else:
+            assert cells[name] == str(value)
+
+
+def test_what_python_cannot_hold_is_read(tmp_path: Path) -> None:
+    """A text that is not UTF-8, as some writers let through, does not end the job."""
+    offsets = pa.array([0, 1, 3], pa.int32()).buffers()[1]
+    texts = pa.Array.from_buffers(pa.string(), 2, [None, offsets, pa.py_buffer(b"a\xffb")])
+    pq.write_table(pa.table({"id": [1, 2], "text": texts}), tmp_path / "in.parquet")
+    rows = read(tmp_path / "in.parquet")
+    assert [row.text for row in rows] == ["a", "\ufffdb"]
 
 
 def test_values_that_schemas_have_no_type_for(tmp_path: Path) -> None:

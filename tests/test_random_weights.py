@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import sink
+import torch
 import transformers
 from apache_beam.ml.inference.base import RunInference
 from conftest import RUNNER
@@ -271,3 +272,30 @@ def _job(folder: Path, config: Mapping[str, Any]) -> int:
     path = folder / "job.yaml"
     path.write_text(json.dumps(job))
     return cli.main(["run", str(path)])
+
+
+def adapter(base: str, folder: Path) -> str:
+    """A model's directory with an adapter of it, all of whose weights are other than at first."""
+    peft = pytest.importorskip("peft")
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(base)
+    config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query"])
+    adapted = peft.get_peft_model(model, config)
+    for weight in adapted.parameters():
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight, generator=torch.Generator().manual_seed(0))
+    adapted.save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(base).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # peft's own
+def test_weights_that_an_adapter_lacks(model: Model, run: Run, tmp_path: Path) -> None:
+    whole = adapter(model("bert-classification"), tmp_path / "whole")
+    stock = transformers.pipeline("text-classification", whole, device="cpu")
+    (found,) = run(CORPUS[:1], TextClassification(whole))
+    assert same(found.inference, stock(CORPUS[0]))
+    for names in (("lora_A",), ("layer.1", "lora_B"), ("classifier",)):
+        lacking = without(whole, tmp_path / "-".join(names), *names)
+        with pytest.raises(Exception, match=r"lacks \d+ weights that text-classification reads"):
+            run(CORPUS[:1], TextClassification(lacking))
+        assert len(run(CORPUS[:1], TextClassification(lacking, allow_random_weights=True))) == 1

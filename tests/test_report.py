@@ -73,6 +73,9 @@ class Fixed(Outcome):
     def suspects(self, result: Any) -> dict[str, int]:
         return {}
 
+    def misfits(self, result: Any) -> int:
+        return 0
+
     def files(self, result: Any) -> dict[str, list[str]]:
         if isinstance(self._written.get("broken"), Exception):
             raise self._written["broken"]

@@ -21,8 +21,7 @@ from revived_cases import CASES as ALL
 from revived_cases import ENOUGH, LEFT, PAGE, SENTENCE, SHORT, TEXTS, Case
 from revived_cases import TEXT_CASES as CASES
 
-from transforms.pipelines.classes import question_answering as qa
-from transforms.pipelines.classes import text_to_text
+from transforms.pipelines.classes import answer_spans, text_to_text
 
 Pipe = Callable[..., Any]
 
@@ -272,14 +271,14 @@ def test_best_spans_are_those_of_the_whole_table(seed: int) -> None:
     allowed = random.rand(size) < random.choice([0.1, 0.9])
     start[~allowed] = end[~allowed] = start[0] = end[0] = 0.0
     table = np.tril(np.triu(np.outer(start, end)), longest - 1)
-    best = qa.largest(table.ravel(), count)
+    best = answer_spans.largest(table.ravel(), count)
     allowed[0] = True
     expected = [
         (i // size, i % size, table.ravel()[i])
         for i in best
         if allowed[i // size] and allowed[i % size]
     ]
-    found = qa.best_spans(start, end, allowed, count, longest)
+    found = answer_spans.best_spans(start, end, allowed, count, longest)
     assert list(zip(*found, strict=True)) == expected
 
 
@@ -289,7 +288,7 @@ def test_word_spans_are_those_of_the_tokenizer(root: Path, model: str) -> None:
     for item in ENOUGH:
         encoding = tokenizer(item["question"], item["context"]).encodings[0]
         inside = np.array([sequence == 1 for sequence in encoding.sequence_ids])
-        spans = qa.word_spans(encoding.word_ids, inside, np.array(encoding.offsets))
+        spans = answer_spans.word_spans(encoding.word_ids, inside, np.array(encoding.offsets))
         for token in np.flatnonzero(inside):
             word = encoding.token_to_word(int(token))
             assert tuple(spans[token]) == encoding.word_to_chars(word, sequence_index=1)

@@ -7,6 +7,7 @@ import types
 import typing
 from collections import UserDict, namedtuple
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -19,6 +20,7 @@ from conftest import RUNNER
 from models import CORPUS
 
 from pipelines_beam import pipeline
+from pipelines_beam.parquet import ReadFromParquet
 from transforms.rows.row_types import fields_of, pair_of
 from transforms.tasks.columns import Image
 
@@ -153,6 +155,56 @@ ROWS: dict[str, Any] = {
     "optional NamedTuple": typehints.Optional[Named],
     "optional TypedDict": Typed | None,
 }
+
+
+@pytest.mark.parametrize(
+    ("columns", "options", "message"),
+    [
+        ({"txt": pa.string()}, {}, r"unknown column 'text'\. Did you mean 'txt'\? Valid: id, txt$"),
+        ({"text": pa.int64()}, {}, "'text' has the type int, and text must be str"),
+        ({"text": pa.timestamp("us")}, {}, "'text' has the type datetime, and text must be str"),
+        ({"text": pa.decimal128(5, 2)}, {}, "'text' has the type Decimal"),
+        ({"text": pa.list_(pa.string())}, {}, "'text' has the type list"),
+        ({"text": pa.string(), "label": pa.string()}, {}, "have a column 'label' already"),
+        ({"text": pa.string()}, {"output": "id"}, "'id' already, so output='id' cannot be"),
+        ({"text": pa.string()}, {"input": None}, "columns id, text: set input='text'"),
+    ],
+)
+def test_schemas_of_rows_that_cannot_be_answered(
+    columns: dict[str, pa.DataType], options: dict[str, Any], message: str
+) -> None:
+    transform = pipeline("text-classification", "a/model", **{"input": "text", **options})
+    with pytest.raises(ValueError, match=message):
+        transform.schema(pa.schema({"id": pa.int64(), **columns}))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.string(),
+        pa.large_string(),
+        pa.dictionary(pa.int32(), pa.string()),
+        pa.null(),
+    ],
+)
+def test_schemas_of_rows_that_may_be_answered(kind: pa.DataType) -> None:
+    transform = pipeline("text-classification", "a/model", input="my text", output="my label")
+    found = transform.schema(pa.schema({"my text": kind}))
+    assert found.names == ["my text", "my label"]
+    photos = pipeline("image-classification", "a/model", input="image")
+    struct = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    for image in (pa.binary(), pa.string(), struct):
+        assert photos.schema(pa.schema({"image": image})).names[0] == "image"
+
+
+def test_a_column_of_parquet_that_is_no_text_is_refused_at_build(
+    model: Model, tmp_path: Path
+) -> None:
+    for kind in (pa.timestamp("us", "UTC"), pa.uint64(), pa.decimal128(5, 2)):
+        pq.write_table(pa.table({"text": pa.nulls(1, kind)}), tmp_path / "in.parquet")
+        rows = beam.Pipeline(RUNNER) | ReadFromParquet(str(tmp_path / "in.parquet"))
+        with pytest.raises(ValueError, match=r"'text' has the type .* and text must be str"):
+            rows | pipeline("text-classification", model("bert-classification"), input="text")
 
 
 @pytest.mark.parametrize("kind", ROWS)

@@ -4,21 +4,28 @@ import base64
 import csv
 import dataclasses
 import datetime
+import decimal
 import enum
 import json
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 import apache_beam as beam
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.typehints import typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
+from apache_beam.utils.timestamp import Timestamp
 from conftest import RUNNER
 
 from pipelines_beam import sinks
+from pipelines_beam.columns import fitting
+from pipelines_beam.readable import as_json, jsonable
 from transforms.stages.failure_rows import failure, failure_type
 
 
@@ -107,12 +114,12 @@ def test_parquet(name: str, tmp_path: Path) -> None:
 
 
 def test_other_values() -> None:
-    assert sinks.jsonable(np.float32(0.5)) == 0.5
-    assert sinks.jsonable({1: np.arange(2), "t": (1, {2})}) == {"1": [0, 1], "t": [1, [2]]}
-    assert sinks.jsonable(Point(3)) == {"x": 3}
-    assert sinks.jsonable(datetime.date(2024, 5, 1)) == "2024-05-01"
-    assert len(sinks.jsonable(Exception("x" * 1000))) == 200
-    assert sinks.as_json(None) is None
+    assert jsonable(np.float32(0.5)) == 0.5
+    assert jsonable({1: np.arange(2), "t": (1, {2})}) == {"1": [0, 1], "t": [1, [2]]}
+    assert jsonable(Point(3)) == {"x": 3}
+    assert jsonable(datetime.date(2024, 5, 1)) == "2024-05-01"
+    assert len(jsonable(Exception("x" * 1000))) == 200
+    assert as_json(None) is None
 
 
 def test_results_keep_names_too(tmp_path: Path) -> None:
@@ -134,8 +141,8 @@ class Text(str):
 
 def test_texts_and_numbers_of_other_classes_are_whole() -> None:
     long = "x" * 1000
-    assert sinks.jsonable([Text(long), np.str_(long)]) == [long, long]
-    assert sinks.as_json({"color": Color.RED}) == '{"color": "red"}'
+    assert jsonable([Text(long), np.str_(long)]) == [long, long]
+    assert as_json({"color": Color.RED}) == '{"color": "red"}'
 
 
 def written_rows(
@@ -176,26 +183,168 @@ def test_types_of_numpy_are_scalars_in_csv(tmp_path: Path) -> None:
     assert text.splitlines() == ["ratio", "0.1"]
 
 
-def test_only_what_may_hold_rows_is_searched_for_them(tmp_path: Path) -> None:
-    """A vector is hundreds of numbers."""
-    fields: list[tuple[str, Any]] = [
+def test_vectors_and_truth_values_are_taken_as_they_are(tmp_path: Path) -> None:
+    vector = [0.5] * 3
+    assert fitting(pa.list_(pa.float32()))(vector) is vector
+    matrix = fitting(pa.list_(pa.list_(pa.float32())))(np.ones((2, 2)))
+    assert pa.array([matrix]).to_pylist() == [[[1.0, 1.0]] * 2]
+    kinds: list[tuple[str, Any]] = [
         ("vector", Sequence[np.float32]),
         ("vectors", Optional[typehints.List[typehints.List[float]]]),  # noqa: UP045
-        ("id", np.int64),
         ("parts", typehints.List[Part]),
         ("by_name", typehints.Dict[str, Part]),
         ("row", ROW_TYPE),
+        ("good", np.bool_),
     ]
-    columns = {name: sinks._parquet_column(name, kind) for name, kind in fields}
-    assert [name for name, (_, convert) in columns.items() if convert is not None] == [
-        "parts",
-        "by_name",
-        "row",
-    ]
-    row = beam.Row(vector=[0.5] * 3, vectors=[[1.0]], good=True)
-    kinds = [*fields[:2], ("good", np.bool_)]
+    parts = [Part("a", 0.5)]
+    row = beam.Row(
+        vector=vector,
+        vectors=[[1.0]],
+        parts=parts,
+        by_name={"x": parts[0]},
+        row=ROW,
+        good=True,
+    )
     (found,) = pq.read_table(written_rows("WriteToParquet", kinds, [row], tmp_path)).to_pylist()
-    assert found == {"vector": [0.5] * 3, "vectors": [[1.0]], "good": "true"}
+    part = {"label": "a", "score": 0.5}
+    assert found == {
+        "vector": vector,
+        "vectors": [[1.0]],
+        "parts": [part],
+        "by_name": [("x", part)],
+        "row": {"id": 7, "part": part},
+        "good": True,
+    }
+
+
+NOW = datetime.datetime(2020, 1, 2, 3, 4, 5, 6, datetime.UTC)
+#: A value, and what it is in JSON.
+READABLE: list[tuple[Any, Any]] = [
+    (NOW, "2020-01-02T03:04:05.000006+00:00"),
+    (datetime.date(2020, 1, 2), "2020-01-02"),
+    (datetime.time(1, 2), "01:02:00"),
+    (datetime.timedelta(days=1, seconds=3), "P1DT0H0M3S"),
+    (datetime.timedelta(days=999_999_999), "999999999 days, 0:00:00"),
+    (pd.Timestamp(1_000_000_001), "1970-01-01T00:00:01.000000001"),
+    (np.datetime64("2020-01-02T03"), "2020-01-02T03"),
+    (np.array(["2020-01-02", "NaT"], "datetime64[ns]"), ["2020-01-02T00:00:00.000000000", None]),
+    (Timestamp(micros=1_500_000), "1970-01-01T00:00:01.500000Z"),
+    (decimal.Decimal("1.10"), "1.10"),
+    (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+    (2**64 - 1, 2**64 - 1),
+    (1e-12, 1e-12),
+    (0.1 + 0.2, 0.30000000000000004),
+    (float("nan"), None),
+    (float("-inf"), None),
+    (np.float16("nan"), None),
+    ([float("nan"), np.float32("inf"), 1.5], [None, None, 1.5]),
+    (pd.NA, None),
+    (pd.NaT, None),
+    (np.bool_(True), True),
+    (np.array([1, 2], np.uint8), [1, 2]),
+    (np.array([b"\xff"], object), ["/w=="]),
+    (pd.Series([1, 2]), [1, 2]),
+    (pa.scalar(3), 3),
+]
+
+
+def test_values_of_all_kinds_in_json(tmp_path: Path) -> None:
+    rows = [beam.Row(value=value) for value, _ in READABLE]
+    kinds = [("value", typehints.Any)]
+    lines = written_rows("WriteToJson", kinds, rows, tmp_path).read_text().splitlines()
+    found = [json.loads(line, parse_constant=pytest.fail)["value"] for line in lines]
+    assert found == [expected for _, expected in READABLE]
+
+
+@pytest.mark.parametrize("sink", ["WriteToParquet", "WriteToCsv"])
+def test_values_of_all_kinds_in_cells(sink: str, tmp_path: Path) -> None:
+    rows = [beam.Row(i=i, value=value) for i, (value, _) in enumerate(READABLE)]
+    path = written_rows(sink, [("i", int), ("value", typehints.Any)], rows, tmp_path)
+    if sink == "WriteToParquet":
+        found = pq.read_table(path)["value"].to_pylist()
+    else:
+        with path.open() as file:
+            found = [row["value"] or None for row in csv.DictReader(file)]
+    expected = [each for _, each in READABLE]
+    if sink == "WriteToCsv":
+        expected[expected.index(True)] = "True"
+    assert found == [each if isinstance(each, str) else as_json(each) for each in expected]
+
+
+def test_pandas_writes_json_where_its_options_are_given(tmp_path: Path) -> None:
+    kinds = [("when", typehints.Any), ("x", typehints.Any)]
+    rows = [beam.Row(when=NOW, x="abc"), beam.Row(when=None, x=float("nan"))]
+    path = written_rows("WriteToJson", kinds, rows, tmp_path, lines=False)
+    assert json.loads(path.read_text()) == [
+        {"when": NOW.isoformat(), "x": "abc"},
+        {"when": None, "x": None},
+    ]
+
+
+NAN = float("nan")
+DAY = datetime.date(2020, 1, 2)
+#: Types of columns; values that are of others, as pandas finds in files whose first lines showed
+#: other types; and what becomes of them.
+MISFITS: dict[str, tuple[Any, list[Any], list[Any]]] = {
+    "count": (np.int64, [1, NAN, "abc", 2.5, "12"], [1, None, None, None, 12]),
+    "small": (np.int8, [1, 300, 2.0, -129, np.int64(3)], [1, None, 2, None, 3]),
+    "unsigned": (np.uint64, [2**64 - 1, -1], [2**64 - 1, None]),
+    "ratio": (float, [2, "2.5", "abc", 2**60 + 1], [2.0, 2.5, None, float(2**60)]),
+    "good": (bool, [True, "abc", 1, np.bool_(False)], [True, None, None, False]),
+    "text": (str, ["a", NAN, 12, {}, "\ud800"], ["a", None, "12", "{}", "?"]),
+    "raw": (bytes, [b"a", bytearray(b"b"), 3], [b"a", b"b", None]),
+    "when": (datetime.datetime, [NOW, pd.NaT, "x"], [NOW, None, None]),
+    "instant": (Timestamp, [Timestamp.from_utc_datetime(NOW)], [NOW]),
+    "day": (Optional[datetime.date], [DAY, "never"], [DAY, None]),  # noqa: UP045
+    "vector": (Sequence[float], [[1.0, 2], ["a"], 5, "ab"], [[1.0, 2.0], None, None, None]),
+    "part": (
+        Part,
+        [Part("a", 1), {"score": 2**60 + 1}, 0],
+        [{"label": "a", "score": 1.0}, {"label": None, "score": float(2**60)}, None],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISFITS)
+def test_values_that_do_not_fit_their_column_of_parquet(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are left out, counted and said; none is changed, and none ends the job."""
+    sinks._noted.clear()
+    hint, values, expected = MISFITS[name]
+    kind, convert = sinks._parquet_column(name, hint)
+    assert pa.array([convert(value) for value in values], kind).to_pylist() == expected
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == (name not in ("text", "instant"))
+    assert all(f"column {name!r} has the type {kind}, which the value" in each for each in said)
+
+
+def test_values_that_do_not_fit_their_column_of_csv() -> None:
+    """A cell may hold any but for numbers, which options of pandas format."""
+    cells = [sinks._csv_column("a", np.int64)[1](value) for value in (1, NAN, "abc", 2.5, True)]
+    assert cells == ["1", None, "abc", "2.5", "True"]
+    assert [sinks._csv_column("a", float)[1](value) for value in (1, "abc")] == [1.0, None]
+
+
+@pytest.mark.parametrize("sink", ["WriteToParquet", "WriteToJson", "WriteToCsv"])
+def test_columns_without_values_at_first(sink: str, tmp_path: Path) -> None:
+    kinds: list[tuple[str, Any]] = [
+        ("id", int),
+        ("day", Optional[datetime.date]),  # noqa: UP045
+        ("count", Optional[int]),  # noqa: UP045
+        ("any", typehints.Any),
+    ]
+    late = beam.Row(id=1500, day=datetime.date(2020, 1, 2), count=2**60 + 1, any=[1])
+    rows = [beam.Row(id=i, day=None, count=None, any=None) for i in range(1500)]
+    path = written_rows(sink, kinds, [*rows, late], tmp_path)
+    if sink == "WriteToParquet":
+        found = list(pq.read_table(path).to_pylist()[-1].values())
+        assert found == [1500, datetime.date(2020, 1, 2), 2**60 + 1, "[1]"]
+    elif sink == "WriteToJson":
+        found = list(json.loads(path.read_text().splitlines()[-1]).values())
+        assert found == [1500, "2020-01-02", 2**60 + 1, [1]]
+    else:
+        assert path.read_text().splitlines()[-1] == f"1500,2020-01-02,{2**60 + 1},[1]"
 
 
 def test_lines_that_beams_loader_notes_are_no_options() -> None:
@@ -206,5 +355,5 @@ def test_lines_that_beams_loader_notes_are_no_options() -> None:
         return beam.Map(print)
 
     noted = {"method": "gzip", "__line__": 3, "__uuid__": "x"}
-    sinks._write(write, sinks._csv_column)(path="x", compression=noted)
+    sinks._sink(write, sinks._write_csv)(path="x", compression=noted)
     assert given == [("x", {"method": "gzip"})]

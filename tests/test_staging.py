@@ -277,7 +277,7 @@ def test_a_store_that_this_machine_may_not_read_is_left_to_the_workers(
 
 
 def test_a_file_that_comes_short_is_an_error(model: Model, cache: Path) -> None:
-    with pytest.raises(OSError, match=r"has \d+ bytes, of which \d+ came"):
+    with pytest.raises(OSError, match=r"expected \d+ bytes, received \d+"):
         object_store.directory(f"short://{model('bert-classification')}")
     assert not [path for path in cache.iterdir() if "." not in path.name]
 

@@ -174,7 +174,7 @@ def test_whatever_may_share_a_batch_does(
         for i, output in zip(places, outputs, strict=True):
             image = call.postprocess(PROMPTS[i], [output], [1])
             assert apart(image, oracle(case)[i]) <= 1
-    assert program._padding.batches  # it was not told that its outputs have no rows
+    assert program._padding.can_batch  # it was not told that its outputs have no rows
 
 
 def test_the_seed_chooses_among_images(made: Callable[[str], str], run: Run) -> None:

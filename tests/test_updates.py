@@ -107,7 +107,7 @@ def test_rows_say_which_model_answered(model: Model, other: str) -> None:
     for row in sink.collected:
         (expected,) = oracles[row.model_id](row.text)
         assert (row.label, row.score) == (expected["label"], pytest.approx(expected["score"], 1e-4))
-    assert transform.schema(pa.schema([("id", pa.int64())])).names[-1] == "model_id"
+    assert transform.schema(pa.schema([("text", pa.string())])).names[-1] == "model_id"
 
 
 def test_a_version_that_cannot_be_loaded_is_left_out(

@@ -32,6 +32,9 @@ class AutomaticSpeechRecognition(TaskTransform):
 class ZeroShotAudioClassification(TaskTransform):
     """Scores of `candidate_labels` for sounds, with a model that was never trained on them.
 
+    Labels in one text are those between its commas, as for texts; transformers' pipeline, which
+    asks for a list, would take each character for a label.
+
     Column: predictions, a list of label and score; best first.
     """
 
@@ -241,7 +244,9 @@ class ImageSegmentation(TaskTransform):
 class ZeroShotImageClassification(TaskTransform):
     """Scores of `candidate_labels` for images, with a model that was never trained on them.
 
-    Labels may also come with each image ({"image": …, "candidate_labels": [...]}).
+    Labels may also come with each image ({"image": …, "candidate_labels": [...]}). Labels in one
+    text are those between its commas, as for texts; transformers' pipeline, which asks for a list,
+    would take each character for a label.
     Column: predictions, a list of label and score; best first.
     """
 

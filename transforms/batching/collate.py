@@ -44,13 +44,13 @@ def batch_slot(features: Any, padding: Padding, alone: Hashable) -> BatchSlot:
     features = _plain(features)
     sequence = _sequence(features)
     length = 1 if sequence is None else sequence.shape[1]
-    fits = padding.shortest <= length <= padding.most
+    fits = padding.shortest_padded <= length <= padding.longest_padded
     pads = padding.side is not None and fits and "attention_mask" in features
     shapes = _Shapes()
     shapes.add(features, length if pads else None)
-    batches = padding.batches and length > 0 and shapes.stack
+    batches = padding.can_batch and length > 0 and shapes.stack
     tokens = length if "input_ids" in features else 1
-    size = max(tokens, shapes.numbers // NUMBERS_PER_TOKEN, padding.least)
+    size = max(tokens, shapes.numbers // NUMBERS_PER_TOKEN, padding.min_length)
     return BatchSlot(tuple(shapes.key) if batches else alone, size)
 
 
@@ -60,7 +60,7 @@ def _plain(features: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 class _Shapes:
-    """What of a chunk's features decides with whom it may share a batch."""
+    """The parts of a chunk's features that form its batch key."""
 
     def __init__(self) -> None:
         self.key: list[tuple[Any, ...]] = []
@@ -100,7 +100,7 @@ def _length(features: Mapping[str, Any]) -> int:
 
 
 def _shared(value: Any) -> Hashable:
-    """What of a feature that is no tensor must be equal for chunks to share a batch.
+    """The part of a feature other than a tensor that must be equal for chunks to share a batch.
 
     The tensors in it: pipelines that nest them run the first chunk's for the whole batch.
     """
@@ -142,7 +142,7 @@ def _has_tensors(features: Mapping[str, Any]) -> bool:
 
 def _fill(name: str, padding: Padding) -> int:
     if name == "input_ids":
-        return padding.token
+        return padding.pad_token
     return 1 if name in ("special_tokens_mask", "p_mask") else 0
 
 
@@ -226,7 +226,7 @@ def _split(name: str | None, value: Any, rows: BatchShape) -> list[Any]:
     if isinstance(value, list | tuple):
         nested = [_split(name, item, rows) for item in value]
         return [type(value)(part[i] for part in nested) for i in range(count)]
-    if value is not None and rows.padding.strict and not isinstance(value, Cache):
+    if value is not None and rows.padding.require_tensors and not isinstance(value, Cache):
         raise UnbatchError(f"{name}: {type(value).__name__} for {count} chunks")
     if value is None or isinstance(value, str | bool | int | float):
         return [value] * count
@@ -271,6 +271,6 @@ def _own_length(tokens: list[int], padding: Padding) -> int:
         if token in padding.ends:
             return i + 1
     end = len(tokens)
-    while end and tokens[end - 1] == padding.filler:
+    while end and tokens[end - 1] == padding.finished_row_token:
         end -= 1
     return end

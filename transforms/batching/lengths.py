@@ -1,7 +1,8 @@
-"""How many tokens a model takes, and what is said of a text that has more.
+"""How long inputs may be, and what is said of those that a model refuses for their length.
 
-Models that look the position of a token up in a table fail beyond its end; others take any length.
-The model itself decides: what it answers is never refused here.
+Models that look the position of a token, or the row of a cell, up in a table fail beyond its end;
+others take any length. Those that read waveforms fail where there is less than one frame. The model
+itself decides: what it answers is never refused here.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..engine.errors import breaks_engine, is_fatal, is_out_of_memory
 from ..pipelines.generation import generates, generation_parameters
+from ..pipelines.waveforms import samples_of_a_frame
 from ..tasks.task import Task
 
 #: What transformers' models call their tables of positions.
@@ -36,7 +38,11 @@ _ANY = sys.maxsize
 
 
 class TooLongError(ValueError):
-    """A text has more tokens than the model takes. The model's own error is the cause."""
+    """A text or table is longer than the model takes. The model's own error is the cause."""
+
+
+class TooShortError(ValueError):
+    """A sound has fewer samples than the model takes. The model's own error is the cause."""
 
 
 class Lengths:
@@ -56,6 +62,12 @@ class Lengths:
         if not self._two_sided:
             self._whole = self._text
         self._new, self._in_all = _generated(pipe, forward) if found else (0, 0)
+        config = getattr(pipe.model, "config", None)
+        #: Numbers that the kinds of a token have, of which the second is its column, the third its
+        #: row; none where tokens have one kind only.
+        self._kinds: Sequence[int] = getattr(config, "type_vocab_sizes", None) or ()
+        self._samples = _least_samples(config)
+        self._rate = getattr(getattr(pipe, "feature_extractor", None), "sampling_rate", None)
 
     def _answers(self, name: str) -> bool:
         """Whether a table is for what an encoder-decoder model writes."""
@@ -63,11 +75,59 @@ class Lengths:
 
     def explained(self, error: Exception, features: Any) -> Exception:
         """The error of one chunk; if its length is why, one that says so."""
-        count = _count(features)
-        if not count or is_fatal(error) or is_out_of_memory(error) or breaks_engine(error):
+        if is_fatal(error) or is_out_of_memory(error) or breaks_engine(error):
             return error
         if not isinstance(error, IndexError | RuntimeError | ValueError | AssertionError):
             return error
+        found = self._too_short(features) or self._too_large(features)
+        return found or self._too_long(features, error) or error
+
+    def guard(self, features: Any) -> contextlib.AbstractContextManager[Any]:
+        """What to run the model in, so that a text that is too long fails as it does on a CPU.
+
+        An accelerator would end the process, and with it the batches of everybody.
+        """
+        if not self._accelerated:
+            return contextlib.nullcontext()
+        if error := self._too_large(features):  # one of the model's tables has no row for it
+            raise IndexError(str(error))
+        count = _count(features)
+        too_long = count > self._text or self._longest(count) > self._whole
+        return CheckedIndices() if too_long else contextlib.nullcontext()
+
+    def _too_short(self, features: Any) -> Exception | None:
+        samples = _sample_count(features)
+        if not 0 < samples < self._samples:
+            return None
+        what = "a chunk of the sound" if "stride" in features else "the sound"
+        seconds = ""
+        if isinstance(self._rate, int):
+            seconds = f" ({self._samples / self._rate:.3g} seconds at {self._rate:,} Hz)"
+        return TooShortError(
+            f"{what} has {samples:,} samples, and the model takes {self._samples:,} at least"
+            f"{seconds}: lengthen it, or leave it out"
+        )
+
+    def _too_large(self, features: Any) -> Exception | None:
+        """What is wrong with a table of more rows or columns than the model has numbers for."""
+        if not self._kinds or not isinstance(features, Mapping):
+            return None
+        kinds = features.get("token_type_ids")
+        if not isinstance(kinds, torch.Tensor) or kinds.ndim != 3:
+            return None
+        for what, kind in (("rows", 2), ("columns", 1)):
+            count, most = int(kinds[..., kind].max()), self._kinds[kind] - 1
+            if count > most:
+                return TooLongError(
+                    f"the table has {count:,} {what}, and the model takes {most:,} at most: leave "
+                    "some out"
+                )
+        return None
+
+    def _too_long(self, features: Any, error: Exception) -> Exception | None:
+        count = _count(features)
+        if not count:
+            return None
         if count > self._text:
             return TooLongError(
                 f"the input has {count} tokens, and the model takes {self._text} at most: "
@@ -80,18 +140,7 @@ class Lengths:
                 f"{whose} may have {self._longest(count)} tokens, and the model takes "
                 f"{self._whole} at most: max_new_tokens says how many are generated"
             )
-        return error
-
-    def guard(self, features: Any) -> contextlib.AbstractContextManager[Any]:
-        """What to run the model in, so that a text that is too long fails as it does on a CPU.
-
-        An accelerator would end the process, and with it the batches of everybody.
-        """
-        if not self._accelerated:
-            return contextlib.nullcontext()
-        count = _count(features)
-        too_long = count > self._text or self._longest(count) > self._whole
-        return CheckedIndices() if too_long else contextlib.nullcontext()
+        return None
 
     def _longest(self, count: int) -> int:
         """The tokens that an answer may have, with the prompt where there is one."""
@@ -176,6 +225,18 @@ def _count(features: Any) -> int:
         return ids.shape[-1]
     nested = features.get("model_inputs")
     return _count(nested) if nested is not None else 0
+
+
+def _sample_count(features: Any) -> int:
+    """The samples of a waveform's chunk; 0 for anything else."""
+    values = features.get("input_values") if isinstance(features, Mapping) else None
+    return values.shape[-1] if isinstance(values, torch.Tensor) and values.ndim == 2 else 0
+
+
+def _least_samples(config: Any) -> int:
+    """The fewest samples that the model, or the part of it that hears, can read."""
+    parts = (config, getattr(config, "encoder", None), getattr(config, "audio_config", None))
+    return max(map(samples_of_a_frame, parts))
 
 
 def _generated(pipe: Any, forward: Mapping[str, Any]) -> tuple[int, int]:

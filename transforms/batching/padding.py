@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..pipelines.declared import UnpaddedPipeline
 from ..pipelines.generation import generates, generation_parameters
 from ..pipelines.waveforms import pads_samples, samples_of_a_frame
 
@@ -59,7 +60,7 @@ PADS_EXACTLY: Mapping[Way, frozenset[str]] = {
 }
 
 #: Generation parameters that look at the whole batch, its first row or its longest, or of which
-#: nobody knows what they look at: with one of them rows run one at a time.
+#: it is unknown what they look at: with one of them rows run one at a time.
 _WHOLE_BATCH = (
     "assistant_early_exit",
     "assistant_model",
@@ -107,48 +108,51 @@ class Padding:
     side: Side | None
     #: The fewest positions of a chunk that may be padded; a shorter one shares a batch only with
     #: equal shapes. A model may refuse what is shorter, and padding would hide that.
-    shortest: int = 2
+    shortest_padded: int = 2
     #: What input_ids are padded with.
-    token: int = 0
+    pad_token: int = 0
     #: False: one chunk at a time.
-    batches: bool = True
+    can_batch: bool = True
     #: Chunks of more tokens are not padded: a model may compute long and short rows differently.
-    most: int = sys.maxsize
+    longest_padded: int = sys.maxsize
     #: The least size of a chunk, in tokens: that of an answer much larger than its features.
-    least: int = 1
+    min_length: int = 1
     #: Tokens that end a generated sequence; empty where nothing is generated.
     ends: frozenset[int] = frozenset()
     #: What generate fills a row with that has finished without one of its ends.
-    filler: int | None = None
-    #: Whether outputs that are no tensors cannot be told apart: not by whom, or not by row.
-    strict: bool = False
+    finished_row_token: int | None = None
+    #: Whether a batch whose outputs are not all tensors must be taken apart: what else there is may
+    #: belong to any row, or to all.
+    require_tensors: bool = False
 
 
 def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
     """The rule for a loaded pipeline and the keywords of its forward stage."""
-    if not getattr(pipe, "pads", True):
-        made = pipe.makes(forward) if hasattr(pipe, "makes") else 0
-        return Padding(None, batches=pipe.batches, least=max(1, made // NUMBERS_PER_TOKEN))
+    if isinstance(pipe, UnpaddedPipeline):
+        length = max(1, pipe.numbers_made(forward) // NUMBERS_PER_TOKEN)
+        return Padding(None, can_batch=pipe.can_batch, min_length=length)
     model, tokenizer = pipe.model, pipe.tokenizer
     config = model.config.get_text_config()
     if _drops_tokens(config):
-        return Padding(None, batches=False)
+        return Padding(None, can_batch=False)
     pad = _in_vocabulary(getattr(config, "pad_token_id", None), config)
     generating = generates(pipe)
     known = tokenizer is not None and _pads_tokens(model, generating)
     if generating:
         found = _generation_padding(pipe, forward, known)
         made = generation_parameters(pipe, forward).get("max_new_tokens") or 0
-        return replace(found, most=_most_tokens(config) - made)
+        return replace(found, longest_padded=_most_tokens(config) - made)
     # Such a model finds a row's last token by its padding.
     needs_pad = pad is None and _is_decoder(model) and _classifies(model)
     if needs_pad or forward.get("sequential") or "assistant_model" in forward:
-        return Padding(None, batches=False)
+        return Padding(None, can_batch=False)
     if pad is None:
         pad = _in_vocabulary(getattr(tokenizer, "pad_token_id", None), config)
     if pads_samples(model.config):
-        return Padding("right", shortest=max(2, samples_of_a_frame(model.config)))
-    return Padding("right" if known else None, token=pad or 0, most=_most_tokens(config))
+        return Padding("right", shortest_padded=max(2, samples_of_a_frame(model.config)))
+    return Padding(
+        "right" if known else None, pad_token=pad or 0, longest_padded=_most_tokens(config)
+    )
 
 
 def _pads_tokens(model: Any, generating: bool) -> bool:
@@ -182,7 +186,7 @@ def _most_tokens(config: Any) -> int:
 
 
 def _drops_tokens(config: Any) -> bool:
-    """Whether experts take only so many tokens of a batch, whosever they are."""
+    """Whether experts take only so many tokens of a batch, whatever row they belong to."""
     share = getattr(config, "moe_eval_capacity_token_fraction", 1.0)
     return share < 1.0
 
@@ -194,16 +198,16 @@ def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> P
         named = {k.removeprefix("thinker_"): v for k, v in asked.items()}
         asked = {**model.thinker.generation_config.to_diff_dict(), **named}
     if asked.get("generation_mode") == "audio":  # spoken from noise, and as long as it takes
-        return Padding(None, batches=False)
+        return Padding(None, can_batch=False)
     given = (asked.get(name) for name in _WHOLE_BATCH)
     if any(value is not None and value is not False for value in given):
-        return Padding(None, batches=False)
+        return Padding(None, can_batch=False)
     pad, end = asked.get("pad_token_id"), asked.get("eos_token_id")
     ends = frozenset(np.atleast_1d(end).tolist()) if end is not None else frozenset()
     if pad is None:
         pad = min(ends, default=None)
     if asked.get("stop_strings") and (pad is None or pad in ends):
-        return Padding(None, batches=False)  # a filler could not be told from an answer's end
+        return Padding(None, can_batch=False)  # a filler could not be told from an answer's end
     encoder_decoder = model.config.is_encoder_decoder
     counted = _COUNTS_ENCODER if encoder_decoder else tuple(_COUNTS_PROMPT)
     counts = any(asked.get(name) not in _COUNTS_PROMPT[name] for name in counted)
@@ -215,7 +219,12 @@ def _generation_padding(pipe: Any, forward: Mapping[str, Any], known: bool) -> P
     # Otherwise a row without an end is as long as the longest: a filler in it is the model's own.
     stops = asked.get("stop_strings") or asked.get("stopping_criteria")
     filler = pad if stops else None
-    return Padding(side if known and not counts else None, token=token, ends=ends, filler=filler)
+    return Padding(
+        side if known and not counts else None,
+        pad_token=token,
+        ends=ends,
+        finished_row_token=filler,
+    )
 
 
 def _is_decoder(model: Any) -> bool:

@@ -68,13 +68,13 @@ class Program:
     def _run(self, chunks: Sequence[Features]) -> list[Outputs]:
         if len(chunks) == 1:
             return [self._alone(chunks[0])]
-        if not self._padding.batches:  # found out since they were placed
+        if not self._padding.can_batch:  # found out since they were placed
             return [self._run([chunk])[0] for chunk in chunks]
         try:
             return self._together(chunks)
         except collate.UnbatchError as error:
             logger.info("%s runs one at a time: %s", self._pipe.task, error)
-            self._padding = Padding(None, batches=False)
+            self._padding = Padding(None, can_batch=False)
             return [self._run([chunk])[0] for chunk in chunks]
 
     def _run_one(self, chunk: Features) -> Outputs:

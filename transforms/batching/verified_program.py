@@ -1,4 +1,4 @@
-"""Batches of pipeline classes that nobody here knows: only after they have shown that they can."""
+"""Batching of unknown pipeline classes: only after a batch has matched single runs."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class VerifiedProgram(Program):
         self._shown = False
         self._inherits = type(pipe)._forward.__module__.startswith("transformers.pipelines.")
         if not self._inherits or not self._padding.ends:
-            # Nobody knows what it makes of padding.
-            self._padding = replace(self._padding, side=None, strict=True)
+            # It is unknown what it makes of padding.
+            self._padding = replace(self._padding, side=None, require_tensors=True)
 
     def _run(self, chunks: Sequence[Features]) -> list[Outputs]:
-        if len(chunks) == 1 or not self._padding.batches or self._shown:
+        if len(chunks) == 1 or not self._padding.can_batch or self._shown:
             return super()._run(chunks)
         alone = [self._run([chunk])[0] for chunk in chunks[:_SHOWN]]
         if all(agrees(alone[0], each) for each in alone):  # equal rows would show nothing
@@ -46,7 +46,7 @@ class VerifiedProgram(Program):
             self._shown = True
             return super()._run(chunks)
         logger.warning("%s runs one at a time: %s", type(self._pipe).__name__, reason)
-        self._padding = replace(self._padding, batches=False)
+        self._padding = replace(self._padding, can_batch=False)
         return [*alone, *(self._run([chunk])[0] for chunk in chunks[_SHOWN:])]
 
     def _difference(self, chunks: Sequence[Features], alone: list[Outputs]) -> str | None:
@@ -61,7 +61,7 @@ class VerifiedProgram(Program):
                 raise
             return f"it fails for a batch: {error}"
         if generated and not self._inherits:
-            return "it generates, and nobody knows where a row of its batch ends"
+            return "it generates, and it is unknown where a row of its batch ends"
         if all(map(agrees, alone, together)):
             return None
         return "a batch does not answer as its chunks do alone"

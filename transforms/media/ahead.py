@@ -96,8 +96,9 @@ class Ahead:
         limits = self._limits
         if self._threads is None:
             self._threads = ThreadPoolExecutor(limits.fetches, thread_name_prefix="fetch")
-        limit = getattr(limits, f"{kind}_bytes")
-        return self._threads.submit(read, source, limit, kind, limits.timeout)
+        what = kind.removeprefix("chat_")
+        limit = getattr(limits, f"{what}_bytes")
+        return self._threads.submit(read, source, limit, what, limits.timeout)
 
     def _full(self) -> bool:
         if len(self._waiting) > 2 * self._limits.fetches:

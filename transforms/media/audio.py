@@ -5,11 +5,12 @@ Files are decoded with libsndfile (wav, flac, ogg, mp3, …), which needs no ffm
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -58,7 +59,7 @@ def decode(source: Any, rate: int, limits: MediaLimits) -> Any:
     """
     samples, given = _samples(source, rate, limits)
     _check_length(len(samples), given, limits)
-    _notice(samples)
+    notice(samples)
     found = resample(samples, given, rate)
     stride = source.get("stride") if isinstance(source, Mapping) else None
     if stride is None:
@@ -82,6 +83,24 @@ def read_file(data: bytes, limits: MediaLimits) -> tuple[Samples, int]:
     """The averaged channels of a file's bytes, and its sampling rate. Raises MediaError."""
     import soundfile
 
+    with opened(data, limits) as file:
+        try:
+            blocks = [block.mean(1) for block in _blocks(file)]
+        except soundfile.SoundFileError as error:
+            raise MediaError(f"the audio is damaged: {_reason(error)}") from error
+        samples = np.concatenate(blocks)
+        if len(samples) < file.frames:
+            raise MediaError(
+                f"the audio is cut off: {len(samples)} of {file.frames} samples are there"
+            )
+        return samples, file.samplerate
+
+
+@contextlib.contextmanager
+def opened(data: bytes, limits: MediaLimits) -> Iterator[Any]:
+    """A file's bytes as a soundfile.SoundFile, its header checked. Raises MediaError."""
+    import soundfile
+
     try:
         file = soundfile.SoundFile(io.BytesIO(data))
     except soundfile.SoundFileError as error:
@@ -95,16 +114,7 @@ def read_file(data: bytes, limits: MediaLimits) -> tuple[Samples, int]:
         if cut and int(cut[1]) in _KNOWN:
             raise MediaError("the audio is cut off: its header promises more than there is")
         _check_length(file.frames, file.samplerate, limits)
-        try:
-            blocks = [block.mean(1) for block in _blocks(file)]
-        except soundfile.SoundFileError as error:
-            raise MediaError(f"the audio is damaged: {_reason(error)}") from error
-        samples = np.concatenate(blocks)
-        if len(samples) < file.frames:
-            raise MediaError(
-                f"the audio is cut off: {len(samples)} of {file.frames} samples are there"
-            )
-        return samples, file.samplerate
+        yield file
 
 
 def _blocks(file: Any) -> Any:
@@ -173,7 +183,8 @@ def _numbers(source: Any) -> NDArray[Any]:
     return found
 
 
-def _notice(samples: Samples) -> None:
+def notice(samples: Samples) -> None:
+    """Count a sound that no model can make sense of."""
     peak = max(float(samples.max()), -float(samples.min()))
     if not math.isfinite(peak):
         suspects.count("audio_not_finite", "a sound")

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 
 #: Kinds of which there may be one or a list.
-_SEVERAL = {"images": "image", "videos": "video", "audios": "audio"}
+_SEVERAL = {
+    "images": "image",
+    "chat_images": "chat_image",
+    "videos": "video",
+    "chat_audios": "chat_audio",
+}
+#: The kinds of a chat's media: those that a processor reads otherwise than a pipeline.
+_IN_CHATS = {"image": "chat_image", "audio": "chat_audio", "video": "video"}
 #: Where a block of a chat has its medium.
 _SOURCES = {
     "image": ("image", "url", "path", "base64"),
@@ -47,7 +54,8 @@ def decoded(example: Any, task: Task, pipe: Any, limits: MediaLimits) -> Any:
 def each(example: Any, task: Task, change: Callable[[str, Any], Any]) -> Any:
     """The same input with `change(kind, medium)` for every medium, in lists and chats, too.
 
-    Kinds are "image", "audio" and "video".
+    Kinds are "image", "audio" and "video", and "chat_image" and "chat_audio" for those that
+    transformers leaves to the model's processor.
     """
 
     def found(kind: str, value: Any) -> Any:
@@ -106,13 +114,21 @@ def _decode(kind: str, value: Any, pipe: Any, limits: MediaLimits) -> Any:
         from . import audio
 
         return audio.decode(value, _rate(pipe), limits)
+    if kind == "chat_image":
+        from . import chat
+
+        return chat.image(value, getattr(pipe, "processor", None), limits)
+    if kind == "chat_audio":
+        from . import chat
+
+        return chat.audio(value, _rate(pipe), limits)
     raise NotImplementedError(kind)
 
 
 def _stand_in(kind: str, value: Any) -> Any:
     if kind in _SEVERAL and isinstance(value, list | tuple):
         return [_stand_in(_SEVERAL[kind], item) for item in value]
-    kind = _SEVERAL.get(kind, kind)
+    kind = _SEVERAL.get(kind, kind).removeprefix("chat_")
     if kind == "image":
         from PIL import Image
 
@@ -180,4 +196,4 @@ def _block(block: Any, change: Callable[[str, Any], Any]) -> Any:
     if not names:
         return block
     others = {name: value for name, value in block.items() if name not in names}
-    return {**others, kind: change(kind, block[names[0]])}
+    return {**others, kind: change(_IN_CHATS[kind], block[names[0]])}

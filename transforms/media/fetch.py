@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-import binascii
+import errno
 import io
 import os
 import re
@@ -21,11 +21,20 @@ Source: TypeAlias = "bytes | str | os.PathLike[str] | Mapping[str, Any]"
 _URI = re.compile(r"data:|[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 _HERE = ("data:", "file:", "memory:")
 _BYTES = ("B", "b", "c")  # what the struct module calls them
-_SHORTEST_BASE64 = 64  # a shorter string is a path that is not there, whatever it looks like
+#: Any base64 of so many characters is a file's; a shorter text, or one with other characters in
+#: between, must begin as files do: it may be a path that is not there.
+_LONG_BASE64 = 64
+_BEGINNING = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF|BM|II\*\0|MM\0\*|P[1-6]\s|fLaC|OggS|ID3", re.DOTALL
+)
 
 
 class MediaError(ValueError):
     """A medium cannot be read, or is not what it should be: the message says why."""
+
+
+class _NowhereError(Exception):
+    """A text is neither the path of a file nor one in base64."""
 
 
 def read(source: Source, limit: int, what: str, timeout: float = 60.0) -> bytes:
@@ -100,24 +109,54 @@ def _fetched(source: str | os.PathLike[str], limit: int, what: str, timeout: flo
     try:
         if location.startswith(("http://", "https://")):
             return download(location, limit, timeout)
+        if location.startswith("data:image/"):
+            return _of_data_uri(location)
         if _URI.match(location):
             with fsspec.open(location, "rb") as file:
                 return bytes(file.read(limit + 1))
-        if (data := _base64(location)) is not None:
-            return data
-        with open(location, "rb") as file:
-            return file.read(limit + 1)
+        return _local(location, limit)
     except Exception as error:  # every file system has errors of its own
         raise MediaError(f"the {what} {shown(location, 200)} {_reason(error)}") from error
 
 
-def _base64(text: str) -> bytes | None:
-    if len(text) < _SHORTEST_BASE64 or os.path.isfile(text):
-        return None
+def _of_data_uri(uri: str) -> bytes:
+    """What transformers reads of it: base64, whether it says so or not."""
+    _, comma, text = uri.partition(",")
+    if not comma:
+        raise ValueError("a data: URI must have a comma, and the file in base64 after it")
+    return base64.decodebytes(text.partition(",")[0].encode())
+
+
+def _local(text: str, limit: int) -> bytes:
+    """A file's bytes, by its path or in base64."""
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):
+        with open(text, "rb") as file:
+            return file.read(limit + 1)
+    except OSError as error:
+        if (data := _base64(text)) is not None:
+            return data
+        if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
+            raise
+        raise _NowhereError(
+            "is not there: it must be the path of a file, a URI, or a whole file in base64"
+        ) from error
+
+
+def _base64(text: str) -> bytes | None:
+    """The bytes in a text of base64, as leniently read as transformers does."""
+    try:
+        data = base64.decodebytes(text.encode())
+    except ValueError:
         return None
+    return data if _BEGINNING.match(data) or _is_long_base64(text) else None
+
+
+def _is_long_base64(text: str) -> bool:
+    try:
+        base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        return False
+    return len(text) >= _LONG_BASE64
 
 
 def _reason(error: Exception) -> str:
@@ -125,7 +164,7 @@ def _reason(error: Exception) -> str:
         return f"cannot be read: the server answered {error.code} {error.reason}"
     if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
         return "cannot be read: the server did not answer in time (timeout)"
-    if isinstance(error, CutOffError):
+    if isinstance(error, CutOffError | _NowhereError):
         return str(error)
     if isinstance(error, FileNotFoundError):
         return "is not there"

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import io
 import os
+import re
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from ..options.media_limits import MediaLimits
-from ..options.shown import shown
+from ..options.shown import typed
 from . import suspects
 from .fetch import MediaError, in_memory, read
 
@@ -23,8 +24,28 @@ _AVIF = importlib.util.find_spec("PIL.AvifImagePlugin") is not None and features
 #: one (EPS) that runs programs. Not every Pillow has AVIF.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", *(("AVIF",) if _AVIF else ()))
 
+#: How files begin, or end, that are images, but of formats that are not decoded here.
+_REFUSED = {
+    name: re.compile(mark, re.DOTALL)
+    for name, mark in {
+        "TGA": rb"TRUEVISION-XFILE\.\x00\Z",
+        "ICO": rb"\A\x00\x00\x01\x00",
+        "JPEG 2000": rb"\A(?:\xff\x4f\xff\x51|\x00\x00\x00\x0cjP  )",
+        "JPEG XL": rb"\A(?:\xff\x0a|\x00\x00\x00\x0cJXL )",
+        "HEIC": rb"\A....ftyp(?:hei|hev|mif1|msf1)",
+        "AVIF": rb"\A....ftypavi[fs]",
+        "EPS": rb"\A(?:%!PS|\xc5\xd0\xd3\xc6)",
+        "PDF": rb"\A%PDF",
+        "PSD": rb"\A8BPS",
+        "DDS": rb"\ADDS ",
+        "ICNS": rb"\Aicns",
+        "PCX": rb"\A\x0a[\x00-\x05]\x01",
+        "SVG": rb"\A\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)?(?:<!DOCTYPE svg[^>]*>\s*)?<svg",
+    }.items()
+}
+
 _CHANNELS = (3, 4)
-_WIDE = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # modes of more than 8 bits per channel
+WIDE = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # modes of more than 8 bits per channel
 _raising = threading.Lock()
 
 
@@ -40,15 +61,15 @@ def decode(source: Any, limits: MediaLimits) -> Image.Image:
     """
     source = in_memory(source)
     if isinstance(source, Image.Image):
-        _check_size(source, limits)
+        check_size(source, limits)
         return _upright(source)
     if isinstance(source, np.ndarray):
         return _upright(_of_array(source, limits))
     if isinstance(source, bytes | str | os.PathLike | Mapping):
-        return _of_file(read(source, limits.image_bytes, "image", limits.timeout), limits)
+        return pixels(opened(read(source, limits.image_bytes, "image", limits.timeout), limits))
     raise MediaError(
         "an image must be bytes, a path, a URI, a Pillow image, an array or a mapping with bytes "
-        f"or path, got {type(source).__name__} {shown(source)}"
+        f"or path, got {typed(source)}"
     )
 
 
@@ -59,7 +80,8 @@ def png(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _of_file(data: bytes, limits: MediaLimits) -> Image.Image:
+def opened(data: bytes, limits: MediaLimits) -> Image.Image:
+    """The image of a file's bytes, of which only the header is read yet. Raises MediaError."""
     _let_pillow(int(limits.image_pixels))
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -69,6 +91,12 @@ def _of_file(data: bytes, limits: MediaLimits) -> Image.Image:
             f"{error}"
         ) from error
     except UnidentifiedImageError as error:
+        known = _refused_format(data)
+        if known is not None:
+            raise MediaError(
+                f"the image is of the format {known}, which is not read: it must be one of "
+                f"{', '.join(FORMATS)}"
+            ) from error
         raise MediaError(
             f"not an image, or of no format that is read ({', '.join(FORMATS)}), or cut off in "
             f"its header: {len(data):,} bytes that begin with {data[:12]!r}"
@@ -78,12 +106,23 @@ def _of_file(data: bytes, limits: MediaLimits) -> Image.Image:
             f"the image cannot be opened: {str(error) or type(error).__name__} ({len(data):,} "
             f"bytes that begin with {data[:12]!r})"
         ) from error
-    _check_size(image, limits)
+    check_size(image, limits)
+    return image
+
+
+def _refused_format(data: bytes) -> str | None:
+    edges = data[:512] + data[-26:]
+    found = (name for name, mark in _REFUSED.items() if mark.search(edges))
+    return next((name for name in found if name not in FORMATS), None)
+
+
+def pixels(image: Image.Image) -> Image.Image:
+    """An opened image, upright and in RGB. Raises MediaError."""
     try:
         found = _upright(image)
     except Exception as error:
         raise MediaError(f"the {image.format} image is cut off or damaged: {error}") from error
-    _notice_frames(image)
+    notice_frames(image)
     return found
 
 
@@ -101,13 +140,13 @@ def _let_pillow(pixels: int) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     found = ImageOps.exif_transpose(image)
     if found.mode not in ("RGB", "L") or found.info:
-        _notice(found)
+        notice(found)
     return found.convert("RGB")
 
 
-def _notice(image: Image.Image) -> None:
+def notice(image: Image.Image) -> None:
     """Count an image that turns into something else when it becomes RGB."""
-    if image.mode in _WIDE:
+    if image.mode in WIDE:
         values = np.asarray(image)
         low, high = values.min(), values.max()
         black = image.mode == "F" and 0 < high <= 1
@@ -120,7 +159,7 @@ def _notice(image: Image.Image) -> None:
         suspects.count("images_transparent", f"an image of the mode {image.mode}")
 
 
-def _notice_frames(image: Image.Image) -> None:
+def notice_frames(image: Image.Image) -> None:
     """Count an image that moves, or has pages. A photo that phones add previews to does not."""
     with contextlib.suppress(Exception):  # what follows the first frame may be damaged
         if image.format != "MPO" and getattr(image, "is_animated", False):
@@ -135,11 +174,12 @@ def _of_array(array: np.ndarray[Any, Any], limits: MediaLimits) -> Image.Image:
             f"(height, width, 4), got {array.dtype} {array.shape}"
         )
     image = Image.fromarray(np.ascontiguousarray(array))
-    _check_size(image, limits)
+    check_size(image, limits)
     return image
 
 
-def _check_size(image: Image.Image, limits: MediaLimits) -> None:
+def check_size(image: Image.Image, limits: MediaLimits) -> None:
+    """Raises MediaError for an image of no pixels, or of too many."""
     width, height = image.size
     if not width or not height:
         raise MediaError(f"the image has no pixels: it is {width} by {height}")

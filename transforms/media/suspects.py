@@ -20,6 +20,10 @@ _KINDS = {
         "is cut to the values 0 to 255, as in transformers: most of a 16-bit image turns white, "
         "and one of floats from 0 to 1 black. Scale it to 8 bits first"
     ),
+    "images_of_16_bits": (
+        "goes to the model with values up to 65,535, as in transformers, which reads the files of "
+        "chats so: no model knows such values. Scale it to 8 bits first"
+    ),
     "images_transparent": (
         "loses its transparency, as in transformers: the hidden colours show, which are often "
         "black. Put it on a background first"
@@ -56,9 +60,10 @@ def count(kind: str, what: str) -> None:
 def count_suspect(kind: str) -> None:
     """Count a medium that is answered, but hardly as it is meant.
 
-    Beam's counters suspect_images_clipped (values outside 0 to 255), suspect_images_transparent,
+    Beam's counters suspect_images_clipped (values outside 0 to 255),
+    suspect_images_of_16_bits (in chats), suspect_images_transparent,
     suspect_images_of_many_frames, suspect_audio_not_finite (NaN, infinity) and
-    suspect_audio_out_of_range (far outside -1 to 1). See media/suspects.py.
+    suspect_audio_out_of_range (far outside -1 to 1).
     """
     Metrics.counter(NAMESPACE, suspect_name(kind)).inc()
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..options.media_limits import MediaLimits
-from ..options.shown import shown
+from ..options.shown import typed
 from .fetch import MediaError, in_memory, read
 
 Frames = NDArray[np.uint8]
@@ -114,7 +114,7 @@ def decode(source: Any, limits: MediaLimits) -> Video:
     else:
         raise MediaError(
             "a video must be bytes, a path, a URI, an array of frames or a mapping with bytes or "
-            f"path, got {type(source).__name__} {shown(source)}"
+            f"path, got {typed(source)}"
         )
     if not len(video):
         raise MediaError("the video has no frames")
@@ -193,7 +193,7 @@ def _check_whole(container: Any, ends: Mapping[int, float], complete: bool) -> N
 
     It may say so for the film, or for all that is in it. An mpegts, mpeg, gif or asf file does
     not, nor does a live recording: ffmpeg estimates from what is there. What is left of one that
-    was cut off is a shorter film that nobody can tell from a whole one.
+    was cut off is a shorter film that cannot be told from a whole one.
     """
     kind = container.format.name.split(",")[0]
     film = container.streams.video[0]

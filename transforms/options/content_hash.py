@@ -1,4 +1,4 @@
-"""One content hash for everything that decides whether two things are the same.
+"""One content hash for everything that decides whether two models, programs or files are the same.
 
 Programs, engines, checked models and staged copies are found by it. Different contents never have
 the same digest. Equal contents have the same one in every process; but what cannot be taken apart

@@ -72,6 +72,24 @@ def plain(value: Any) -> Any:
     return _items(value) if isinstance(value, tuple) else value
 
 
+def without_rows(value: Any) -> Any:
+    """The value with dicts in place of rows, in lists and tuples, too; all else as it is."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return value
+    if kind in (list, tuple):
+        items = list(map(without_rows, value))
+        return value if all(map(operator.is_, items, value)) else kind(items)
+    if kind is not dict and isinstance(value, Mapping):
+        return value
+    columns = columns_of(value)
+    if columns is None:
+        return value
+    found = {name: without_rows(item) for name, item in columns.items()}
+    same = kind is dict and all(map(operator.is_, found.values(), columns.values()))
+    return value if same else found
+
+
 def _of_array(value: np.ndarray[Any, Any]) -> Any:
     return value.tolist() if value.dtype.kind in _OBJECTS else value
 
@@ -85,7 +103,7 @@ def _of_scalar(value: np.generic[Any]) -> Any:
 
 
 def _of_pandas(value: Any) -> Any:
-    pandas = sys.modules.get("pandas")  # what nobody has imported, nobody has made
+    pandas = sys.modules.get("pandas")  # without the import there are no values of it
     if pandas is None:
         return value
     if isinstance(value, pandas.DataFrame):

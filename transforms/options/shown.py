@@ -22,6 +22,11 @@ def shown(value: Any, most: int = 100) -> str:
     return cut(text, most)
 
 
+def typed(value: Any) -> str:
+    """The value after the name of its type; of None, the value alone."""
+    return "None" if value is None else f"{type(value).__name__} {shown(value)}"
+
+
 def cut(text: str, most: int = 300) -> str:
     """The text, or its beginning and how long it is."""
     return text if len(text) <= most else f"{text[:most]}… ({len(text)} characters)"

@@ -29,7 +29,7 @@ class Limits:
     #: what a batch costs and takes more where that pays.
     batch_tokens: int | None = None
     #: Most elements of one bundle between their features and their answer. Sorting by length
-    #: needs company to choose from: 2,048 texts come within 2 % of sorting the whole corpus.
+    #: needs many elements to choose from: 2,048 texts come within 2 % of sorting the whole corpus.
     window: int = 2048
     #: Most bytes of features and expected answers in flight for one bundle.
     window_bytes: int = 256 * 1024 * 1024
@@ -79,7 +79,7 @@ class ModelSpec:
     trust_remote_code: bool = False
     #: Whether to answer with weights that the checkpoint does not have.
     allow_random_weights: bool = False
-    #: A class that is nobody's here: "module:Class", or "module.Class" in the model's repository.
+    #: A pipeline class of others: "module:Class", or "module.Class" in the model's repository.
     pipeline_class: str | None = None
     #: What loads its model: names in transformers, or "module:Class".
     model_classes: tuple[str, ...] = ()
@@ -131,13 +131,13 @@ class ModelSpec:
 
 
 _SHARES = ("auto", "process", "machine")
-#: Proves that who connects to an engine belongs to the job; the same in a program's jobs.
+#: Proves that a client of an engine belongs to the job; the same for all jobs of a program.
 _KEY = secrets.token_bytes(32)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sharing:
-    """Who uses one engine, and how long it may take.
+    """Which processes use one engine, and how long a batch may take.
 
     Raises ValueError for a value that does not exist, or for two that exclude each other.
     """
@@ -147,7 +147,7 @@ class Sharing:
     share: str = "auto"
     #: Seconds that a batch may take. None: any time.
     timeout: float | None = None
-    #: How many worker processes the runner has on a machine. None: it does not say.
+    #: How many worker processes the runner has on a machine. None: unknown.
     processes: int | None = 1
     key: bytes = field(default=_KEY, repr=False)
 

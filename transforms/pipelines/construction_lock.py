@@ -2,9 +2,9 @@
 
 transformers constructs a model under torch's default dtype set to the model's own: for the whole
 process. A tensor that another thread makes at that moment has the wrong dtype, and a model that
-another thread constructs is of two dtypes. So whoever computes holds `computing`; one model is
-constructed at a time, and where that changes the default dtype, it waits until nobody computes.
-It takes milliseconds: weights are read after it.
+another thread constructs is of two dtypes. So every thread holds `computing` while it computes;
+one model is constructed at a time, and where that changes the default dtype, it waits until no
+thread computes. It takes milliseconds: weights are read after it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class _Computing:
         self._holders: dict[int, int] = {}
         #: The thread that constructs a model.
         self._constructing: int | None = None
-        #: Whether it lets nobody compute.
+        #: Whether that thread keeps all others from computing.
         self._excluding = False
 
     def __enter__(self) -> None:
@@ -48,7 +48,7 @@ class _Computing:
 
     @contextlib.contextmanager
     def constructing(self) -> Iterator[None]:
-        """One thread at a time. A model may construct others; so may who computes."""
+        """One thread at a time. A model may construct others, and so may a thread that computes."""
         thread = threading.get_ident()
         if self._constructing == thread:
             yield
@@ -70,7 +70,7 @@ class _Computing:
 
     @contextlib.contextmanager
     def excluded(self) -> Iterator[None]:
-        """Nobody computes in here; only within `constructing`."""
+        """No other thread computes in here; only within `constructing`."""
         if self._excluding:  # by this thread, which constructs a model within a model
             yield
             return

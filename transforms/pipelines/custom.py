@@ -1,4 +1,4 @@
-"""Pipeline classes that are nobody's here: a user's own, and those of models' repositories."""
+"""Pipeline classes of others: a user's own, and those of models' repositories."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def resolved(spec: ModelSpec, pipeline_class: type[Any] | str | None) -> ModelSp
     if pipeline_class is not None:
         name = _importable(pipeline_class)
         return replace(spec, pipeline_class=name, model_classes=_model_classes(spec))
-    entry = of_repository(spec).get(spec.task)
+    entry = repository_pipelines(spec).get(spec.task)
     if entry is not None:
         if not spec.trust_remote_code:
             raise ValueError(
@@ -69,7 +69,7 @@ def resolved(spec: ModelSpec, pipeline_class: type[Any] | str | None) -> ModelSp
 def is_custom(
     task: str, model: str | None, pipeline_class: Any, options: Mapping[str, Any]
 ) -> bool:
-    """Whether a class that is nobody's here answers, and not the task's own."""
+    """Whether a pipeline class of a user or of a repository answers, and not the task's own."""
     if pipeline_class is not None:
         return True
     trusted = options.get("trust_remote_code") is True
@@ -81,7 +81,7 @@ def is_custom(
     if not isinstance(task, str) or model is None:
         return False
     spec = ModelSpec(task=task, source=model, revision=options.get("revision"))
-    return task in of_repository(spec)
+    return task in repository_pipelines(spec)
 
 
 def task_of(spec: ModelSpec) -> Task:
@@ -96,7 +96,7 @@ def task_of(spec: ModelSpec) -> Task:
         open_parameters=_is_open(class_of(spec)),
         open_inputs=True,
         columns=functools.partial(_columns, spec),
-        values=functools.partial(_values, spec),
+        values=values,
         model_classes=spec.model_classes,
     )
 
@@ -110,10 +110,10 @@ def class_of(spec: ModelSpec) -> type[Any]:
     if not spec.trust_remote_code:
         raise ValueError(f"{spec.source!r}: its code is only run with trust_remote_code=True")
     files = content_hash.of_directory(spec.source) if is_local(spec.source) else ""
-    return _of_repository(spec.pipeline_class, spec.source, spec.revision, files)
+    return _repository_class(spec.pipeline_class, spec.source, spec.revision, files)
 
 
-def of_repository(spec: ModelSpec) -> Mapping[str, Any]:
+def repository_pipelines(spec: ModelSpec) -> Mapping[str, Any]:
     """What a model's configuration says of pipeline classes of its own; no code is run."""
     from transformers import PreTrainedConfig
 
@@ -132,7 +132,7 @@ def _imported(name: str) -> type[Any]:
 
 
 @functools.lru_cache(64)
-def _of_repository(name: str, model: str, revision: str | None, files: str) -> type[Any]:
+def _repository_class(name: str, model: str, revision: str | None, files: str) -> type[Any]:
     """The class; `files` stands for what lies in a local directory, which may be overwritten."""
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
@@ -197,7 +197,7 @@ def _model_classes(spec: ModelSpec) -> tuple[str, ...]:
         return _names(stock.get("pt"))
     if spec.task in TASKS or spec.task in ALIASES:
         return _names(find(spec.task).auto_classes())
-    return _names(of_repository(spec).get(spec.task, {}).get("pt"))
+    return _names(repository_pipelines(spec).get(spec.task, {}).get("pt"))
 
 
 def _names(classes: Any) -> tuple[str, ...]:
@@ -298,17 +298,6 @@ _OWN = (
 )
 
 
-def as_cell(inference: Any) -> Any:
-    """The same with dataclasses as mappings, as cells of row types are made of."""
-    if dataclasses.is_dataclass(inference) and not isinstance(inference, type):
-        return dataclasses.asdict(inference)
-    if isinstance(inference, tuple) and hasattr(inference, "_asdict"):
-        return inference._asdict()
-    if isinstance(inference, list):
-        return [as_cell(item) for item in inference]
-    return inference
-
-
-def _values(spec: ModelSpec, inference: Any, parameters: Parameters) -> Mapping[str, Any]:
-    typed = _column_type(class_of(spec).postprocess) is not Any
-    return {"inference": as_cell(inference) if typed else inference}
+def values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
+    """What a pipeline class returns is one column, whatever it is."""
+    return {"inference": inference}

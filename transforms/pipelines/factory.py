@@ -25,6 +25,7 @@ from ..weights import hub as hub_module
 from . import patches, random_weights
 from .classes.decision_models import decision_config, with_decision_settings
 from .custom import class_of, task_of
+from .declared import SelfLoadingPipeline
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +41,10 @@ def load(spec: ModelSpec) -> Any:
     """
     with patches.recorded() as loaded:
         try:
-            devices.check(spec.device)
+            devices.require_device(spec.device)
             with contained:
-                cls = class_of(spec)
-                pipe = cls.load(spec) if _builds_itself(cls) else _load(spec)
+                cls: Any = class_of(spec)
+                pipe = cls.load(spec) if issubclass(cls, SelfLoadingPipeline) else _load(spec)
         except Exception as error:
             reason = _other_shapes(loaded) or _first_cause(error)
             raise ModelLoadError(
@@ -51,14 +52,6 @@ def load(spec: ModelSpec) -> Any:
             ) from error
     pipe.random_weights = random_weights.of(loaded)
     return pipe
-
-
-def _builds_itself(cls: type[Any]) -> bool:
-    """Whether a pipeline class has class methods `load` and `weightless` in the factory's place.
-
-    Its models are not transformers' then.
-    """
-    return hasattr(cls, "weightless")
 
 
 def _load(spec: ModelSpec) -> Any:
@@ -76,7 +69,7 @@ def _load(spec: ModelSpec) -> Any:
 def weightless(spec: ModelSpec) -> Any:
     """The pipeline with its model on torch's meta device: configuration, no weights."""
     cls = class_of(spec)
-    if _builds_itself(cls):
+    if issubclass(cls, SelfLoadingPipeline):
         return cls.weightless(spec)
 
     def loader(_: Any, model: Any, *, config: Any, model_classes: Any, **kwargs: Any) -> Any:
@@ -102,7 +95,7 @@ def _dtype(spec: ModelSpec, config: Any) -> Any:
     if config.dtype is not None:
         return config.dtype
     if is_uri(spec.source):
-        return object_store.saved_dtype(spec.source)
+        return object_store.stored_dtype(spec.source)
     return headers.saved_dtype(spec.source, spec.revision)
 
 

@@ -45,7 +45,7 @@ _PROCESSORS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 
 
-def check(pipe: Any, forward: Mapping[str, Any]) -> None:
+def check_generation(pipe: Any, forward: Mapping[str, Any]) -> None:
     """Raise ValueError for a parameter of generation that no input can be answered with.
 
     pipe: a pipeline, weightless or not; forward: the keywords of its forward stage.

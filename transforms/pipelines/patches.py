@@ -1,6 +1,6 @@
 """Everything of transformers and diffusers that is replaced in the process, and nothing else.
 
-`install` replaces four functions of transformers when the first pipeline is built, not when this
+`install` replaces five functions of transformers when the first pipeline is built, not when this
 package is imported; `install_in_diffusers` one of diffusers. They stay replaced for as long as
 the process lives. Each calls the one that it stands for, with the same arguments, and gives what
 that gives; stock pipelines load the same models and answer the same as before.
@@ -8,9 +8,11 @@ that gives; stock pipelines load the same models and answer the same as before.
 - `pipelines.load_model` asks `loading_with` in the calling thread, and no other, how to load.
 - `modeling_utils.local_torch_dtype` and `PreTrainedModel._initialize_missing_keys`, of all threads:
   a model is constructed when no other one is and, under another dtype than torch's default, when
-  nobody computes (see computing.py). Stock code that loads a model waits for it in the same way.
-- `PreTrainedModel._finalize_model_loading` and diffusers' `ModelMixin._load_pretrained_model` tell
-  `recorded`, in the calling thread and no other, which weights a checkpoint does not have.
+  no thread computes (see construction_lock.py). Stock code that loads a model waits in the same
+  way.
+- `PreTrainedModel._finalize_model_loading` and `load_adapter`, and diffusers'
+  `ModelMixin._load_pretrained_model`, tell `recorded`, in the calling thread and no other, which
+  weights a checkpoint, or an adapter's, does not have.
 """
 
 from __future__ import annotations
@@ -74,6 +76,7 @@ def _install() -> None:
     _replace(modeling_utils, "local_torch_dtype", _local_torch_dtype)
     _replace(modeling_utils.PreTrainedModel, "_initialize_missing_keys", _initialize_missing_keys)
     _replace(modeling_utils.PreTrainedModel, "_finalize_model_loading", _finalize, staticmethod)
+    _replace(modeling_utils.PreTrainedModel, "load_adapter", _load_adapter)
 
 
 def install() -> None:
@@ -138,6 +141,12 @@ def _finalize(stock: Any, model: Any, config: Any, info: Any) -> Any:
     except RuntimeError:
         _tell(Loaded(None, {}, sorted(info.mismatched_keys)))
         raise
+    _tell(Loaded(model, _named(model, found.missing_and_mismatched())))
+    return found
+
+
+def _load_adapter(stock: Any, model: Any, *args: Any, **kwargs: Any) -> Any:
+    found = stock(model, *args, **kwargs)
     _tell(Loaded(model, _named(model, found.missing_and_mismatched())))
     return found
 

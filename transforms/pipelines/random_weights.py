@@ -1,7 +1,7 @@
 """Weights that a checkpoint does not have: whether a task reads them is tried before it answers.
 
 transformers fills them with random numbers and says so in a log. Many are never read: a pooler
-whose vector nobody takes, a token that stands for masked positions in training. So the first
+whose vector is not used, a token that stands for masked positions in training. So the first
 chunk is run as the model is, and with other values in these weights. If its outputs differ, they
 are read.
 """
@@ -211,7 +211,7 @@ class Trial:
         return self._pipe.postprocess([given], **self._postprocess)
 
     def _same_draws(self) -> contextlib.AbstractContextManager[None]:
-        """Whatever is drawn at random in here is drawn again by whoever comes next."""
+        """What follows draws the same random numbers as if nothing had been drawn in here."""
         devices = {each.device for each in self._pipe.model.parameters()}
         numbers = [device.index or 0 for device in devices if device.type == "cuda"]
         found: contextlib.AbstractContextManager[None] = torch.random.fork_rng(numbers)

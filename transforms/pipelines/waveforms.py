@@ -19,10 +19,14 @@ def pads_samples(config: Any) -> bool:
 
 
 def samples_of_a_frame(config: Any) -> int:
-    """The samples that one frame is computed from: with fewer, the convolutions have no output."""
+    """The samples that one frame is computed from: with fewer, the convolutions have no output.
+
+    1 for a model that reads no waveform, or has not said how.
+    """
+    kernels, strides = getattr(config, "conv_kernel", None), getattr(config, "conv_stride", None)
     samples = 1
-    for kernel, stride in zip(
-        reversed(config.conv_kernel), reversed(config.conv_stride), strict=True
-    ):
+    if not isinstance(kernels, list | tuple) or not isinstance(strides, list | tuple):
+        return samples
+    for kernel, stride in zip(reversed(kernels), reversed(strides), strict=True):
         samples = (samples - 1) * stride + kernel
     return samples

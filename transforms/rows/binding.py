@@ -11,8 +11,8 @@ import functools
 import json
 import keyword
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import apache_beam as beam
 import pyarrow as pa
@@ -21,13 +21,14 @@ from apache_beam.typehints import typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
 
 from ..options.nested import columns_of
-from ..options.shown import shown
+from ..options.shown import shown, typed
 from ..options.suggest import unknown
 from ..tasks import Task
 from ..tasks.task import Columns
 from .inputs import Inputs
+from .row_check import KeyCheck, RowCheck, column_type
 from .row_types import fields_of, fits, is_no_row, is_typed_dict, pair_of
-from .schema import arrow_field, converter, has_files, hub_feature
+from .schema import Convert, arrow_field, converter, has_files, hub_feature, python_type
 
 #: Where `datasets` looks for the types of its columns.
 _HUB = b"huggingface"
@@ -51,6 +52,9 @@ class Binding:
     versioned: bool = False
     #: Whether strings that are chats in JSON are chats, or prompts; None: they are refused.
     json_chats: bool | None = None
+    #: What refuses the elements that the type of the results cannot hold: see `holding`.
+    key_check: KeyCheck | None = None
+    row_check: RowCheck | None = None
 
     def __post_init__(self) -> None:
         self._check_json_chats()
@@ -122,21 +126,26 @@ class Binding:
     def example(self, element: Any) -> Any:
         """The task's input in an element.
 
-        Raises TypeError for what the task cannot take, and ValueError for a row that has a column
-        of the prediction's already: before the model has answered it, and all rows like it.
+        Raises TypeError for what the task cannot take, or the type of the results cannot hold, and
+        ValueError for a row that has a column of the prediction's already: before the model has
+        answered it, and all rows like it.
         """
         value = self._value(element)
+        if self.key_check is not None:
+            self.key_check(element[0])
         if self.input is None:
             return self._of_element(value)
         own = columns_of(value)
         if own is None:
             raise TypeError(
                 f"input={self.input!r} needs rows (beam.Row, NamedTuple, dataclass or dict), got "
-                f"{type(value).__name__} {shown(value)}"
+                f"{typed(value)}"
             )
         for name in self._added:
             if name in own:
                 raise ValueError(self._collision(name))
+        if self.row_check is not None:
+            self.row_check(value, own)
         if not isinstance(self.input, str):
             found = {name: _cell(own, column) for name, column in self.input.items()}
             return self._of_columns(self._inputs.named, found)
@@ -207,9 +216,20 @@ class Binding:
                 raise ValueError(f"a row has one prediction, got {shown(values, 200)}")
             if self.output is not None:
                 values = {self.output: next(iter(values.values())) if len(values) == 1 else values}
-            return {name: convert(values.get(name)) for name, convert in converts.items()}
+            return {
+                name: self._cell(name, convert, values.get(name))
+                for name, convert in converts.items()
+            }
 
         return cells
+
+    def _cell(self, name: str, convert: Convert, value: Any) -> Any:
+        try:
+            return convert(value)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise TypeError(
+                f"the prediction's column {name!r} cannot hold {typed(value)}: {error}"
+            ) from error
 
     def _with_columns(self, row: Any, cells: dict[str, Any]) -> Any:
         own = columns_of(row)
@@ -217,6 +237,8 @@ class Binding:
         for name in cells:  # of a postprocess of the user's, after any preprocess
             if name in own:
                 raise ValueError(self._collision(name))
+        if self.row_check is not None:
+            self.row_check(row, own)
         return {**own, **cells} if isinstance(row, Mapping) else beam.Row(**own, **cells)
 
     def _collision(self, column: str) -> str:
@@ -240,8 +262,11 @@ class Binding:
         if fields is None:
             self._check_rows(element_type)
             return
-        named = {next(iter(self.task.inputs)): self.input}
-        wanted = named if isinstance(self.input, str) else self.input
+        self._check_columns(self.input, fields)
+        self._check_names()
+
+    def _check_columns(self, given: str | Mapping[str, str], fields: Mapping[str, Any]) -> None:
+        wanted = {next(iter(self.task.inputs)): given} if isinstance(given, str) else given
         for name, column in wanted.items():
             if column not in fields:
                 raise ValueError(f"input: {unknown('column', column, fields)}")
@@ -249,6 +274,9 @@ class Binding:
         for column in self._added:
             if column in fields:
                 raise ValueError(self._collision(column))
+
+    def _check_names(self) -> None:
+        for column in self._added:
             if not column.isidentifier() or keyword.iskeyword(column):
                 raise ValueError(
                     f"output={column!r}: a column of rows with a schema must have the name of a "
@@ -286,15 +314,31 @@ class Binding:
         """The type of what the transform gives, for schemas and coders downstream."""
         found: Any = PredictionResult
         if self.input is not None:
-            kind = self._value_type(element_type)
-            fields = None if is_typed_dict(kind) else fields_of(kind)
+            passed = self._passed_on(element_type)
             found = typehints.Any
-            if fields is not None:
-                found = RowTypeConstraint.from_fields([*fields.items(), *self.columns.items()])
-        if not self.keyed:
-            return found
-        key = (pair_of(element_type) or (typehints.Any,))[0]
-        return typehints.Tuple[key, found]
+            if passed is not None:
+                found = RowTypeConstraint.from_fields([*passed.items(), *self.columns.items()])
+        return typehints.Tuple[self._key_type(element_type), found] if self.keyed else found
+
+    def holding(self, element_type: Any) -> Self:
+        """The same for elements of a type: it refuses those that its results' type cannot hold."""
+        passed = None if self.input is None else self._passed_on(element_type)
+        return replace(
+            self,
+            key_check=KeyCheck.of(self._key_type(element_type)) if self.keyed else None,
+            row_check=None if passed is None else RowCheck(passed),
+        )
+
+    def _passed_on(self, element_type: Any) -> dict[str, Any] | None:
+        """The columns of rows that results have, too, with their types; None: no schema can be."""
+        kind = self._value_type(element_type)
+        fields = None if is_typed_dict(kind) else fields_of(kind)
+        if fields is None or any(name.startswith("_") for name in fields):
+            return None
+        return {name: column_type(field) for name, field in fields.items()}
+
+    def _key_type(self, element_type: Any) -> Any:
+        return (pair_of(element_type) or (typehints.Any,))[0]
 
     def _value_type(self, element_type: Any) -> Any:
         if not self.keyed:
@@ -311,8 +355,14 @@ class Binding:
         """The pyarrow schema of the rows: those of the input, then the prediction's.
 
         Its metadata tells `datasets` which columns are images and sounds, beside those of the
-        input.
+        input. Raises ValueError for rows that cannot be answered, as `check` does.
         """
+        if input_schema is not None:
+            known = {field.name: python_type(field.type) for field in input_schema}
+            if self.input is None:
+                self._check_no_rows(known)
+            else:
+                self._check_columns(self.input, known)
         fields = list(input_schema) if input_schema is not None else []
         metadata = dict(input_schema.metadata or {}) if input_schema is not None else {}
         files = {name: hub_feature(kind) for name, kind in self.columns.items() if has_files(kind)}

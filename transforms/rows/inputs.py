@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..options.nested import plain
-from ..options.shown import shown
+from ..options.nested import plain, without_rows
+from ..options.shown import shown, typed
 from ..options.suggest import unknown
 from ..tasks.task import Parameters, Task
 from ..tasks.texts import hint
@@ -59,14 +59,14 @@ class Inputs:
         """
         task = self.task
         if task.open_inputs:
-            return given
+            return without_rows(given) if self.single else given
         value = plain(given)
         first = next(iter(task.inputs))
         if isinstance(value, Mapping) and self._names_inputs(value):
             return self.named(value)
         if not self.single and len(self._needed) > 1:
             names = ", ".join(map(repr, task.inputs))
-            raise TypeError(f"must be a mapping with {names}, got {_typed(value)}")
+            raise TypeError(f"must be a mapping with {names}, got {typed(value)}")
         found = self._one(first, value, changed=self.single or value is not given)
         # A request for decisions is a mapping; a list would be several requests.
         wrap = self.single and len(task.inputs) > 1 and first not in task.media
@@ -76,7 +76,7 @@ class Inputs:
         """The inputs by name; the input alone where there is only one. Raises TypeError."""
         task = self.task
         if task.open_inputs:
-            return given
+            return without_rows(given) if self.single else given
         found = {}
         for name, value in given.items():
             if name not in task.inputs:
@@ -216,18 +216,14 @@ class Inputs:
         kind = task.media.get(name)
         if kind in _STRUCTS and isinstance(value, Mapping) and not value.keys() & _STRUCTS[kind]:
             names = " or ".join(sorted(_STRUCTS[kind]))
-            raise TypeError(f"{name}: a mapping must have {names}, got {_typed(value)}")
+            raise TypeError(f"{name}: a mapping must have {names}, got {typed(value)}")
         if kind is not None and value is not None:
             return  # whoever decodes it says what is wrong with it
         kinds = self.accepted(name) if task.lists == "words" else task.inputs[name]
         if not isinstance(value, kinds):
             expected = " or ".join(_TYPE_NAMES.get(t, t.__name__) for t in kinds)
             more = ", or its JSON" if name in task.structures and str not in kinds else ""
-            raise TypeError(f"{name} must be {expected}{more}, got {_typed(value)}{hint(value)}")
-
-
-def _typed(value: Any) -> str:
-    return f"{type(value).__name__} {shown(value)}"
+            raise TypeError(f"{name} must be {expected}{more}, got {typed(value)}{hint(value)}")
 
 
 def _parsed(value: Any) -> Any:

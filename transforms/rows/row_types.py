@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections.abc
+import datetime
+import decimal
 import functools
 import types
 import typing
@@ -12,12 +14,15 @@ from typing import Any
 import numpy as np
 from apache_beam.typehints import typehints
 from apache_beam.typehints.native_type_compatibility import convert_to_python_type
-from apache_beam.typehints.row_type import RowTypeConstraint
+from apache_beam.typehints.row_type import GeneratedClassRowTypeConstraint, RowTypeConstraint
 
 from ..options.nested import dataclass_names
 
 #: Types whose values are nothing else, whatever subclasses there are.
-_KNOWN = (str, bytes, int, float, bool, np.number, np.bool_)
+_KNOWN = (
+    *(str, bytes, int, float, bool, np.number, np.bool_, decimal.Decimal),
+    *(datetime.date, datetime.time, datetime.timedelta),
+)
 _UNIONS = (typing.Union, types.UnionType)
 
 
@@ -29,8 +34,10 @@ def fields_of(element_type: Any) -> dict[str, Any] | None:
     """
     kind = without_none(element_type)
     if isinstance(kind, RowTypeConstraint):
-        own = _declared(kind.user_type)
-        return {name: (own or {}).get(name, field) for name, field in kind._fields}
+        # A class that Beam made of the fields says less of them.
+        made = isinstance(kind, GeneratedClassRowTypeConstraint)
+        own = {} if made else _declared(kind.user_type) or {}
+        return {name: own.get(name, field) for name, field in kind._fields}
     return _declared(kind)
 
 
@@ -41,9 +48,9 @@ def is_typed_dict(element_type: Any) -> bool:
 
 def without_none(kind: Any) -> Any:
     """T for T | None; another type as it is."""
-    kind = _python(kind)
+    kind = python_type(kind)
     kinds = _kinds(kind)
-    return kinds[0] if len(kinds) == 1 else kind
+    return python_type(kinds[0]) if len(kinds) == 1 else kind
 
 
 def pair_of(element_type: Any) -> tuple[Any, Any] | None:
@@ -70,9 +77,9 @@ def is_no_row(element_type: Any) -> bool:
 def fits(kind: Any, accepted: tuple[type, ...]) -> bool:
     """Whether values of a column's type may be an input of the accepted types.
 
-    True where nobody knows: what the type does not say, the values show later.
+    True where it is unknown: what the type does not say, the values show later.
     """
-    kind = _python(kind)
+    kind = python_type(kind)
     kinds = _kinds(kind)
     if kinds != [kind]:
         return not kinds or any(fits(each, accepted) for each in kinds)
@@ -102,7 +109,7 @@ def _is_sequence(kind: Any) -> bool:
     return plain and not issubclass(origin, str | bytes | bytearray)
 
 
-def _python(kind: Any) -> Any:
+def python_type(kind: Any) -> Any:
     """Python's own type for one of Beam's, which are the same but for what they are called."""
     if not isinstance(kind, typehints.TypeConstraint) or isinstance(kind, RowTypeConstraint):
         return kind

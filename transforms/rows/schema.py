@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from apache_beam.typehints.row_type import RowTypeConstraint
 
+from ..options.nested import columns_of
 from ..tasks.columns import FILES
 from .files import file
 
@@ -23,6 +26,36 @@ _SCALARS: dict[Any, pa.DataType] = {
     np.float32: pa.float32(),
 }
 Convert = Callable[[Any], Any]
+#: pyarrow's types by what Python has for them: a function for each kind of types.
+_PYTHON: tuple[tuple[Callable[[pa.DataType], bool], Any], ...] = (
+    (pa.types.is_string, str),
+    (pa.types.is_large_string, str),
+    (pa.types.is_string_view, str),
+    (pa.types.is_binary, bytes),
+    (pa.types.is_large_binary, bytes),
+    (pa.types.is_binary_view, bytes),
+    (pa.types.is_fixed_size_binary, bytes),
+    (pa.types.is_boolean, bool),
+    (pa.types.is_integer, int),
+    (pa.types.is_floating, float),
+    (pa.types.is_decimal, decimal.Decimal),
+    (pa.types.is_timestamp, datetime.datetime),
+    (pa.types.is_date, datetime.date),
+    (pa.types.is_time, datetime.time),
+    (pa.types.is_duration, datetime.timedelta),
+    (pa.types.is_struct, dict),
+    (pa.types.is_map, dict),
+    (lambda kind: hasattr(kind, "value_type"), list),  # of any kind of lists
+)
+
+
+def python_type(kind: pa.DataType) -> Any:
+    """The type of a column's values, those of lists and structs aside; Any where none is known."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return python_type(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return python_type(kind.value_type)
+    return next((found for is_kind, found in _PYTHON if is_kind(kind)), typing.Any)
 
 
 def arrow_type(kind: Any) -> pa.DataType:
@@ -74,7 +107,10 @@ def struct_fields(kind: Any) -> dict[str, Any] | None:
 
 
 def converter(kind: Any, as_mapping: bool) -> Convert:
-    """A function that makes any value fit a type: numpy scalars to Python's, mappings to structs.
+    """A function that makes a value fit a type: numpy scalars to Python's, rows to structs.
+
+    It raises TypeError, ValueError or OverflowError for a value that would be another afterwards,
+    such as 2.5 for an int: where a pipeline's class is not annotated right, nobody else sees it.
 
     `as_mapping`: structs as dicts, for elements that are dicts themselves; else as NamedTuples:
     Beam writes no beam.Row that is within a row.
@@ -87,24 +123,42 @@ def converter(kind: Any, as_mapping: bool) -> Convert:
         struct = _struct(kind, fields, as_mapping)
         convert = (lambda value: struct(file(kind, value))) if kind in FILES else struct
     else:
-        convert = kind if kind in (str, int, float, bool) else _unchanged
+        convert = _CONVERTS.get(kind, _unchanged)
     return _optional(convert) if optional else convert
 
 
 def _sequence(item: Any, as_mapping: bool) -> Convert:
-    if item is np.float32:  # vectors: one call for all
-        return lambda value: np.asarray(value, np.float32).tolist()
+    if item is np.float32:
+        return _vector
     if _is_sequence(item) and _item(item) is np.float32:
-        return lambda value: [np.asarray(row, np.float32).tolist() for row in value]
+        return lambda value: list(map(_vector, value))
     convert = converter(item, as_mapping)
-    return lambda value: [convert(each) for each in value]
+    return lambda value: [convert(each) for each in _listed(value)]
+
+
+def _vector(value: Any) -> list[float]:
+    """Numbers, converted by one call for all."""
+    found = np.asarray(value, np.float32)
+    if found.ndim != 1:
+        raise TypeError(f"it must be a list of numbers, and has {found.ndim} dimensions")
+    numbers: list[float] = found.tolist()
+    return numbers
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, str | bytes | Mapping):
+        raise TypeError("it must be a list")
+    return value
 
 
 def _struct(kind: Any, fields: dict[str, Any], as_mapping: bool) -> Convert:
     converts = {name: converter(field, as_mapping) for name, field in fields.items()}
 
-    def convert(value: Mapping[str, Any]) -> Any:
-        found = {name: each(value.get(name)) for name, each in converts.items()}
+    def convert(value: Any) -> Any:
+        columns = columns_of(value)
+        if columns is None:
+            raise TypeError(f"it must have the fields {', '.join(fields)}")
+        found = {name: each(columns.get(name)) for name, each in converts.items()}
         return found if as_mapping else kind(**found)
 
     return convert
@@ -116,6 +170,47 @@ def _optional(convert: Convert) -> Convert:
 
 def _unchanged(value: Any) -> Any:
     return value
+
+
+def _text(value: Any) -> str:
+    """A text, or a number as one: labels may be numbers."""
+    if not isinstance(value, str | int | float | np.generic):
+        raise TypeError("it must be a string")
+    found = str(value)
+    if not found.isascii():
+        found.encode()  # raises ValueError for half of a pair of surrogates
+    return found
+
+
+def _whole(value: Any) -> int:
+    found = int(value)
+    if not isinstance(value, str) and found != value:
+        raise ValueError("it must be a whole number")
+    if not -(2**63) <= found < 2**63:
+        raise OverflowError("it must have at most 64 bits")
+    return found
+
+
+def _condition(value: Any) -> bool:
+    if value not in (True, False):
+        raise TypeError("it must be True or False")
+    return bool(value)
+
+
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError("it must be bytes")
+    return bytes(value)
+
+
+_CONVERTS: Mapping[Any, Convert] = {
+    str: _text,
+    int: _whole,
+    float: float,
+    np.float32: float,
+    bool: _condition,
+    bytes: _bytes,
+}
 
 
 def _bare(kind: Any) -> Any:

@@ -20,8 +20,12 @@ class CustomPipeline(TaskTransform):
 
     `inference` is what the class's call returns; of rows, too, where its column has the type that
     the class's `postprocess` is annotated with. The class's `preprocess` and `postprocess` see the
-    model without its weights. `input` is a column, or a mapping from the names that the class's
-    call takes in a dict to columns.
+    model without its weights.
+
+    `input` is a column, or a mapping from the names that the class's call takes in a dict to
+    columns. The call is given dicts in place of the rows in a column, such as the images and sounds
+    of other tasks: Beam does not keep their classes between workers. All else, and an element
+    without `input`, it is given as it is: the class may take objects that no other task knows.
 
     Chunks of equal shapes share a batch if the first batch shows that the class answers it as it
     answers its chunks alone; else they run one at a time.

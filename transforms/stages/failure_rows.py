@@ -6,10 +6,11 @@ import traceback
 from typing import Any, Self
 
 import apache_beam as beam
+from apache_beam.coders import registry
 from apache_beam.typehints import typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
 
-from ..engine.errors import kind_of, message_of
+from ..engine.errors import contained, kind_of, message_of
 from ..options.shown import cut, shown
 
 _LONGEST = 2_000  # characters: some libraries repeat in a message all that they were given
@@ -35,14 +36,29 @@ class ElementError(Exception):
 def failure(stage: str, element: Any, error: BaseException, attempts: int = 1) -> beam.Row:
     """The row that stands for a failed element: see `failure_type` for its columns."""
     return beam.Row(
-        element=element,
+        element=_encodable(element),
         stage=stage,
         kind=kind_of(error),
         error=type(error).__name__,
-        message=cut(message_of(error), _LONGEST),
-        traceback=_ends("".join(traceback.format_exception(error))),
+        message=_text(cut(message_of(error), _LONGEST)),
+        traceback=_text(_ends("".join(traceback.format_exception(error)))),
         attempts=attempts,
     )
+
+
+def _encodable(element: Any) -> Any:
+    """The element; a text that shows it where Beam cannot hand it on: an open file, for example."""
+    try:
+        with contained:
+            registry.get_coder(typehints.Any).encode(element)
+    except Exception:
+        return _text(shown(element, _LONGEST))
+    return element
+
+
+def _text(text: str) -> str:
+    """The text with escapes for halves of pairs of surrogates, which UTF-8 has not."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _ends(text: str) -> str:

@@ -88,6 +88,15 @@ def count_failure(kind: str) -> None:
     Metrics.counter(NAMESPACE, f"failures_{kind}").inc()
 
 
+#: The counter of values that a sink left out, because they do not fit the type of their column.
+MISFITS = "values_that_do_not_fit"
+
+
+def count_misfit() -> None:
+    """Count a value that a sink left out."""
+    Metrics.counter(NAMESPACE, MISFITS).inc()
+
+
 @dataclass
 class Counts:
     """Elements, since the process started or `reset`.

@@ -44,7 +44,7 @@ def check(spec: Spec, replaced: Collection[str] = ()) -> None:
     _check_sources(spec.model, type(pipe))
     try:
         stages = sanitized(pipe, spec.parameters)
-        generation.check(pipe, stages[1])
+        generation.check_generation(pipe, stages[1])
     except (AttributeError, KeyError, ValueError, TypeError) as error:
         given = ", ".join(f"{name}={shown(value)}" for name, value in spec.parameters.items())
         raise ValueError(f"{spec.task}: {_reason(error)} (given: {given})") from error
@@ -112,10 +112,10 @@ def _check_files(model: ModelSpec) -> str | None:
     """
     if is_local(model.source):
         for path in headers.files(model.source):
-            headers.check(path)
+            headers.check_file(path)
     try:
         if is_uri(model.source):
-            object_store.check(model.source)
+            object_store.check_weights(model.source)
         sources = [each for each in (model.source, model.tokenizer, model.processor) if each]
         copies = [object_store.directory(each, weights=False) for each in sources if is_uri(each)]
         return content_hash.digest(copies)

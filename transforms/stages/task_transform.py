@@ -17,7 +17,7 @@ from ..options.media_limits import MediaLimits
 from ..options.shown import shown
 from ..options.spec import Limits, ModelSpec, Sharing, Spec
 from ..options.suggest import unknown
-from ..pipelines.custom import as_cell, returned_type, task_of
+from ..pipelines.custom import returned_type, task_of, values
 from ..rows.binding import Binding
 from ..tasks import Task, canonical, find
 from ..weights import hub
@@ -221,6 +221,9 @@ class TaskTransform(WithFailures):
         ```python
         scored | WriteToParquet("scored/part", schema=scorer.schema(pq.read_schema(path)))
         ```
+
+        Raises ValueError for input rows that the task cannot answer: without the input's column,
+        with one of a type that it cannot read, or with a column of the prediction's.
         """
         return self._binding.schema(input_schema)
 
@@ -334,9 +337,7 @@ def _custom_columns(function: Callable[[Any], Any], of_rows: bool) -> dict[str, 
     kind: Any = returned_type(function) if of_rows else Any
     return {
         "columns": lambda parameters: {"inference": kind},
-        "values": lambda inference, parameters: {
-            "inference": inference if kind is Any else as_cell(inference)
-        },
+        "values": values,
     }
 
 

@@ -36,7 +36,8 @@ class Preprocess(WithFailures):
         of._pin()
         of._binding.check(pcoll.element_type)
         function = of._custom["preprocess"]
-        fn = PreprocessFn(of.spec, self._tags is not None, of._binding, function)
+        binding = of._binding.holding(pcoll.element_type)
+        fn = PreprocessFn(of.spec, self._tags is not None, binding, function)
         good, bad = self._apply(fn, pcoll, Record)
         return self._outputs(good, bad)
 
@@ -114,8 +115,11 @@ class Postprocess(WithFailures):
         """PCollection of Records to PCollection of predictions."""
         of = self._of
         of._pin()
-        fn = PostprocessFn(of.spec, self._tags is not None, of._binding, of._custom["postprocess"])
-        good, bad = self._apply(fn, pcoll, of._binding.result_type(of._element_type))
+        binding = of._binding
+        if isinstance(of._custom["preprocess"], beam.PTransform):  # which has checked no element
+            binding = binding.holding(of._element_type)
+        fn = PostprocessFn(of.spec, self._tags is not None, binding, of._custom["postprocess"])
+        good, bad = self._apply(fn, pcoll, binding.result_type(of._element_type))
         return self._outputs(good, bad)
 
 

@@ -125,7 +125,12 @@ TASKS = (
             "audio": (*AUDIO, tuple),
         },
         optional_inputs=frozenset({"text", "images", "videos", "audio"}),
-        media={"text": "chat", "images": "images", "videos": "videos", "audio": "audios"},
+        media={
+            "text": "chat",
+            "images": "chat_images",
+            "videos": "videos",
+            "audio": "chat_audios",
+        },
         lists="chat",
         parameters={
             "max_new_tokens": None,

@@ -44,7 +44,7 @@ class Task:
     tokenizer_keywords: bool = False
     #: Whether any keyword of `model.generate` is a parameter, too.
     generates: bool = False
-    #: Whether any other keyword may be a parameter, too: whoever knows says so later.
+    #: Whether any other keyword may be a parameter, too: the model's own pipeline decides later.
     open_parameters: bool = False
     #: Whether an input is whatever the pipeline's call takes, or a mapping of any names.
     open_inputs: bool = False
@@ -52,7 +52,7 @@ class Task:
     columns: Callable[[Parameters], Columns]
     #: The columns' values in one inference, given the parameters.
     values: Callable[[Any, Parameters], Mapping[str, Any]]
-    #: Inputs that are media, and of what kind: "image", "images", "audio" or "video".
+    #: Inputs that are media, and of what kind: see media/decoding.py.
     media: Mapping[str, str] = field(default_factory=dict)
     #: What a list in the first input is: "chat", "words" of one text where they are asked for, or
     #: the "samples" of one sound; any other list holds several inputs. None: it is no list, or one

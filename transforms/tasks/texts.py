@@ -1,7 +1,7 @@
 """Parameters and inputs that are texts, and what else comes in their place.
 
 YAML reads yes, no, on, off, null, numbers and dates as other things than texts, and a pipeline that
-formats them into a text answers a question that nobody asked.
+formats them into a text answers another question.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeAlias
 
-from ..options.shown import shown
+from ..options.shown import shown, typed
 
 #: Raises TypeError, naming the item, for a value that cannot be right: (name, value).
 Check: TypeAlias = Callable[[str, Any], None]
@@ -23,7 +23,7 @@ _SCALARS = (bool, int, float, complex, decimal.Decimal, datetime.date, datetime.
 def text(name: str, value: Any) -> None:
     """One text."""
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be a string, got {_typed(value)}{hint(value)}")
+        raise TypeError(f"{name} must be a string, got {typed(value)}{hint(value)}")
 
 
 def texts(name: str, value: Any) -> None:
@@ -32,7 +32,7 @@ def texts(name: str, value: Any) -> None:
         return
     if not _is_list(value):
         raise TypeError(
-            f"{name} must be a string or a list of strings, got {_typed(value)}{hint(value)}"
+            f"{name} must be a string or a list of strings, got {typed(value)}{hint(value)}"
         )
     for i, item in enumerate(value):
         text(f"{name}[{i}]", item)
@@ -102,7 +102,3 @@ def hint(value: Any) -> str:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Collection) and not isinstance(value, Mapping | bytes | bytearray)
-
-
-def _typed(value: Any) -> str:
-    return "None" if value is None else f"{type(value).__name__} {shown(value)}"

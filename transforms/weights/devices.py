@@ -7,11 +7,11 @@ import torch
 from ..options.shown import shown
 
 
-def check(device: int | str | None) -> None:
+def require_device(device: int | str | None) -> None:
     """Raise ValueError for a device that was named and that this worker does not have.
 
     transformers takes the CPU in place of a number where there is no accelerator: the job that was
-    planned for one would go on, slowly, and nobody would know why.
+    planned for one would go on, slowly, and nothing would say why.
     """
     if device in (None, -1, "cpu"):
         return

@@ -31,7 +31,7 @@ def files(directory: str) -> list[str]:
     return [os.path.join(directory, name) for name in names]
 
 
-def check(path: str, name: str | None = None) -> None:
+def check_file(path: str, name: str | None = None) -> None:
     """Raises ValueError for a file that is cut short or is not safetensors at all.
 
     `name` is what it is called in the message, if not by its path.
@@ -55,7 +55,7 @@ def saved_dtype(model: str, revision: str | None = None) -> torch.dtype:
     Of a model of the hub that is not in the cache, only the headers are fetched.
     """
     paths = files(model) or _cached(model, revision)
-    return dtype_in(paths[0]) if paths else _first_float(_of_hub(model, revision))
+    return dtype_in(paths[0]) if paths else _first_float(_hub_dtypes(model, revision))
 
 
 def dtype_in(path: str) -> torch.dtype:
@@ -79,7 +79,7 @@ def _cached(model: str, revision: str | None) -> list[str]:
     return files(os.path.dirname(config)) if isinstance(config, str) else []
 
 
-def _of_hub(model: str, revision: str | None) -> list[str]:
+def _hub_dtypes(model: str, revision: str | None) -> list[str]:
     try:
         found = huggingface_hub.get_safetensors_metadata(model, revision=revision)
     except Exception as error:

@@ -24,7 +24,7 @@ _OUT_OF_REACH = frozenset(
         *("ConnectionError", "ConnectError", "ConnectTimeout", "ReadTimeout"),
     }
 )
-#: Files that nobody needs for a tokenizer or a processor.
+#: Files that no tokenizer or processor needs.
 _NOT_BESIDE = ["*.safetensors", "*.bin", "*.h5", "*.msgpack", "*.onnx", "*.gguf", "*.pt", "*.ot"]
 
 
@@ -35,11 +35,11 @@ def pinned(spec: ModelSpec) -> ModelSpec:
     workers may load another.
     """
     changed: dict[str, Any] = {}
-    if _of_hub(spec.source):
+    if is_hub_id(spec.source):
         changed["revision"] = _commit(spec.source, spec.revision)
     for name in ("tokenizer", "processor"):
         source = getattr(spec, name)
-        if source is None or not _of_hub(source):
+        if source is None or not is_hub_id(source):
             continue
         repository, revision = split(source)
         if repository == spec.source and revision is None:
@@ -76,7 +76,8 @@ def out_of_reach(error: BaseException) -> bool:
     )
 
 
-def _of_hub(source: str) -> bool:
+def is_hub_id(source: str) -> bool:
+    """Whether a model source is neither a URI nor a local path: a repository of the hub."""
     return not is_uri(source) and not is_local(source)
 
 
@@ -98,7 +99,7 @@ def _commit(repository: str, revision: str | None) -> str | None:
 
 def _commit_in_cache(repository: str, revision: str | None, error: Exception) -> str | None:
     if not out_of_reach(error):
-        return revision  # whoever loads it says what is wrong
+        return revision  # loading it says what is wrong
     for name in ("config.json", "tokenizer_config.json", "preprocessor_config.json"):
         path = huggingface_hub.try_to_load_from_cache(repository, name, revision=revision)
         if isinstance(path, str):

@@ -58,7 +58,7 @@ def directory(uri: str, weights: bool = True) -> str:
     store = _Store(uri)
     found = store.listing()
     if weights:
-        _check_weights(found, uri)
+        _check_listing(found, uri)
     name = _name(uri, found)
     whole = _cache() / name
     if _is_whole(whole, found):
@@ -89,19 +89,19 @@ def _name(uri: str, files: Files) -> str:
     return content_hash.digest((uri, sorted(files.items())))[:32]
 
 
-def check(uri: str) -> None:
+def check_weights(uri: str) -> None:
     """Raises FileNotFoundError if there are no weights, ValueError if they are cut short.
 
     They are not copied for it.
     """
     store = _Store(uri)
     files = store.listing()
-    _check_weights(files, uri)
+    _check_listing(files, uri)
     for file, size, name in store.weights(files):
         headers.check_open(file, size, name)
 
 
-def saved_dtype(uri: str) -> torch.dtype:
+def stored_dtype(uri: str) -> torch.dtype:
     """The first floating type in a model's files, as transformers infers it; float32 if unknown."""
     store = _Store(uri)
     for file, size, name in store.weights(store.listing()):
@@ -155,9 +155,9 @@ class _Store:
         part = path.with_name(f"{path.name}.part")
         self._system.get_file(f"{self._root}/{name}", str(part))
         if (came := _size(part)) != size:
-            raise OSError(f"{self.uri}: {name} has {size} bytes, of which {came} came")
+            raise OSError(f"{self.uri}: {name}: expected {size} bytes, received {came}")
         if name.endswith(_WEIGHTS):
-            headers.check(str(part), f"{self.uri}/{name}")
+            headers.check_file(str(part), f"{self.uri}/{name}")
         part.rename(path)
 
 
@@ -180,7 +180,7 @@ def _without_weights(files: Files) -> Files:
     return {name: about for name, about in files.items() if not name.endswith(_WEIGHTS)}
 
 
-def _check_weights(files: Files, uri: str) -> None:
+def _check_listing(files: Files, uri: str) -> None:
     if len(_without_weights(files)) == len(files):
         raise FileNotFoundError(
             f"{uri} has no safetensors files, and weights are read from no others"
@@ -188,7 +188,7 @@ def _check_weights(files: Files, uri: str) -> None:
 
 
 def _is_whole(copy: Path, files: Files) -> bool:
-    """Whether all files are there, and nobody has cleaned some of them away."""
+    """Whether all files are there, and none of them was cleaned away."""
     return all(_size(copy / name) == size for name, (size, _) in files.items())
 
 
@@ -221,7 +221,7 @@ def _copy(store: _Store, files: Files, target: Path) -> Path:
 
 
 def _cache() -> Path:
-    """The directory of the copies, which nobody else may write to or read.
+    """The directory of the copies, which no other user may write to or read.
 
     $PIPELINES_BEAM_CACHE, or pipelines_beam in the user's cache directory; where there is no home,
     as in some containers, in the temporary directory.
@@ -240,7 +240,7 @@ def _cache() -> Path:
 def _private(path: Path) -> Path:
     """The directory, made if it is not there. Raises PermissionError if it is not the user's own.
 
-    Who can write into it could put another model in a copy's place.
+    A user who can write into it could put another model in a copy's place.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = path.lstat()

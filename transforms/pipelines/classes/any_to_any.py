@@ -53,7 +53,7 @@ class AnyToAnyPipeline(Chats, _AnyToAnyPipeline):  # type: ignore[misc]
         asked = dict(kwargs.get("generate_kwargs") or {})
         mode = asked.get("generation_mode")
         if mode is None and hasattr(self.model, "has_talker"):
-            asked["generation_mode"] = "text"  # else it says aloud what nobody hears
+            asked["generation_mode"] = "text"  # else the model makes speech that no stage reads
         outputs: dict[str, Any] = super()._forward(model_inputs, generate_kwargs=asked)
         if mode == "audio":  # beside it, the text
             outputs["sound"] = outputs.pop("generated_sequence")[1]

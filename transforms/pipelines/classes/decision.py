@@ -8,15 +8,16 @@ from typing import Any
 
 from transformers.pipelines.decision import DecisionPipeline as _DecisionPipeline
 
+from ..declared import UnpaddedPipeline
 
-class DecisionPipeline(_DecisionPipeline):  # type: ignore[misc]
+
+class DecisionPipeline(UnpaddedPipeline, _DecisionPipeline):  # type: ignore[misc]
     """transformers' pipeline; `questions` may be a parameter, asked of every state.
 
     One request at a time: the model reads each prompt at positions of its own.
     """
 
-    pads = False
-    batches = False
+    can_batch = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         model = kwargs["model"]

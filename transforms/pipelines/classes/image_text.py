@@ -45,7 +45,7 @@ class DocumentQuestionAnsweringPipeline(_DocumentQuestionAnsweringPipeline):  # 
 
     def _forward(self, model_inputs: Any, **kwargs: Any) -> Any:
         if self.model_type == ModelType.VisionEncoderDecoder:
-            # Of every token its attention to all others is gigabytes, and nobody reads it.
+            # Of every token its attention to all others is gigabytes, and no stage reads it.
             model_inputs |= {"return_dict_in_generate": True, "output_attentions": False}
             outputs = super()._forward(model_inputs, **kwargs)
             kept = ("sequences", "p_mask", "word_ids", "words", "is_last")

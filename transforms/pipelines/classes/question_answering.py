@@ -9,32 +9,20 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
-from types import GeneratorType
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 from transformers.models.auto.modeling_auto import MODEL_FOR_QUESTION_ANSWERING_MAPPING_NAMES
 from transformers.pipelines.base import ChunkPipeline
 
 from ...engine.errors import PanicError, contained
 from ...options.shown import shown
 from ...options.suggest import unknown
-
-Floats = NDArray[np.floating[Any]]
-Bools = NDArray[np.bool_]
-Spans = NDArray[np.int32]
-
-_FORMS = (
-    "{'question': ..., 'context': ...}, a list of such mappings, or the keywords question= and "
-    "context="
-)
-#: Whitespace as SQuAD's own scripts split words at it.
-_WORD = re.compile("[^ \t\r\n\u202f]+")
+from .answer_spans import WORD, Answers, Bools, Floats, Spans, best_spans, word_spans
+from .question_inputs import example_of, examples_of
 
 #: Tokenizers that transformers 5 no longer lets return the `token_type_ids` of their models.
 _SEGMENTED = re.compile(
@@ -130,7 +118,7 @@ class QuestionAnsweringPipeline(ChunkPipeline):  # type: ignore[misc]
 
     def __call__(self, *args: Any, question: Any = None, context: Any = None, **kwargs: Any) -> Any:
         """Answer questions: see the class for the forms of input and the parameters."""
-        examples = _examples(args, question, context)
+        examples = examples_of(args, question, context)
         if isinstance(examples, list):
             if not examples:
                 return []
@@ -150,7 +138,7 @@ class QuestionAnsweringPipeline(ChunkPipeline):  # type: ignore[misc]
 
         Raises TypeError and ValueError as the class says.
         """
-        pair = _example(example)
+        pair = example_of(example)
         question, context = pair["question"], pair["context"]
         size = min(self.tokenizer.model_max_length, 384) if max_seq_len is None else max_seq_len
         stride = min(size // 2, 128) if doc_stride is None else doc_stride
@@ -218,7 +206,7 @@ class QuestionAnsweringPipeline(ChunkPipeline):  # type: ignore[misc]
         query = tokenizer.encode(
             question, add_special_tokens=False, truncation=True, max_length=max_question_len
         )
-        spans = [match.span() for match in _WORD.finditer(context)]
+        spans = [match.span() for match in WORD.finditer(context)]
         pieces = [tokenizer.tokenize(context[start:end]) for start, end in spans]
         ids = tokenizer.convert_tokens_to_ids([piece for word in pieces for piece in word])
         room = size - len(query) - tokenizer.num_special_tokens_to_add(pair=True)
@@ -316,89 +304,6 @@ class QuestionAnsweringPipeline(ChunkPipeline):  # type: ignore[misc]
         return probabilities
 
 
-class Answers:
-    """The answers of one context, equal texts added up.
-
-    `whole_words`: spans end at the last character of a word (and of the space behind it) rather
-    than after it, and equal texts stay apart: so it was with tokenizers written in Python.
-    """
-
-    def __init__(self, context: str, whole_words: bool) -> None:
-        self.found: list[dict[str, Any]] = []
-        self._context = context
-        self._whole_words = whole_words
-        self._by_text: dict[str, dict[str, Any]] = {}
-
-    def add(self, start: int, end: int, score: float) -> None:
-        """Count one span in."""
-        if self._whole_words:
-            if start >= 0:  # not the special token of unanswerable questions
-                text = " ".join(_WORD.findall(self._context[start : end + 1]))
-                self.found.append({"score": score, "start": start, "end": end, "answer": text})
-            return
-        text = self._context[start:end]
-        known = self._by_text.setdefault(text.lower(), {"score": 0.0})
-        known["score"] += score
-        if len(known) == 1:
-            known.update(start=start, end=end, answer=text)
-            self.found.append(known)
-
-
-def best_spans(
-    start: Floats, end: Floats, allowed: Bools, count: int, max_answer_len: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], Floats]:
-    """The most probable of all spans of at most `max_answer_len` tokens, best first.
-
-    start, end: (n,) probabilities that an answer begins, ends at a token. Returns the first
-    tokens, the last tokens and the scores of at most `count` spans between allowed tokens.
-    """
-    size = len(start)
-    width = min(max_answer_len, size)
-    # Only the band of the (n, n) products that holds such spans: row i, column j is i to i + j.
-    ends = sliding_window_view(np.pad(end, (0, width - 1)), width)
-    scores = start[:, None] * ends
-    if count > 1 and np.count_nonzero(scores) < count:
-        # Spans without probability fill up the answers: which ones, the whole table decides.
-        width = size
-        scores = np.tril(np.triu(np.outer(start, end)), max_answer_len - 1)
-        chosen = largest(scores.ravel(), count)
-        firsts, lasts = chosen // size, chosen % size
-    else:
-        chosen = largest(scores.ravel(), count)
-        firsts, lasts = chosen // width, chosen // width + chosen % width
-    possible = allowed.copy()
-    possible[0] = True
-    kept = possible[firsts] & possible[lasts]
-    return firsts[kept], lasts[kept], scores.ravel()[chosen][kept]
-
-
-def largest(values: Floats, count: int) -> NDArray[np.intp]:
-    """Positions of the `count` largest values (n,), descending; all of them if n is less."""
-    if count == 1:
-        return np.array([np.argmax(values)])
-    if len(values) <= count:
-        return np.argsort(-values)
-    chosen: NDArray[np.intp] = np.argpartition(-values, count)[:count]
-    return chosen[np.argsort(-values[chosen])]
-
-
-def word_spans(word_ids: Iterable[int | None], inside: Bools, characters: Spans) -> Spans:
-    """For each token the characters of its word: (n, 2), -1 where there is no word.
-
-    word_ids: the number of each token's word; inside: (n,) which tokens are of the context;
-    characters: (n, 2) the span of each token.
-    """
-    words = np.array([-1 if word is None else word for word in word_ids])
-    # The last row is for tokens without a word, which the number -1 finds.
-    spans = np.full((words.max() + 2, 2), -1, dtype=np.int32)
-    tokens = np.flatnonzero(inside & (words >= 0))
-    # Of several assignments to one row the last one stays: a word's first token, its last token.
-    spans[words[tokens[::-1]], 0] = characters[tokens[::-1], 0]
-    spans[words[tokens], 1] = characters[tokens, 1]
-    found: Spans = spans[words]
-    return found
-
-
 def _feature_names(tokenizer: Any, accepted: Container[str]) -> list[str]:
     """The inputs that transformers 4.57 gave a model whose `forward` has these parameters."""
     name = "token_type_ids"
@@ -412,50 +317,3 @@ def _feature_names(tokenizer: Any, accepted: Container[str]) -> list[str]:
 
 def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if value is not None}
-
-
-def _examples(args: tuple[Any, ...], question: Any, context: Any) -> Any:
-    """A list of examples; a generator or dataset as it is, for its elements are checked later."""
-    if args and (question is not None or context is not None):
-        raise TypeError(f"the input must be one of {_FORMS}, not two of them")
-    if not args:
-        return _pairs(question, context)
-    if len(args) == 2 and isinstance(args[0], str) and isinstance(args[1], str):
-        return _pairs(*args)
-    inputs = args[0] if len(args) == 1 else args
-    if isinstance(inputs, GeneratorType | Dataset):
-        return inputs
-    if isinstance(inputs, Mapping) and {"question", "context"} <= inputs.keys():
-        return _pairs(inputs["question"], inputs["context"])
-    return [_example(item) for item in (inputs if isinstance(inputs, list | tuple) else [inputs])]
-
-
-def _pairs(question: Any, context: Any) -> list[dict[str, str]]:
-    """Questions about one context, or each about its own."""
-    questions = question if isinstance(question, list) else [question]
-    contexts = context if isinstance(context, list) else [context] * len(questions)
-    if len(questions) != len(contexts):
-        raise ValueError(
-            f"there must be as many questions as contexts, got {len(questions)} and {len(contexts)}"
-        )
-    return [
-        _example({"question": one, "context": other})
-        for one, other in zip(questions, contexts, strict=True)
-    ]
-
-
-def _example(item: Any) -> dict[str, str]:
-    """A question and its context, checked; an object like transformers' SquadExample has both."""
-    if not isinstance(item, Mapping) and hasattr(item, "question_text"):
-        item = {"question": item.question_text, "context": item.context_text}
-    if not isinstance(item, Mapping):
-        raise TypeError(f"the input must be one of {_FORMS}, got {item!r:.80}")
-    for name in ("question", "context"):
-        value = item.get(name)
-        if value is None:
-            raise ValueError(f"the {name} is missing: the input must be one of {_FORMS}")
-        if not isinstance(value, str):
-            raise TypeError(f"{name} must be a string, got {shown(value)}")
-        if not value:
-            raise ValueError(f"{name} must not be empty")
-    return {"question": item["question"], "context": item["context"]}

@@ -19,6 +19,7 @@ from transformers.pipelines.zero_shot_audio_classification import (
     ZeroShotAudioClassificationPipeline as _ZeroShotAudioClassificationPipeline,
 )
 
+from ..declared import UnpaddedPipeline
 from ..generation import generation_parameters
 from ..waveforms import pads_samples
 from .zero_shot_image import own_labels
@@ -104,7 +105,7 @@ class ZeroShotAudioClassificationPipeline(_ZeroShotAudioClassificationPipeline):
         return super().__call__(given.pop("audio"), **given, **kwargs)
 
 
-class TextToAudioPipeline(_TextToAudioPipeline):  # type: ignore[misc]
+class TextToAudioPipeline(UnpaddedPipeline, _TextToAudioPipeline):  # type: ignore[misc]
     """transformers' pipeline with the vocoder as a parameter, loaded beside the model.
 
     Spectrograms become sound by a vocoder: transformers would download its default one wherever
@@ -113,12 +114,12 @@ class TextToAudioPipeline(_TextToAudioPipeline):  # type: ignore[misc]
 
     vocoder: Any
 
-    #: Sounds of one batch have different lengths, and a convolution hears what follows the end.
-    pads = False
-
     @property
-    def batches(self) -> bool:
-        """Whether texts of equal length share a batch: where all sounds have one length."""
+    def can_batch(self) -> bool:
+        """Whether texts of equal length share a batch: where all sounds have one length.
+
+        Otherwise a convolution hears what follows the end of a sound.
+        """
         return bool(self.model.config.model_type == "musicgen")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

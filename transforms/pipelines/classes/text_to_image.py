@@ -26,6 +26,7 @@ from ...options.suggest import unknown
 from ...weights import headers, object_store
 from .. import patches
 from ..construction_lock import computing
+from ..declared import SelfLoadingPipeline, UnpaddedPipeline
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -83,7 +84,7 @@ def seed_of(prompt: str, seed: int = 0) -> int:
     return int.from_bytes(digest[:4], "big")
 
 
-class TextToImagePipeline(Pipeline):  # type: ignore[misc]
+class TextToImagePipeline(UnpaddedPipeline, SelfLoadingPipeline, Pipeline):  # type: ignore[misc]
     """A pipeline of diffusers in the three stages of transformers' own.
 
     ```python
@@ -106,9 +107,6 @@ class TextToImagePipeline(Pipeline):  # type: ignore[misc]
       TypeError: a parameter that the diffusers pipeline does not have.
 
     """
-
-    #: Prompts are not padded here: diffusers pads them, to a length of its own.
-    pads = False
 
     def __init__(self, kind: type[Any], diffusion: Any = None, device: Any = None) -> None:
         #: The class of the diffusers pipeline.
@@ -144,11 +142,11 @@ class TextToImagePipeline(Pipeline):  # type: ignore[misc]
         return cls(_kind(spec), device=torch.device("meta"))
 
     @property
-    def batches(self) -> bool:
-        """Whether prompts share a batch."""
+    def can_batch(self) -> bool:
+        """Whether prompts share a batch; diffusers pads them, to a length of its own."""
         return self.kind.__name__ in BATCHES
 
-    def makes(self, parameters: Mapping[str, Any]) -> int:
+    def numbers_made(self, parameters: Mapping[str, Any]) -> int:
         """How many numbers an image made with these parameters has."""
         side = self._usual_side()
         return 3 * (parameters.get("height") or side) * (parameters.get("width") or side)

@@ -15,6 +15,7 @@ from transformers.pipelines.base import Pipeline
 
 from ...options.shown import shown
 from ...options.suggest import unknown
+from ...tasks.task import generation_keywords
 from .question_answering import QuestionAnsweringPipeline
 
 __all__ = [
@@ -107,7 +108,7 @@ class Text2TextGenerationPipeline(GeneratingPipeline):
             raise ValueError(f"model must generate text, got {type(model).__name__}")
         if kwargs.get("assistant_model") is not None:
             raise TypeError("assistant_model must be given to a call, not to the constructor")
-        given = {name: kwargs.pop(name) for name in _names_of_generation() & kwargs.keys()}
+        given = {name: kwargs.pop(name) for name in generation_keywords() & kwargs.keys()}
         # Without a task: with one, some versions take the prefix out of the model's configuration.
         super().__init__(model, *args, task="", **kwargs)
         self.check_model_type(MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES)
@@ -146,13 +147,13 @@ class Text2TextGenerationPipeline(GeneratingPipeline):
         return preprocess, generate_kwargs, postprocess
 
     def _check_names(self, generate_kwargs: Mapping[str, Any]) -> None:
-        valid = _names_of_generation() | inspect.signature(self.model.generate).parameters.keys()
+        valid = generation_keywords() | inspect.signature(self.model.generate).parameters.keys()
         valid |= inspect.signature(self.model.forward).parameters.keys()
         valid |= vars(self.model.generation_config).keys()
         own = inspect.signature(self._sanitize_parameters).parameters.keys()
         for name in generate_kwargs:
             if name not in valid:
-                names = _names_of_generation() | own - {"generate_kwargs"}
+                names = generation_keywords() | own - {"generate_kwargs"}
                 raise TypeError(f"{self.task}: {unknown('parameter', name, names)}")
 
     def _first_token(self, stop_sequence: str) -> int:
@@ -296,11 +297,6 @@ def _check_text(inputs: Any) -> None:
         raise TypeError(f"the input must be a string, got {inputs!r:.80}")
 
 
-def _names_of_generation() -> set[str]:
-    names = {name for name in vars(GenerationConfig()) if not name.startswith("_")}
-    return (names | {"generation_config"}) - {"transformers_version"}
-
-
 def _in_force(
     config: GenerationConfig,
     given: dict[str, Any],
@@ -323,7 +319,7 @@ def _in_force(
     found |= {**standard, **given}
     chosen = not plain("max_length", found.get("max_length"))
     if chosen and found["max_new_tokens"] == standard["max_new_tokens"]:
-        found["max_new_tokens"] = None  # a length that somebody chose is better than the default
+        found["max_new_tokens"] = None  # a chosen length goes before the default
     found |= {name: value for name, value in specific.items() if name in vars(config)}
     # Of a model saved by 4.50 or later, parameters came back where the pipeline's were plain.
     recent = version is None or tuple(map(int, version.split(".")[:2])) >= (4, 50)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from transformers.pipelines.zero_shot_image_classification import (
@@ -36,7 +36,9 @@ class ZeroShotObjectDetectionPipeline(_ZeroShotObjectDetectionPipeline):  # type
 
     def __call__(self, image: Any, candidate_labels: Any = None, **kwargs: Any) -> Any:
         """Objects of the labels in an image: its own, or else those of the call."""
-        return super().__call__(own_labels(image, candidate_labels), **kwargs)
+        # Stock takes labels between commas with the blanks around them, too.
+        given = own_labels(image, candidate_labels, split=lambda labels: labels.split(","))
+        return super().__call__(given, **kwargs)
 
 
 class _Once:
@@ -57,14 +59,28 @@ class _Once:
         return getattr(self._processor, name)
 
 
-def own_labels(example: Any, candidate_labels: Any, name: str = "image") -> dict[str, Any]:
-    """The image (or what `name` says) and the labels to look for: {"image", "candidate_labels"}."""
+def between_commas(labels: str) -> list[str]:
+    """The labels in a text, as transformers' zero-shot task for texts reads them."""
+    return [label.strip() for label in labels.split(",") if label.strip()]
+
+
+def own_labels(
+    example: Any,
+    candidate_labels: Any,
+    name: str = "image",
+    split: Callable[[str], list[str]] = between_commas,
+) -> dict[str, Any]:
+    """The image (or what `name` says) and the labels to look for: {"image", "candidate_labels"}.
+
+    Of labels in one text, those between its commas: transformers' pipelines for images and audio,
+    which ask for a list, would take each of its characters for a label.
+    """
     given = dict(example) if isinstance(example, Mapping) else {name: example}
     labels = given.get("candidate_labels")
     if labels is None:
         labels = candidate_labels
     if isinstance(labels, str):
-        labels = labels.split(",")
+        labels = split(labels)
     if labels is None or not len(labels):
         raise ValueError(
             f"candidate_labels must be given: as a parameter, or with each {name} in a mapping of "
