@@ -115,13 +115,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the blocks read, but for models."""
     folder = tmp_path_factory.mktemp("world")
     texts = [{"id": i, "text": text} for i, text in enumerate(CORPUS[:12])]
-    for path in ("reviews.parquet", "reviews/part.parquet", "configs/data/texts.parquet"):
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(pa.Table.from_pylist(texts), folder / path)
+    for table in ("reviews.parquet", "reviews/part.parquet", "configs/data/texts.parquet"):
+        (folder / table).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(texts), folder / table)
     for path in (ROOT / "configs").glob("*.yaml"):
         shutil.copy(path, folder / "configs")
-    for name in ("cat", "left", "right"):
-        picture(name, 64, 48).save(folder / f"{name}.png")
+    for shown in ("cat", "left", "right"):
+        picture(shown, 64, 48).save(folder / f"{shown}.png")
     photos = [{"id": 1, "photo": str(folder / "cat.png")}, {"id": 2, "photo": "nowhere.png"}]
     pq.write_table(pa.Table.from_pylist(photos), folder / "photos.parquet")
     soundfile.write(folder / "speech.wav", sound("speech", 1.0), RATE)
