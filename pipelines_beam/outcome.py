@@ -25,6 +25,7 @@ from transforms.media import suspects as suspects_module
 from transforms.options import metrics_namespace
 from transforms.options.shown import shown
 from transforms.stages import metrics
+from transforms.tasks import TASKS
 
 from .specification import SpecificationError
 
@@ -34,6 +35,7 @@ _FILES = f"{metrics_namespace.NAMESPACE}.files"
 _MOST_REASONS, _LONGEST_REASON, _MOST_FILES = 8, 300, 1000
 #: The name of an error's class, alone and where the error's repr begins.
 _NAME, _NAME_OF_REPR = re.compile(r"[A-Za-z_]\w{0,99}"), re.compile(r"([A-Za-z_]\w{0,99})\(")
+_TASKS = {task.transform for task in TASKS.values()} | {"CustomPipeline"}
 _UNKNOWN = "an error of an unknown class"
 
 
@@ -63,11 +65,15 @@ class Sink:
 class Outcome:
     """Watches a pipeline that is built but not run; says what happened after it has run."""
 
+    #: Whether a step of it asks a model.
+    answers = False
+
     def __init__(self, pipeline: beam.Pipeline) -> None:
         steps = list(_yaml_steps(pipeline))
         failed = {id(pcoll) for step in steps for pcoll in step.errors()}
         writing = [step for step in steps if step.kind.startswith("Write")]
         _check_apart(writing)
+        self.answers = any(step.kind in _TASKS for step in steps)
         self._failing = [step.name for step in steps if step.errors()]
         self.sinks = [step.sink(failed) for step in writing]
         for step in steps:

@@ -12,7 +12,7 @@ from apache_beam.yaml import yaml_provider, yaml_transform
 
 import transforms
 
-from . import parquet, sinks, specification
+from . import parquet, sinks, sources, specification
 
 
 class _Outputs(beam.PTransform):  # type: ignore[misc]
@@ -65,6 +65,7 @@ def expand(pipeline: beam.Pipeline, spec: dict[str, Any], path: str) -> None:
         {name: [ours] for name in ours.provided_transforms()},
         {"ReadFromParquet": [parquet.provider()]},
     )
+    spec = sources.without_nulls(spec)
     specification.check(spec, {*providers, *yaml_provider.standard_providers()})
     rest = {key: value for key, value in spec.items() if key != "providers"}
     yaml_transform.expand_pipeline(pipeline, rest, providers=providers, pipeline_path=path)

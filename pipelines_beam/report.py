@@ -27,7 +27,7 @@ def show(outcome: Outcome, seconds: float, result: PipelineResult) -> bool:
     failures: Mapping[str, Failures] | None = None
     try:
         failures = outcome.failures(result)
-        _show_counts(failures, seconds, result)
+        _show_counts(failures, seconds, result, outcome.answers)
         for name, count in outcome.suspects(result).items():
             print(_suspect(name, count))
         if misfits := outcome.misfits(result):
@@ -44,8 +44,12 @@ def show(outcome: Outcome, seconds: float, result: PipelineResult) -> bool:
     return bool(failures) or metrics.counts().failed > 0
 
 
-def _show_counts(failures: Mapping[str, Failures], seconds: float, result: PipelineResult) -> None:
+def _show_counts(
+    failures: Mapping[str, Failures], seconds: float, result: PipelineResult, answers: bool
+) -> None:
     done, failed, unit = _counts(result)
+    if answers and not done:
+        print("0 rows: no model was asked anything")
     if done:
         print(f"{done:,} {unit} in {seconds:.1f} s: {done / seconds:.0f} {unit}/s", end="")
         print(f", {failed:,} of them failed" if failed else ", none failed")

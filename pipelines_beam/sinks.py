@@ -22,6 +22,7 @@ import pandas as pd
 import pyarrow as pa
 from apache_beam.io import fileio
 from apache_beam.io.filesystems import FileSystems
+from apache_beam.ml.inference.base import PredictionResult
 from apache_beam.typehints import typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
 from apache_beam.yaml.yaml_transform import SafeLineLoader
@@ -73,6 +74,11 @@ class _Written(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, pcoll: Any) -> Any:
         """What the sink gives: the names of its files."""
+        if pcoll.element_type is PredictionResult:
+            raise TypeError(
+                "files hold rows, and these are PredictionResults: a task whose config has "
+                "input: (the column that it reads) gives rows"
+            )
         kind = RowTypeConstraint.from_user_type(pcoll.element_type) or pcoll.element_type
         if not isinstance(kind, RowTypeConstraint):
             return pcoll | self._sink

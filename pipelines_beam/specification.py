@@ -11,6 +11,8 @@ from transforms.options.shown import shown
 from transforms.options.suggest import did_you_mean, likely, unknown
 from transforms.tasks import ALIASES, TASKS
 
+from . import sources
+
 _TOP = ("pipeline", "options", "providers", "tests")
 _ANY = ("type", "name", "input", "output", "windowing", "resource_hints")
 _LEAF = (*_ANY, "config", "output_schema")
@@ -81,6 +83,11 @@ def _check_transform(
             raise SpecificationError(_where(node) + _unknown_type(str(kind), types))
     if kind is None:
         raise SpecificationError(f"{_where(node)}transform {shown(_name(node), 80)} has no type")
+    if isinstance(config := node.get("config"), Mapping):
+        try:
+            sources.check(str(kind), config)
+        except ValueError as error:
+            raise SpecificationError(f'"{_name(node)}"{_at(node)}: {error}') from error
     _check_inputs(node, names | given)
 
 
@@ -129,6 +136,11 @@ def _unknown_type(kind: str, types: Collection[str]) -> str:
     if close is not None:  # there are too many to list
         return f"unknown transform type {shown(kind)}. {did_you_mean(close)}"
     return unknown("transform type", kind, names)
+
+
+def _at(node: Any) -> str:
+    line = SafeLineLoader.get_line(node)
+    return "" if line == "unknown" else f" at line {line}"
 
 
 def _where(node: Any) -> str:

@@ -40,8 +40,12 @@ def test_a_missing_parameter_is_named(model: Model) -> None:
 
 
 def test_a_bad_value_is_refused_when_the_pipeline_is_built(model: Model) -> None:
-    transform = pipeline("ner", model("bert-ner"), aggregation_strategy="frist")
-    with pytest.raises(ValueError, match="aggregation_strategy='frist'"):
+    with pytest.raises(
+        ValueError, match=r"aggregation_strategy must .* 'frist'.*Did you mean 'first'"
+    ):
+        pipeline("ner", model("bert-ner"), aggregation_strategy="frist")
+    transform = pipeline("ner", model("bert-ner"), aggregation_strategy="first", stride=1_000)
+    with pytest.raises(ValueError, match=r"`stride` must be less than .*given: .*stride=1000"):
         beam.Pipeline() | beam.Create(["a"]) | transform
 
 

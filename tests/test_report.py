@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from pipelines_beam import outcome, provider, report, template
+from pipelines_beam import ElementError, outcome, provider, report, template
 from pipelines_beam.outcome import Failures, Outcome, Sink
 from transforms.media import suspects as suspects_module
 from transforms.stages import metrics
@@ -52,6 +54,66 @@ pipeline:
         f"wrote {tmp_path}/x-00000-of-00001 (0.0 MB)",
         f"wrote {tmp_path}/x.bad-00000-of-00001 (0.0 MB)",
     ]
+
+
+def test_a_job_without_rows_says_so(
+    model: Callable[[str], str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file of no rows is no error, and neither is null for error_handling."""
+    pq.write_table(pa.table({"text": pa.array([], pa.string())}), tmp_path / "in.parquet")
+    config = f"model: {model('bert-classification')}, input: text, error_handling: null"
+    text = f"""
+pipeline:
+  type: chain
+  transforms:
+    - {{type: ReadFromParquet, config: {{path: {tmp_path}/in.parquet}}}}
+    - {{type: TextClassification, config: {{{config}}}}}
+    - {{type: WriteToParquet, config: {{path: {tmp_path}/out}}}}
+"""
+    (tmp_path / "job.yaml").write_text(text)
+    watched, result = ran(tmp_path / "job.yaml")
+    assert report.show(watched, 1.0, result) is False
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        "0 rows: no model was asked anything",
+        f"wrote {tmp_path}/out-00000-of-00001 (0.0 MB)",
+        "  no rows",
+    ]
+    assert pq.read_table(tmp_path / "out-00000-of-00001").num_rows == 0
+
+
+def test_rows_of_null_are_shown_by_their_columns(
+    model: Callable[[str], str], tmp_path: Path
+) -> None:
+    """Not by the name of a generated class; and a null of a file is no word of YAML."""
+    pq.write_table(pa.table({"id": [7], "text": pa.array([None], pa.string())}), tmp_path / "in")
+    text = f"""
+pipeline:
+  type: chain
+  transforms:
+    - {{type: ReadFromParquet, config: {{path: {tmp_path}/in}}}}
+    - type: TextClassification
+      config: {{model: {model("bert-classification")}, input: text}}
+"""
+    (tmp_path / "job.yaml").write_text(text)
+    with pytest.raises(ElementError, match=r"for the element Row\(id=7, text=None\)") as error:
+        ran(tmp_path / "job.yaml")
+    assert "text must be a string, got None. To keep going" in str(error.value)
+
+
+def test_answers_without_rows_are_not_written(model: Callable[[str], str], tmp_path: Path) -> None:
+    text = f"""
+pipeline:
+  type: chain
+  transforms:
+    - {{type: Create, config: {{elements: [{{text: good}}]}}}}
+    - {{type: TextClassification, config: {{model: {model("bert-classification")}, input: null}}}}
+    - {{type: WriteToJson, config: {{path: {tmp_path}/out}}}}
+"""
+    (tmp_path / "job.yaml").write_text(text)
+    with pytest.raises(ValueError, match="WriteToJson") as error:
+        ran(tmp_path / "job.yaml")
+    assert "files hold rows, and these are PredictionResults" in str(error.value.__cause__)
 
 
 class Fixed(Outcome):

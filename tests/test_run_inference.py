@@ -170,7 +170,7 @@ def test_inference_args_come_before_the_handlers_parameters(model: Model, run: R
     ("arguments", "message"),
     [
         ({"top_n": 2}, r"'top_n'.*Did you mean 'top_k'"),
-        ({"function_to_apply": "sigmod"}, "function_to_apply='sigmod'"),
+        ({"function_to_apply": "sigmod"}, "got str 'sigmod'. Did you mean"),
     ],
 )
 def test_inference_args_are_checked_when_the_pipeline_is_built(

@@ -52,7 +52,12 @@ def _cut_row(row: Any, columns: Mapping[str, Any], most: int) -> Any:
     if isinstance(row, Mapping):
         return items
     listed = ", ".join(f"{name}={item!r}" for name, item in items.items())
-    return _Cut(f"{type(row).__name__}({listed})")
+    return _Cut(f"{_name_of(type(row))}({listed})")
+
+
+def _name_of(kind: type) -> str:
+    """The name of a class of rows; of those that Beam makes of schemas, one that says something."""
+    return "Row" if kind.__name__.startswith("BeamSchema_") else kind.__name__
 
 
 def _cut_text(text: bytes | bytearray | memoryview | str, most: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,6 +11,8 @@ import transformers
 from transformers import GenerationConfig, GenerationMixin
 
 from ..options.shown import shown
+from ..options.suggest import unknown
+from ..tasks.kinds import is_number
 from ..tasks.task import generation_keywords
 
 #: Beside those whose default says of what type they are.
@@ -65,6 +68,23 @@ def check_generation(pipe: Any, forward: Mapping[str, Any]) -> None:
     _config(in_force)
 
 
+def check_names(pipe: Any, keywords: Mapping[str, Any] | None) -> None:
+    """Raise ValueError for one of generate_kwargs that neither generate nor the model takes."""
+    model = pipe.model
+    if not keywords or not generates(pipe):
+        return
+    own = getattr(type(model), "generate", None) is not GenerationMixin.generate
+    if own and model.config.model_type != "whisper":  # it may have any keywords
+        return
+    taken = {*generation_keywords(), *inspect.signature(model.generate).parameters}
+    for name in keywords.keys() - taken:
+        try:
+            model._validate_model_kwargs({name: keywords[name]})
+        except ValueError as error:
+            valid = {"of generate": sorted(taken - {"self", "kwargs"})}
+            raise ValueError(unknown("keyword of generate_kwargs", name, (), more=valid)) from error
+
+
 def _asked(forward: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of generation among the keywords of a forward stage."""
     nested = forward.get("generate_kwargs")
@@ -94,16 +114,11 @@ def _check_type(name: str, value: Any) -> None:
         if not isinstance(value, numbers.Integral) and type(value).__name__ != "bool":
             raise ValueError(f"{name} must be True or False, got {shown(value)}")
     elif name in _NUMBERS or isinstance(default, int | float):
-        if not _is_number(value):
+        if not is_number(value):
             raise ValueError(f"{name} must be a number, got {shown(value)}")
         whole = isinstance(value, numbers.Integral)
         if name == "num_beams" and not (whole and value >= 1):
             raise ValueError(f"num_beams must be a whole number from 1, got {shown(value)}")
-
-
-def _is_number(value: Any) -> bool:
-    # A tensor of one number is one, too.
-    return isinstance(value, numbers.Real) or getattr(value, "ndim", None) == 0
 
 
 def _check_values(asked: Mapping[str, Any], samples: bool) -> None:

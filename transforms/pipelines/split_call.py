@@ -217,6 +217,8 @@ def deep_copy_kwargs(value: Any) -> Any:
 def _intercepted(pipe: Any) -> Any:
     """The same pipeline with its stages replaced by its attribute `on_stages`."""
     cls = type(pipe)
+    if cls.run_single is _run_single:
+        return pipe
     methods = {"run_single": _run_single, "get_iterator": _get_iterator}
     pipe.__class__ = type(cls.__name__, (cls,), {**methods, "__module__": cls.__module__})
     _quicken(pipe.model.config)

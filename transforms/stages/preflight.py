@@ -16,6 +16,7 @@ from ..pipelines.factory import ModelLoadError, weightless
 from ..pipelines.split_call import sanitized
 from ..tasks import REQUIRED
 from ..weights import headers, hub, object_store
+from . import rehearsal
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +46,13 @@ def check(spec: Spec, replaced: Collection[str] = ()) -> None:
     try:
         stages = sanitized(pipe, spec.parameters)
         generation.check_generation(pipe, stages[1])
+        generation.check_names(pipe, spec.parameters.get("generate_kwargs"))
+        _check_subtask(pipe, spec)
     except (AttributeError, KeyError, ValueError, TypeError) as error:
         given = ", ".join(f"{name}={shown(value)}" for name, value in spec.parameters.items())
         raise ValueError(f"{spec.task}: {_reason(error)} (given: {given})") from error
+    if "preprocess" not in replaced:
+        rehearsal.check(pipe, task_of(spec.model), spec.parameters)
     if replaced:
         _check_read(pipe, spec, stages, replaced)
 
@@ -62,6 +67,15 @@ def _check_sources(model: ModelSpec, cls: type[Any]) -> None:
             continue
         if all(getattr(cls, flag, None) is False for flag in flags):
             raise ValueError(f"{model.task} has no {name}, got {name}={shown(source)}")
+
+
+def _check_subtask(pipe: Any, spec: Spec) -> None:
+    """Raises ValueError for a kind of segmentation that the model's processor does not know."""
+    subtask = spec.parameters.get("subtask")
+    if spec.model.pipeline_class is not None or subtask is None:
+        return
+    if not hasattr(pipe.image_processor, f"post_process_{subtask}_segmentation"):
+        raise ValueError(f"{type(pipe.image_processor).__name__} has no subtask {shown(subtask)}")
 
 
 def _check_read(pipe: Any, spec: Spec, stages: Any, replaced: Collection[str]) -> None:

@@ -16,7 +16,7 @@ from .columns import Audio
 from .structures import itself
 from .task import Columns, Parameters, Task
 from .text import LABELS, Label
-from .texts import GENERATION, text, texts
+from .texts import GENERATION, template, text, texts
 
 #: What an audio may be: see media/audio.py.
 AUDIO = (
@@ -64,7 +64,6 @@ TASKS = (
         media={"audio": "audio"},
         lists="samples",
         parameters={"top_k": None, "function_to_apply": None},
-        texts={"function_to_apply": text},
         columns=lambda parameters: {"predictions": Sequence[Label]},
         values=lambda inference, parameters: {"predictions": inference},
         outputs=frozenset({"logits"}),
@@ -103,7 +102,7 @@ TASKS = (
             "candidate_labels": None,
             "hypothesis_template": "This is a sound of {}.",
         },
-        texts={"candidate_labels": texts, "hypothesis_template": text},
+        texts={"candidate_labels": texts, "hypothesis_template": template},
         columns=lambda parameters: {"predictions": Sequence[Label]},
         values=lambda inference, parameters: {"predictions": inference},
         pipeline=_PIPELINES + "ZeroShotAudioClassificationPipeline",

@@ -10,7 +10,7 @@ from .columns import Image
 from .structures import itself, pair
 from .task import Columns, Parameters, Task
 from .text import LABELS, Label
-from .texts import text, texts
+from .texts import template, texts
 
 #: What an image may be, and a Pillow image: see media/image.py.
 IMAGE = (bytes, bytearray, memoryview, str, os.PathLike, Mapping, np.ndarray)
@@ -94,7 +94,7 @@ def _on_labelled_images() -> dict[str, Any]:
         "optional_inputs": frozenset({"candidate_labels"}),
         "media": {"image": "image"},
         "structures": {"candidate_labels": itself},
-        "texts": {"candidate_labels": texts, "hypothesis_template": text},
+        "texts": {"candidate_labels": texts, "hypothesis_template": template},
     }
 
 
@@ -128,7 +128,6 @@ TASKS = (
         transform="ImageClassification",
         **_on_images(),
         parameters={"top_k": 5, "function_to_apply": None, "timeout": None},
-        texts={"function_to_apply": text},
         columns=_fixed(predictions=Sequence[Label]),
         values=_listed("predictions"),
         outputs=frozenset({"logits"}),
@@ -176,7 +175,6 @@ TASKS = (
             "overlap_mask_area_threshold": 0.5,
             "timeout": None,
         },
-        texts={"subtask": text},
         columns=_fixed(segments=Sequence[Segment]),
         values=_listed("segments"),
         outputs=frozenset(_FOUND | _SEGMENTED | {"semantic_seg"}),

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..options.shown import shown
 from ..options.suggest import likely, unknown
-from .texts import GENERATION, Check, check_texts
+from .kinds import ALSO_TEXTS, CONDITIONS, YAML_CONDITIONS, kinds, tokenizer_kinds
+from .texts import GENERATION, Check, check_values
 
 
 class _Required:
@@ -38,7 +39,8 @@ class Task:
     optional_inputs: frozenset[str] = frozenset()
     #: The task's own parameters with Hugging Face's defaults.
     parameters: Parameters
-    #: Parameters, keywords within them and inputs that are texts, and what checks each.
+    #: Parameters, keywords within them and inputs that are texts, and what checks each: kinds.py
+    #: has what checks the others.
     texts: Mapping[str, Check] = field(default_factory=dict)
     #: Whether any keyword of the tokenizer's call is a parameter, too.
     tokenizer_keywords: bool = False
@@ -101,7 +103,9 @@ class Task:
         return next(iter(model.values())) if isinstance(model, Mapping) else model
 
     def check_parameters(self, given: Parameters, options: Collection[str] = ()) -> None:
-        """Raises TypeError for a parameter that does not exist, is missing, or is no text.
+        """Raises TypeError for a parameter that does not exist or is missing.
+
+        Raises TypeError or ValueError for a value that cannot be right whatever the model is.
 
         `options`: names that are valid beside the parameters, and may have been meant.
         """
@@ -121,25 +125,30 @@ class Task:
         for name, default in self.parameters.items():
             if default is REQUIRED and _is_missing(given.get(name)):
                 raise TypeError(f"{self.name}: the parameter {name!r} must be given")
-        for name, value in given.items():
-            self._check_word(name, value)
         try:
-            check_texts({**GENERATION, **self.texts} if self.generates else self.texts, given)
-        except TypeError as error:
-            raise TypeError(f"{self.name}: {error}") from None
+            self._check_values(given)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            raise kind(f"{self.name}: {error}") from None
+
+    def _check_values(self, given: Parameters) -> None:
+        within = {**(GENERATION if self.generates else {}), **self.texts}
+        checks = dict(within)
+        if not self.open_parameters:
+            checks = {**kinds(self.parameters, of_transformers=not self.open_inputs), **within}
+        if not self.open_inputs:
+            within = {**tokenizer_kinds(), **within}
+        if self.tokenizer_keywords:
+            checks = {**tokenizer_kinds(), **checks}
+        check_values(checks, within, given)
+        for name in given.keys() - checks.keys():
+            self._check_word(name, given[name])
 
     def _check_word(self, name: str, value: Any) -> None:
-        """Raises TypeError for a text where there is none: as a condition, any counts as true."""
-        default = self.parameters.get(name)
-        if not isinstance(value, str) or name in self.texts or self.open_parameters:
-            return
-        number = isinstance(default, int | float) and name not in _ALSO_TEXTS
-        if number or value.lower() in ("true", "false", "none", "null"):
-            kind = "True or False" if isinstance(default, bool) else "a number" if number else ""
-            what = f"must be {kind}, got" if kind else "cannot be"
-            raise TypeError(
-                f"{self.name}: {name} {what} the text {shown(value)}: leave out the quotes"
-            )
+        """Raises TypeError for what was no text before it was put into quotes."""
+        words = (*CONDITIONS, *(YAML_CONDITIONS if name in ALSO_TEXTS else ()))
+        if isinstance(value, str) and value.lower() in words and not self.open_parameters:
+            raise TypeError(f"{name} cannot be the text {shown(value)}: leave out the quotes")
 
     def is_plain(self, example: Mapping[Any, Any]) -> bool:
         """Whether a mapping is itself the value of the first input, and not a set of inputs."""
@@ -187,8 +196,6 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, Sized) and len(value) == 0)
 
 
-#: Parameters with a number or condition for a default that a text may replace.
-_ALSO_TEXTS = ("padding", "truncation")
 _COMMON = ("max_new_tokens", "do_sample", "temperature", "top_p", "top_k", "num_beams")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from .structures import itself
 from .task import REQUIRED, Columns, Parameters, Task
-from .texts import text, texts
+from .texts import list_of_texts, template, text, texts
 
 _TEXT = {"text": (str,)}
 #: What the candidate labels of one element may be.
@@ -190,7 +190,6 @@ TASKS = (
         inputs={"text": (str,), "text_pair": (str,)},
         optional_inputs=frozenset({"text_pair"}),
         parameters={"top_k": 1, "function_to_apply": None},
-        texts={"function_to_apply": text},
         tokenizer_keywords=True,
         choices={"top_k": 2},
         columns=_classification_columns,
@@ -210,7 +209,7 @@ TASKS = (
             "delimiter": None,
             "stride": None,
         },
-        texts={"aggregation_strategy": text, "ignore_labels": texts, "delimiter": text},
+        texts={"ignore_labels": list_of_texts, "delimiter": text},
         columns=_fixed(entities=Sequence[Token]),
         values=_entities,
         token_outputs=frozenset({"logits"}),
@@ -279,7 +278,7 @@ TASKS = (
             "hypothesis_template": "This example is {}.",
             "multi_label": False,
         },
-        texts={"candidate_labels": texts, "hypothesis_template": text},
+        texts={"candidate_labels": texts, "hypothesis_template": template},
         columns=_fixed(labels=Sequence[str], scores=Sequence[float]),
         values=lambda inference, parameters: {k: inference[k] for k in ("labels", "scores")},
         outputs=frozenset({"logits"}),

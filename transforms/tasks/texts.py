@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from ..options.shown import shown, typed
@@ -17,25 +17,55 @@ from ..options.shown import shown, typed
 #: Raises TypeError, naming the item, for a value that cannot be right: (name, value).
 Check: TypeAlias = Callable[[str, Any], None]
 
+_QUOTES = "; in YAML, yes, no, on, off, null, numbers and dates are texts only in quotes"
 _SCALARS = (bool, int, float, complex, decimal.Decimal, datetime.date, datetime.time)
+
+
+class MissingTextError(TypeError):
+    """There is None where a text must be."""
 
 
 def text(name: str, value: Any) -> None:
     """One text."""
+    if value is None:
+        raise MissingTextError(f"{name} must be a string, got None")
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a string, got {typed(value)}{hint(value)}")
 
 
 def texts(name: str, value: Any) -> None:
     """One text, or a flat list of texts."""
+    if not isinstance(value, str):
+        _listed(name, value, "a string or a list of strings")
+
+
+def list_of_texts(name: str, value: Any) -> None:
+    """A flat list of texts, where transformers looks for words in a single text."""
     if isinstance(value, str):
-        return
+        raise TypeError(f"{name} must be a list of strings, got {typed(value)}: write [{value!r}]")
+    _listed(name, value, "a list of strings")
+
+
+def _listed(name: str, value: Any, what: str) -> None:
     if not _is_list(value):
-        raise TypeError(
-            f"{name} must be a string or a list of strings, got {typed(value)}{hint(value)}"
-        )
+        order = ": make a list of it" if isinstance(value, Iterable) else ""
+        raise TypeError(f"{name} must be {what}, got {typed(value)}{order}{hint(value)}")
     for i, item in enumerate(value):
         text(f"{name}[{i}]", item)
+
+
+def template(name: str, value: Any) -> None:
+    """One text with {} in it, where a label is put."""
+    text(name, value)
+    try:
+        is_template = value.format("a") != value.format("b")
+    except (IndexError, KeyError, ValueError, AttributeError) as error:
+        raise ValueError(
+            f"{name} must have {{}} where the label goes, and no other braces, got {typed(value)}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    if not is_template:
+        raise ValueError(f"{name} must have {{}} where the label goes, got {typed(value)}")
 
 
 def questions(name: str, value: Any) -> None:
@@ -80,25 +110,33 @@ def _content(name: str, value: Any) -> None:
 GENERATION: Mapping[str, Check] = {"stop_strings": texts, "language": texts, "task": text}
 
 
-def check_texts(checks: Mapping[str, Check], given: Mapping[str, Any]) -> None:
+def check_values(
+    checks: Mapping[str, Check], within: Mapping[str, Check], given: Mapping[str, Any]
+) -> None:
     """Check parameters, and keywords within one: generate_kwargs and the like."""
     for name, value in given.items():
         if value is None:
             continue
         if name in checks:
-            checks[name](name, value)
-        elif isinstance(value, Mapping):
-            for keyword in checks.keys() & value.keys():
+            try:
+                checks[name](name, value)
+            except MissingTextError as error:  # in a file of rows it may be missing indeed
+                raise TypeError(f"{error}{_QUOTES}") from None
+        if isinstance(value, Mapping) and checks.get(name) is not questions:
+            for keyword in within.keys() & value.keys():
                 if value[keyword] is not None:
-                    checks[keyword](f"{name}[{keyword!r}]", value[keyword])
+                    within[keyword](f"{name}[{keyword!r}]", value[keyword])
 
 
 def hint(value: Any) -> str:
     """What to do about a value that may have been a word in YAML."""
-    if value is None or isinstance(value, _SCALARS):
-        return "; in YAML, yes, no, on, off, null, numbers and dates are texts only in quotes"
-    return ""
+    return _QUOTES if isinstance(value, _SCALARS) else ""
 
 
 def _is_list(value: Any) -> bool:
-    return isinstance(value, Collection) and not isinstance(value, Mapping | bytes | bytearray)
+    """Whether it is a collection with an order, which workers can be sent, too."""
+    if isinstance(value, Mapping | bytes | bytearray):
+        return False
+    return isinstance(value, Sequence) or (
+        isinstance(value, Collection) and hasattr(value, "dtype")
+    )

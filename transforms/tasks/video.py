@@ -7,7 +7,6 @@ import numpy as np
 
 from .task import Task
 from .text import Label
-from .texts import text
 
 #: What a video may be: see media/video.py.
 VIDEO = (bytes, bytearray, memoryview, str, os.PathLike, Mapping, np.ndarray)
@@ -24,7 +23,6 @@ TASKS = (
             "frame_sampling_rate": 1,
             "function_to_apply": None,
         },
-        texts={"function_to_apply": text},
         columns=lambda parameters: {"predictions": Sequence[Label]},
         values=lambda inference, parameters: {"predictions": inference},
         pipeline="transforms.pipelines.classes.video_classification:VideoClassificationPipeline",

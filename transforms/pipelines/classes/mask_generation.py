@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,7 +26,17 @@ class MaskGenerationPipeline(_MaskGenerationPipeline):  # type: ignore[misc]
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         points, forward, postprocess = super()._sanitize_parameters(**kwargs)
         points.pop("timeout", None)
+        self._check_areas(forward)
         return {}, {**forward, "points": points}, postprocess
+
+    def _check_areas(self, forward: Mapping[str, Any]) -> None:
+        """Raises ValueError for an area to fill or drop where the processor does neither."""
+        read = inspect.signature(self.image_processor.post_process_masks).parameters
+        fills, drops = forward.get("max_hole_area"), forward.get("max_sprinkle_area")
+        asked = {"max_hole_area": fills is not None, "max_sprinkle_area": (drops or 0) > 0}
+        for name, is_asked in asked.items():
+            if is_asked and name not in read:
+                raise ValueError(f"{type(self.image_processor).__name__} has no {name}")
 
     def preprocess(self, image: Any) -> Iterator[dict[str, Any]]:
         """The image's pixels, (height, width, 3)."""

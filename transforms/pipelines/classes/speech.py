@@ -135,6 +135,11 @@ class TextToAudioPipeline(UnpaddedPipeline, _TextToAudioPipeline):  # type: igno
         self, vocoder: str | None = None, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
+        if kwargs.get("generate_kwargs") and not self.model.can_generate():
+            raise ValueError(
+                "generate_kwargs: the model does not generate token by token. Its parameters go "
+                "into forward_params"
+            )
         forward["forward_params"] = _tensors(forward["forward_params"])
         if vocoder is not None:
             forward["vocoder"] = vocoder

@@ -23,6 +23,8 @@ from ...options.shown import shown
 from ...options.sources import is_uri
 from ...options.spec import ModelSpec
 from ...options.suggest import unknown
+from ...tasks.kinds import kinds
+from ...tasks.texts import check_values
 from ...weights import headers, object_store
 from .. import patches
 from ..construction_lock import computing
@@ -119,7 +121,7 @@ class TextToImagePipeline(UnpaddedPipeline, SelfLoadingPipeline, Pipeline):  # t
     def load(cls, spec: ModelSpec) -> Self:
         """The pipeline with its weights on its device."""
         kind = _kind(spec)
-        # A pickled checkpoint can run code when it is read: only safetensors, unless asked for.
+        # A pickled checkpoint can run code when it is read: only headers, unless asked for.
         keywords = {"use_safetensors": True, **spec.model_kwargs}
         # Before anything is constructed: while it is, other models have to wait.
         folder = _source(spec, weights=True)
@@ -168,6 +170,8 @@ class TextToImagePipeline(UnpaddedPipeline, SelfLoadingPipeline, Pipeline):  # t
             if name not in valid:
                 raise TypeError(f"{self.kind.__name__}: {unknown('parameter', name, valid)}")
         given = {name: value for name, value in parameters.items() if value is not None}
+        checks = kinds({name: taken[name].default for name in given}, of_transformers=False)
+        check_values(checks, {}, given)
         for name, value in given.items():
             if name in _POSITIVE and (not _is_integer(value) or value < 1):
                 raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
