@@ -17,7 +17,7 @@ import shlex
 import shutil
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -39,6 +39,7 @@ from sklearn.linear_model import LinearRegression
 from test_cases import CASES, UNTESTED
 
 from pipelines_beam import TaskTransform
+from transforms.options.media_limits import MediaLimits
 from transforms.tasks import TASKS, find
 
 ROOT = Path(__file__).parent.parent
@@ -385,7 +386,7 @@ def test_links_between_files_lead_somewhere() -> None:
 def test_every_metric_is_described() -> None:
     text = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
     source = "".join(path.read_text() for path in (ROOT / "transforms").rglob("*.py"))
-    names = set(re.findall(r'NAMESPACE, "(\w+)"', source))
+    names = set(re.findall(r'(?:NAMESPACE, |MISFITS = )"(\w+)"', source))
     assert len(names) > 10
     suspects = (ROOT / "transforms/media/suspects.py").read_text()
     names |= {f"suspect_{kind}" for kind in re.findall(r'^    "(\w+)": \(', suspects, re.MULTILINE)}
@@ -425,3 +426,14 @@ def test_files_that_are_named_exist() -> None:
         for name in _PATH.findall(path.read_text(encoding="utf-8"))
     }
     assert {(page, name) for page, name in found if not (ROOT / name).exists()} == set()
+
+
+def test_every_limit_of_media_is_in_the_guide() -> None:
+    text = (ROOT / "docs/guide/media.md").read_text(encoding="utf-8")
+    table = text[text.index("| `media_limits` | default") :].split("\n\n")[0]
+    found: dict[str, str] = {}
+    for line in table.splitlines()[2:]:
+        names, values = line.split("|")[1:3]
+        found |= zip(re.findall(r"`(\w+)`", names), values.strip().split(", "), strict=True)
+    limits = {name: f"{value:,.0f}" for name, value in asdict(MediaLimits()).items()}
+    assert found == limits
