@@ -373,6 +373,16 @@ def test_every_task_has_a_page_that_says_all_of_it(generated: dict[str, Any]) ->
     assert {task.name for group in generated["GROUPS"].values() for task in group} >= set(TASKS)
 
 
+def test_links_are_those_of_the_site(generated: dict[str, Any]) -> None:
+    linked = generated["linked"]
+    assert linked("[a](docs/guide/rows.md#x)", "README.md", "index.md") == "[a](guide/rows.md#x)"
+    assert linked("[a](configs)", "README.md", "index.md") == "a"
+    above = "[a](../../benchmarks/README.md)"
+    assert linked(above, "docs/guide/rows.md", "guide/rows.md") == "[a](../benchmarks.md)"
+    elsewhere = "[a](https://example.com) [b](#here)"
+    assert linked(elsewhere, "README.md", "index.md") == elsewhere
+
+
 def test_links_between_files_lead_somewhere() -> None:
     for path in FILES:
         if path.is_relative_to(ROOT / "docs"):  # the site is built strictly
@@ -402,7 +412,7 @@ def test_every_error_is_described() -> None:
         for room in ("transforms", "pipelines_beam")
         for path in (ROOT / room).rglob("*.py")
     )
-    names = re.findall(r"^class (\w+Error)\(", source, re.MULTILINE)
+    names = re.findall(r"^class ([A-Z]\w+Error)\(", source, re.MULTILINE)
     assert len(names) > 10
     assert {name for name in names if f"`{name}`" not in text} == set()
 
