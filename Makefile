@@ -27,7 +27,7 @@ lowest: $(VENV)/ready
 
 # The recorded answers of transformers 4.57, asked again of transformers 4.57.
 oracle: $(VENV)/ready
-	$(BIN)/python tests/record_revived.py --check
+	cd tests && ../$(BIN)/python -m support.record_revived --check
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
@@ -17,22 +18,19 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # Code of models' repositories is copied to where it is imported from.
 os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="modules-")
 
-import any_models  # noqa: F401 - adds its models to those of models.py
 import apache_beam as beam
-import audio_models  # noqa: F401 - adds its models to those of models.py
-import image_models  # noqa: F401 - adds its models to those of models.py
-import models
-import multimodal_models  # noqa: F401
-import sink
-import speech_models  # noqa: F401
+import diffusers
 import transformers
+from cases import Case
+from support import models, sink
+from support.runs import RUNNER
 
-from transforms.tasks import find
+from transforms.tasks import ABSENT, find
 
 transformers.utils.logging.disable_progress_bar()
 transformers.utils.logging.set_verbosity_error()
-
-RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+diffusers.utils.logging.disable_progress_bar()
+diffusers.utils.logging.set_verbosity_error()
 
 #: What shows that a built package is whole: its names, its commands and its jobs.
 _OF_PACKAGE = {"test_public.py", "test_cli.py", "test_configs.py"}
@@ -61,7 +59,7 @@ def _shows(item: pytest.Item) -> str | None:
     if item.get_closest_marker("slow") or not {"batch", "order"} <= parameters.keys():
         return None
     task = getattr(parameters.get("case"), "task", None)
-    return item.path.name if task is None else find(task).name
+    return None if task is None or task in ABSENT else find(task).name
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -85,12 +83,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """The directory of a tiny diffusers pipeline, by name."""
-    import diffusion_models
+def reference(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
+    """The answers that a case must give, computed once."""
 
-    root = tmp_path_factory.mktemp("diffusion")
-    return lambda name: str(diffusion_models.build(name, root))
+    @functools.cache
+    def answers(case: Case) -> list[Any]:
+        with case.around():
+            return case.reference(model)
+
+    return answers
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
-import sink
 from apache_beam.transforms.window import GlobalWindow, SlidingWindows, TimestampedValue
 from apache_beam.utils.windowed_value import WindowedValue
-from conftest import RUNNER
-from image_models import PICTURES
 from PIL import Image
-from servers import serving
-from test_media import saved
+from support import sink
+from support.files import saved
+from support.pictures import PICTURES
+from support.runs import RUNNER
+from support.servers import serving
 
 from pipelines_beam import ImageClassification, ImageTextToText
 from transforms.media import ahead

@@ -1,26 +1,23 @@
-"""Promise 1 for texts, images, sounds and videos at once: the answer is transformers' own."""
+"""Texts, images, sounds and videos at once: what test_answers.py does not ask of them."""
 
 from __future__ import annotations
 
 import copy
-import functools
 import io
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 import transformers
-from audio_models import RATE, SOUNDS
-from cases import BATCHES, COMPOSED, arranged
-from image_models import PICTURES
-from models import CORPUS
+from cases import Case
+from cases.any_to_any import CASES, SHORT, SILENT, SOUND, chat, frames, quiet_noise, same_media
 from PIL import Image
-from test_multimodal import png
-from test_text import same as same_values
+from support.files import png
+from support.pictures import PICTURES
+from support.sounds import RATE, SOUNDS
+from support.texts import CORPUS
 
 from pipelines_beam import ElementError, pipeline
 
@@ -28,175 +25,10 @@ Run = Callable[..., list[Any]]
 Model = Callable[[str], str]
 
 
-def chat(*content: Any) -> list[Any]:
-    return [{"role": "user", "content": [block(each) for each in content]}]
-
-
-def block(content: Any) -> dict[str, Any]:
-    if isinstance(content, dict):
-        return content
-    if isinstance(content, str):
-        return {"type": "text", "text": content}
-    kind = (
-        "image" if isinstance(content, Image.Image) else "audio" if content.ndim == 1 else "video"
-    )
-    return {"type": kind, kind: content}
-
-
-def frames(seed: int, count: int = 6, size: int = 32) -> Any:
-    small = np.random.RandomState(seed).randint(0, 255, (count, 4, 4, 3)).astype(np.uint8)
-    return small.repeat(size // 4, 1).repeat(size // 4, 2)
-
-
-SOUND = "<|audio_bos|><|AUDIO|><|audio_eos|>"
-HEARD: list[Any] = [
-    *(chat(SOUNDS[i], CORPUS[i]) for i in range(7)),
-    *({"text": f"{SOUND} {CORPUS[i]}", "audio": SOUNDS[i]} for i in (7, 8, 0)),
-    chat(SOUNDS[0], "and", SOUNDS[2], "are the same?"),
-    "The capital of France",
-    chat("Who was born?"),
-    chat("Who was here?"),
-]
-SEEN: list[Any] = [
-    *(chat(PICTURES[i], CORPUS[i]) for i in range(6)),
-    *(chat(PICTURES[i], CORPUS[0]) for i in (1, 5, 6)),
-    *({"text": f"<image_placeholder> {CORPUS[i]}", "images": PICTURES[i]} for i in range(3)),
-    "The capital of France",
-    [
-        *chat(PICTURES[2], "What is it?"),
-        {"role": "assistant", "content": [{"type": "text", "text": "It is"}]},
-    ],
-]
-ALL: list[Any] = [
-    *(chat(PICTURES[i], CORPUS[i]) for i in range(3)),
-    *(chat(SOUNDS[i], CORPUS[i]) for i in (0, 2, 7)),
-    *(chat(frames(i), CORPUS[i]) for i in range(2)),
-    chat(PICTURES[0], SOUNDS[1], frames(3, 4), "all the same?"),
-    {"text": "<|vision_bos|><|VIDEO|><|vision_eos|> what", "videos": frames(4)},
-    *(chat(CORPUS[i]) for i in range(20, 26)),
-    "The capital of France",
-]
-#: What is said aloud: transformers fails to say anything of pictures.
-SAID: list[Any] = [*ALL[3:6], *ALL[10:13], ALL[-1]]
-SHORT = {"thinker_max_new_tokens": 8}
-LOUD = {
-    **SHORT,
-    "talker_min_new_tokens": 2,
-    "talker_max_new_tokens": 8,
-    "talker_do_sample": False,
-    "talker_eos_token_id": [24, 26],
-    "thinker_min_new_tokens": 2,
-}
-
-
-@dataclass(frozen=True)
-class Case:
-    """A model with parameters, and what it is asked."""
-
-    model: str
-    inputs: Sequence[Any]
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    #: The parameters as transformers' own pipeline takes them, if it takes others.
-    stock: Mapping[str, Any] | None = None
-
-    def __str__(self) -> str:
-        return "-".join([self.model, *self.parameters])
-
-
-#: Without it, transformers has every answer said aloud, and fails for videos and short answers.
-SILENT = {"generate_kwargs": {**SHORT, "generation_mode": "text"}}
-CASES = [
-    Case("qwen2-audio", HEARD),
-    Case("qwen2-audio", HEARD, {"max_new_tokens": 6, "return_tensors": True}),
-    Case("janus", SEEN),
-    Case("janus", SEEN, {"max_new_tokens": 6, "return_full_text": False}),
-    Case(
-        "janus",
-        SEEN[:6],
-        {"max_new_tokens": 6, "num_beams": 2, "num_return_sequences": 2},
-        {"max_new_tokens": 6, "generate_kwargs": {"num_beams": 2, "num_return_sequences": 2}},
-    ),
-    Case("omni", ALL, {"generate_kwargs": SHORT}, SILENT),
-    Case("omni", SAID, {"generate_kwargs": LOUD, "generation_mode": "audio"}),
-]
-
-
-def same(left: Any, right: Any) -> bool:
-    if isinstance(left, Image.Image):
-        return isinstance(right, Image.Image) and left.tobytes() == right.tobytes()
-    if isinstance(left, Mapping):
-        return left.keys() == right.keys() and all(same(left[k], right[k]) for k in left)
-    if isinstance(left, list):
-        return len(left) == len(right) and all(map(same, left, right))
-    return same_values(left, right)
-
-
 @pytest.fixture(scope="module", autouse=True)
-def _quiet_noise() -> Any:
-    """Speech begins with noise: the same noise for both."""
-    found = torch.randn
-    torch.randn = functools.partial(_ramp)
-    yield
-    torch.randn = found
-
-
-def _ramp(*size: Any, dtype: Any = None, device: Any = None, **_: Any) -> torch.Tensor:
-    shape = size[0] if len(size) == 1 else size
-    count = int(np.prod(shape))
-    return torch.linspace(-1, 1, count, dtype=dtype, device=device).reshape(list(shape))
-
-
-@pytest.fixture(scope="module")
-def oracle(model: Model) -> Callable[[Case], list[Any]]:
-    """transformers' own answers, one input at a time."""
-    known: dict[int, list[Any]] = {}
-
-    def answers(case: Case) -> list[Any]:
-        if id(case) not in known:
-            try:
-                pipe = transformers.pipeline("any-to-any", model(case.model), device="cpu")
-            except ImportError as error:  # older ones want librosa
-                pytest.skip(str(error))
-            parameters = case.parameters if case.stock is None else case.stock
-            known[id(case)] = [
-                pipe(copy.deepcopy(x), **copy.deepcopy(dict(parameters))) for x in case.inputs
-            ]
-        return known[id(case)]
-
-    return answers
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize(("batch", "order"), COMPOSED)
-def test_the_answer_is_transformers_own(
-    case: Case,
-    batch: str,
-    order: str,
-    model: Model,
-    oracle: Callable[[Case], list[Any]],
-    run: Run,
-) -> None:
-    expected = oracle(case)
-    elements = arranged(case.inputs, order)
-    size = BATCHES[batch]
-    transform = pipeline(
-        "any-to-any", model(case.model), keyed=True, batch_size=size, **case.parameters
-    )
-
-    found = dict(run(elements, transform))
-
-    assert found.keys() == set(range(len(expected)))
-    for i, answer in enumerate(expected):
-        assert same(answer, found[i].inference), (answer, found[i].inference)
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_different_inputs_have_different_answers(
-    case: Case, oracle: Callable[[Case], list[Any]]
-) -> None:
-    """Else the tests above would prove little."""
-    answers = [repr(list(answer[0].values())[1:]) for answer in oracle(case)]
-    assert len(set(answers)) >= 0.6 * len(answers)
+def _quiet_noise() -> Iterator[None]:
+    with quiet_noise():
+        yield
 
 
 def drawn(directory: str, asked: Any) -> Any:
@@ -245,10 +77,10 @@ def test_images_in_columns_are_files(model: Model, run: Run) -> None:
 
 
 def test_sounds_in_columns_are_files(
-    model: Model, run: Run, oracle: Callable[[Case], list[Any]]
+    model: Model, run: Run, reference: Callable[[Case], list[Any]]
 ) -> None:
     case = CASES[-1]
-    oracle(case)  # skips where it cannot be
+    reference(case)  # skips where it cannot be
     columns = {"text": "asked", "audio": "heard"}
     transform = pipeline("any-to-any", model("omni"), input=columns, **case.parameters)
     file = io.BytesIO()
@@ -321,7 +153,7 @@ def test_media_of_a_chat_come_in_any_form(model: Model, run: Run, tmp_path: Any)
     found = run(asked, pipeline("any-to-any", model("omni"), generate_kwargs=SHORT))
     assert len({result.inference[0]["generated_text"][-1]["content"] for result in found}) == 1
     for result in found:
-        assert same(result.inference[0]["input_text"], result.example)
+        assert same_media(result.inference[0]["input_text"], result.example)
 
 
 def test_what_cannot_be_read_says_so(model: Model, run: Run) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import array
-import io
 import json
 import re
 from collections.abc import Callable
@@ -13,14 +12,15 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pytest
-import sink
 import soundfile
 import torch
-from audio_models import RATE, SOUNDS, sound
-from conftest import RUNNER
-from holders import HOLDERS
-from numpy.typing import NDArray
-from test_text import same
+from support import sink
+from support.comparing import same
+from support.files import sound_file
+from support.holders import HOLDERS
+from support.paths import EXPECTED
+from support.runs import RUNNER
+from support.sounds import RATE, SOUNDS, TONE, sound
 
 from pipelines_beam import pipeline
 from transforms.media import audio
@@ -30,20 +30,8 @@ from transforms.media.resample import resample
 from transforms.options.media_limits import MediaLimits
 
 LIMITS = MediaLimits()
-TONE = sound("tone", 1.0)
 #: What torchaudio gives, as `torchaudio.functional.resample(waveform, rate, to)`.
-RECORDED = json.loads((Path(__file__).parent / "expected" / "resample.json").read_text())
-
-
-def file(
-    samples: NDArray[np.float32] = TONE,
-    kind: str = "WAV",
-    subtype: str | None = None,
-    rate: int = RATE,
-) -> bytes:
-    written = io.BytesIO()
-    soundfile.write(written, samples, rate, format=kind, subtype=subtype)
-    return written.getvalue()
+RECORDED = json.loads((EXPECTED / "resample.json").read_text())
 
 
 @pytest.mark.parametrize("case", RECORDED["cases"], ids=lambda c: f"{c['rate']}-{c['to']}")
@@ -71,14 +59,14 @@ def test_rates_without_a_common_divisor_need_no_gigabytes() -> None:
     ],
 )
 def test_files_are_read(kind: str, subtype: str, difference: float) -> None:
-    found = decode(file(kind=kind, subtype=subtype), RATE, LIMITS)
+    found = decode(sound_file(kind=kind, subtype=subtype), RATE, LIMITS)
     assert found.dtype == np.float32
     assert found.shape == TONE.shape
     assert np.abs(found - TONE).max() <= difference
 
 
 def test_every_form_gives_the_same_samples(tmp_path: Path) -> None:
-    data = file(subtype="FLOAT")
+    data = sound_file(subtype="FLOAT")
     (tmp_path / "tone.wav").write_bytes(data)
     forms: list[Any] = [
         data,
@@ -99,7 +87,7 @@ def test_every_form_gives_the_same_samples(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", HOLDERS)
 def test_whatever_holds_bytes_holds_a_file(name: str) -> None:
-    held = HOLDERS[name](file(subtype="FLOAT"))
+    held = HOLDERS[name](sound_file(subtype="FLOAT"))
     for source in (held, {"bytes": held, "path": None}):
         np.testing.assert_array_equal(decode(source, RATE, LIMITS), TONE)
 
@@ -122,7 +110,7 @@ def test_numbers_of_any_kind_that_can_be_samples() -> None:
 def test_channels_are_averaged() -> None:
     stereo = np.stack([TONE, -TONE / 2])
     np.testing.assert_allclose(
-        decode(file(stereo.T, subtype="FLOAT"), RATE, LIMITS), TONE / 4, atol=1e-7
+        decode(sound_file(stereo.T, subtype="FLOAT"), RATE, LIMITS), TONE / 4, atol=1e-7
     )
     np.testing.assert_allclose(
         decode({"array": stereo, "sampling_rate": RATE}, RATE, LIMITS), TONE / 4, atol=1e-7
@@ -133,7 +121,7 @@ def test_other_rates_become_the_models() -> None:
     given = sound("tone", 1.0, 44_100)
     expected = resample(given, 44_100, RATE)
     np.testing.assert_array_equal(
-        decode(file(given, subtype="FLOAT", rate=44_100), RATE, LIMITS), expected
+        decode(sound_file(given, subtype="FLOAT", rate=44_100), RATE, LIMITS), expected
     )
     np.testing.assert_array_equal(
         decode({"raw": given, "sampling_rate": 44_100}, RATE, LIMITS), expected
@@ -150,7 +138,7 @@ def test_the_stride_of_a_chunk_is_kept() -> None:
 
 def test_a_stream_that_did_not_know_its_length_is_read() -> None:
     """As ffmpeg writes to a pipe."""
-    data = file(subtype="PCM_16").replace((32_000).to_bytes(4, "little"), b"\xff" * 4)
+    data = sound_file(subtype="PCM_16").replace((32_000).to_bytes(4, "little"), b"\xff" * 4)
     assert decode(data, RATE, LIMITS).shape == TONE.shape
 
 
@@ -159,18 +147,18 @@ BAD: dict[str, tuple[Any, str]] = {
     "text": (b"this is no audio, whatever its name is", "no format that can be read"),
     "m4a": (b"\0\0\0\x20ftypM4A \0\0\0\0", "no format that can be read"),
     "missing": ("/nowhere/tone.wav", "is not there"),
-    "zero seconds": (file(TONE[:0]), "0 seconds"),
+    "zero seconds": (sound_file(TONE[:0]), "0 seconds"),
     "no samples": (TONE[:0], "0 seconds"),
-    "cut wav": (file()[:20_000], "cut off"),
-    "cut flac": (file(kind="FLAC")[:20_000], "damaged"),
-    "cut mp3": (file(kind="MP3")[:2_500], "cut off"),
-    "cut ogg": (file(kind="OGG", subtype="VORBIS")[:5_000], "cut off"),
-    "long file": (file(rate=4), "4,000.0 seconds long, more than the limit of 3,600"),
+    "cut wav": (sound_file()[:20_000], "cut off"),
+    "cut flac": (sound_file(kind="FLAC")[:20_000], "damaged"),
+    "cut mp3": (sound_file(kind="MP3")[:2_500], "cut off"),
+    "cut ogg": (sound_file(kind="OGG", subtype="VORBIS")[:5_000], "cut off"),
+    "long file": (sound_file(rate=4), "4,000.0 seconds long, more than the limit of 3,600"),
     "long samples": ({"raw": TONE, "sampling_rate": 1}, "more than the limit"),
     "no rate": ({"raw": TONE}, "sampling_rate must be a positive whole number"),
     "rate 0": ({"raw": TONE, "sampling_rate": 0}, "sampling_rate must be"),
     "rate of a file": (
-        file(TONE[:16], rate=10_000_000),
+        sound_file(TONE[:16], rate=10_000_000),
         "a sampling rate of 10,000,000 Hz: it must be at most 384,000 Hz",
     ),
     "rate of samples": ({"raw": TONE, "sampling_rate": 384_001}, "384,001 Hz: it must be at most"),
@@ -192,10 +180,13 @@ BAD: dict[str, tuple[Any, str]] = {
     "a gap": ([0.1, None], "got list of object"),
     "number": (7.5, r"must have the shape .* got \(\)"),
     "file as samples": (
-        {"array": bytearray(file()), "sampling_rate": RATE},
+        {"array": bytearray(sound_file()), "sampling_rate": RATE},
         "got bytearray: a file's bytes go into 'bytes'",
     ),
-    "path as samples": ({"raw": "tone.wav", "sampling_rate": RATE}, "got str: a file's bytes"),
+    "path as samples": (
+        {"raw": "tone.wav", "sampling_rate": RATE},
+        "got str: a file's bytes",
+    ),
     "bytearray of text": (bytearray(b"this is no audio"), "no format that can be read"),
     "nothing in it": ({"bytes": None, "path": None}, "neither bytes nor a path"),
 }
@@ -209,25 +200,25 @@ def test_what_cannot_be_read_is_refused_with_the_reason(name: str) -> None:
 
 
 def test_the_seconds_are_counted_before_anything_is_decoded() -> None:
-    hours = file(np.zeros(60 * 60 * 8 + 8, np.float32), kind="FLAC", rate=8)
+    hours = sound_file(np.zeros(60 * 60 * 8 + 8, np.float32), kind="FLAC", rate=8)
     with pytest.raises(MediaError, match="seconds long"):
         decode(hours, RATE, LIMITS)
     with pytest.raises(MediaError, match="audio_bytes"):
-        decode(file(), RATE, MediaLimits(audio_bytes=1000))
+        decode(sound_file(), RATE, MediaLimits(audio_bytes=1000))
 
 
 def test_high_rates_are_read() -> None:
     given = sound("tone", 0.1, 384_000)
-    assert decode(file(given, rate=384_000), RATE, LIMITS).shape == (RATE // 10,)
+    assert decode(sound_file(given, rate=384_000), RATE, LIMITS).shape == (RATE // 10,)
     assert decode({"raw": given, "sampling_rate": 384_000}, RATE, LIMITS).shape == (RATE // 10,)
 
 
 def test_an_hour_may_have_as_many_samples_as_at_48_khz(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of higher rates there is less; a lower limit of seconds lowers nothing else."""
     monkeypatch.setattr(audio, "_LONGEST", 1)
-    fits, high = (file(sound("tone", seconds, 96_000), rate=96_000) for seconds in (0.5, 0.6))
+    fits, high = (sound_file(sound("tone", seconds, 96_000), rate=96_000) for seconds in (0.5, 0.6))
     few = MediaLimits(audio_seconds=1)
-    assert decode(file(sound("tone", 1.0, 48_000), rate=48_000), RATE, few).shape == (RATE,)
+    assert decode(sound_file(sound("tone", 1.0, 48_000), rate=48_000), RATE, few).shape == (RATE,)
     assert decode(fits, RATE, few).shape == (RATE // 2,)
     with pytest.raises(MediaError, match=r"57,600 samples, more than .* 48,000: .* in 1 seconds"):
         decode(high, RATE, few)
@@ -237,7 +228,7 @@ def test_an_hour_may_have_as_many_samples_as_at_48_khz(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("channels", [1, 3, 1000])
 def test_many_channels_take_no_more_memory(channels: int, monkeypatch: pytest.MonkeyPatch) -> None:
     given = np.random.default_rng(3).uniform(-1, 1, (50, channels)).astype(np.float32)
-    data = file(given, subtype="FLOAT")
+    data = sound_file(given, subtype="FLOAT")
     read = soundfile.SoundFile.read
     asked: list[int] = []
 
@@ -254,7 +245,7 @@ def test_many_channels_take_no_more_memory(channels: int, monkeypatch: pytest.Mo
 def test_bad_ones_become_rows_and_good_ones_are_answered(
     model: Callable[[str], str], run: Callable[..., list[Any]]
 ) -> None:
-    good = {f"good {i}": file(each, subtype="FLOAT") for i, each in enumerate(SOUNDS)}
+    good = {f"good {i}": sound_file(each, subtype="FLOAT") for i, each in enumerate(SOUNDS)}
     # A list of texts is no sound, but several: that is said before anybody decodes it.
     bad = {name: each for name, each in BAD.items() if name not in ("words", "numbers in words")}
     elements = [*good.items(), *((name, source) for name, (source, _) in bad.items())]

@@ -15,11 +15,11 @@ import pytest
 import soundfile
 import torch
 import transformers
-from any_models import CHAT_TEMPLATE
-from image_models import PICTURES
+from cases.any_to_any import chat
 from PIL import Image
-from test_any_to_any import chat
-from test_media import saved
+from support.files import saved
+from support.models.any_to_any import CHAT_TEMPLATE
+from support.pictures import PICTURES
 from transformers import audio_utils
 from transformers.pipelines import any_to_any, image_text_to_text
 

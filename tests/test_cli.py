@@ -11,8 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from commands import CONFIGS, command
-from models import CORPUS
+from support.commands import command
+from support.paths import CONFIGS
+from support.texts import CORPUS
 
 from pipelines_beam import cli
 

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import soundfile
-from audio_models import RATE, sound
-from commands import CONFIGS, command
-from models import CORPUS
-from pictures import picture
+from support.commands import command
+from support.paths import CONFIGS
+from support.pictures import picture
+from support.sounds import RATE, sound
+from support.texts import CORPUS
 
 Cells = list[str | None]
 
@@ -76,7 +77,7 @@ JOBS = {
     ),
     "text_to_image.yaml": Job(
         ["image"],
-        ("made", "sd-ddim"),
+        ("model", "sd-ddim"),
         _few_texts,
         reason="prompt must be a string, got None",
         settings={"steps": "2"},

@@ -12,19 +12,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import apache_beam as beam
-import custom_pipelines
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import sink
 import transformers
 from apache_beam.metrics import MetricsFilter
 from apache_beam.typehints import typehints
-from conftest import RUNNER
-from custom_pipelines import Doomed, Pair, Probabilities, Windows
-from models import CORPUS
-from test_text import same
+from support import custom_pipelines, sink
+from support.comparing import same
+from support.custom_pipelines import Doomed, Pair, Probabilities, Windows
+from support.runs import RUNNER
+from support.texts import CORPUS
 from transformers.pipelines import PIPELINE_REGISTRY, SUPPORTED_TASKS
 
 from pipelines_beam import CustomPipeline, ElementError, ModelLoadError, pipeline, provider

@@ -12,9 +12,9 @@ import datasets
 import pyarrow as pa
 import pytest
 import soundfile
-from image_models import PICTURES
 from PIL.Image import Image
-from speech_models import needs_speech
+from support.models.speech import needs_speech
+from support.pictures import PICTURES
 
 from pipelines_beam import pipeline
 from transforms.media import image

@@ -1,157 +1,31 @@
-"""Promise 1 for decisions: the answer is transformers' own, in any batch and any order."""
+"""Decisions: what test_answers.py does not ask of them."""
 
 from __future__ import annotations
 
 import base64
-import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import models
 import pytest
-import torch
 import transformers
-from audio_models import fill
-from cases import BATCHES, COMPOSED, arranged
-from image_models import PICTURES
-from models import CORPUS, LLAMA
-from test_multimodal import png
-from test_text import same
+from cases.decision import QUESTIONS, needs_decision, questions
+from support.comparing import same
+from support.files import png
+from support.pictures import PICTURES
+from support.texts import CORPUS
 
 from pipelines_beam import ElementError, pipeline
-from transforms.tasks import ABSENT
 
 Run = Callable[..., list[Any]]
 Model = Callable[[str], str]
 
-pytestmark = pytest.mark.skipif(
-    "decision" in ABSENT, reason="the installed transformers does not have the task"
-)
-
-QUESTIONS: dict[str, Any] = {
-    "german": {"type": "noul", "instructions": "Is it German?"},
-    "topic": {
-        "type": "choice",
-        "instructions": "What is it about?",
-        "criteria": {"weather": "rain and sun", "travel": None, "war": None, "food": "or drink"},
-    },
-    "urgency": {"type": "score", "criteria": ["Can wait", "This week", "Today"]},
-}
-
-
-def questions(*names: str) -> dict[str, Any]:
-    return {name: QUESTIONS[name] for name in names}
-
-
-REQUESTS: list[Any] = [
-    *({"state": text, "questions": QUESTIONS} for text in CORPUS[20:24]),
-    *({"state": text, "questions": questions("topic")} for text in CORPUS[3:8]),
-    {"state": {"text": CORPUS[8], "stars": 4}, "questions": questions("urgency", "german")},
-    json.dumps({"state": CORPUS[9], "questions": questions("topic", "german")}),
-]
-SEEN: list[Any] = [
-    *(
-        {"state": f"Look: pic-{i}", "questions": QUESTIONS, "assets": {f"pic-{i}": PICTURES[i]}}
-        for i in range(4)
-    ),
-    {"state": CORPUS[3], "questions": questions("topic")},
-]
-
-
-def jev(directory: Path) -> None:
-    """A decision model: the options are scored by a head of its own."""
-    tokenizer = models.llama_tokenizer(directory)
-    from transformers.models.jev.configuration_jev import JEV_TEMPLATE
-
-    config = transformers.JevConfig(
-        hidden_size=LLAMA["hidden_size"],
-        text_config=transformers.LlamaConfig(
-            vocab_size=len(tokenizer), **{**LLAMA, "max_position_embeddings": 256}
-        ),
-        softcap=5.0,
-    )
-    with torch.random.fork_rng(devices=[]):
-        model = transformers.JevForDecision(config)
-    fill(model, "jev", {"proj": 2.0})
-    model.decision_config = transformers.DecisionConfig(
-        chat_template=JEV_TEMPLATE, temperature={"choice": 0.5}, noul_options=["false", "true"]
-    )
-    model.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-
-
-def head_beside(directory: Path) -> None:
-    """A chat model's repository with a decision head beside its weights."""
-    from safetensors.torch import save_file
-
-    tokenizer = models.llama_tokenizer(directory)
-    config = transformers.Qwen2Config(
-        vocab_size=len(tokenizer), **{**LLAMA, "max_position_embeddings": 256}
-    )
-    with torch.random.fork_rng(devices=[]):
-        model = transformers.Qwen2ForCausalLM(config)
-    fill(model, "head-beside", {})
-    model.save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    told = {"codes": list("ABCDEF"), "temperature": 0.7, "prompt": "d3"}
-    (directory / "decision_config.json").write_text(json.dumps(told))
-    numbers = torch.Generator().manual_seed(3)
-    save_file(
-        {
-            "proj.weight": torch.randn(6, LLAMA["hidden_size"], generator=numbers),
-            "proj.bias": torch.zeros(6),
-        },
-        directory / "head.safetensors",
-        metadata={"format": "pt"},
-    )
-
-
-def seeing(directory: Path) -> None:
-    """Its chat template begins with the token that begins a text, as the task wants it."""
-    models.MODELS["llava"](directory)
-    template = directory / "chat_template.jinja"
-    template.write_text("{{ bos_token }}" + template.read_text())
-
-
-if "decision" not in ABSENT:
-    models.MODELS.update({"jev": jev, "head-beside": head_beside, "llava-bos": seeing})
-CASES = [("llama-lm", REQUESTS), ("jev", REQUESTS), ("head-beside", REQUESTS), ("llava-bos", SEEN)]
-
-
-@pytest.fixture(scope="module")
-def oracle(model: Model) -> Callable[[str, list[Any]], list[Any]]:
-    known: dict[str, list[Any]] = {}
-
-    def answers(name: str, requests: list[Any]) -> list[Any]:
-        if name not in known:
-            pipe = transformers.pipeline("decision", model(name), device="cpu")
-            known[name] = [pipe(copy.deepcopy(request)) for request in requests]
-        return known[name]
-
-    return answers
-
-
-@pytest.mark.parametrize(("batch", "order"), COMPOSED)
-@pytest.mark.parametrize(("name", "requests"), CASES, ids=[name for name, _ in CASES])
-def test_the_answer_is_transformers_own(
-    name: str, requests: list[Any], batch: str, order: str, model: Model, oracle: Any, run: Run
-) -> None:
-    expected = oracle(name, requests)
-    elements = arranged(requests, order)
-    transform = pipeline("decision", model(name), keyed=True, batch_size=BATCHES[batch])
-
-    found = dict(run(elements, transform))
-
-    assert found.keys() == set(range(len(expected)))
-    for i, answer in enumerate(expected):
-        assert same(answer, found[i].inference), (answer, found[i].inference)
-    assert len({repr(answer) for answer in expected}) == len(expected)
+pytestmark = needs_decision
 
 
 def test_the_settings_are_those_of_the_model(model: Model) -> None:
-    """Else the test above could pass with the defaults on both sides."""
+    """Else test_answers.py could pass with the defaults on both sides."""
     for name in ("jev", "head-beside"):
         loaded = transformers.pipeline("decision", model(name), device="cpu")
         assert loaded.decision_config.chat_template

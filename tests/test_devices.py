@@ -8,7 +8,7 @@ from typing import Any
 import apache_beam as beam
 import pytest
 import torch
-from conftest import RUNNER
+from support.runs import RUNNER
 
 from pipelines_beam import ModelLoadError, TaskModelHandler, pipeline
 from transforms.options.spec import ModelSpec
@@ -50,9 +50,9 @@ def test_runinference_says_so_too(model: Model) -> None:
 
 
 def test_models_that_are_not_transformers_own_are_not_loaded_elsewhere(
-    made: Callable[[str], str],
+    model: Callable[[str], str],
 ) -> None:
-    spec = ModelSpec(task="text-to-image", source=made("sd-ddim"), device=99)
+    spec = ModelSpec(task="text-to-image", source=model("sd-ddim"), device=99)
     with pytest.raises(ModelLoadError, match=r"device 99: this worker has"):
         load(spec)
     assert weightless(spec).device.type == "meta"

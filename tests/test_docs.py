@@ -8,18 +8,13 @@ has its syntax checked only.
 
 from __future__ import annotations
 
-import inspect
 import json
 import pickle
 import re
-import runpy
-import shlex
 import shutil
 import tomllib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -29,57 +24,28 @@ import pytest
 import soundfile
 import yaml
 from apache_beam.options.pipeline_options import StandardOptions
-from audio_models import RATE, sound
-from commands import command
-from conftest import RUNNER
-from image_models import film
-from models import CORPUS
-from pictures import picture
+from cases import CASES, UNTESTED, Model
 from sklearn.linear_model import LinearRegression
-from test_cases import CASES, UNTESTED
+from support.commands import command
+from support.docs import (
+    BLOCKS,
+    FILES,
+    LANGUAGES,
+    Block,
+    blocks_in,
+    command_lines,
+    compiled,
+    file_of,
+    site,
+)
+from support.paths import CONFIGS, ROOT
+from support.pictures import film, picture
+from support.runs import RUNNER
+from support.sounds import RATE, sound
+from support.texts import CORPUS
 
-from pipelines_beam import TaskTransform
-from transforms.options.media_limits import MediaLimits
 from transforms.tasks import TASKS, find
 
-ROOT = Path(__file__).parent.parent
-FILES = [
-    path
-    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md")))
-    if path.exists()  # beside a built package there is only a README
-]
-_BLOCK = re.compile(r"^(?:<!-- not run: (.+) -->\n)?```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
-_PATH = re.compile(r"`((?:transforms|pipelines_beam|tests|configs|benchmarks|docs)/[\w./-]*)`")
-#: What code in the documentation is written in. Text is what a program prints, or a drawing.
-LANGUAGES = {"python", "yaml", "sh", "text"}
-
-
-@dataclass(frozen=True)
-class Block:
-    """A block of code on a page."""
-
-    page: str
-    line: int
-    language: str
-    code: str
-    #: Why it is not run, if it is not.
-    excuse: str | None
-
-    def __str__(self) -> str:
-        return f"{self.page}:{self.line}"
-
-
-def blocks_in(page: str, text: str) -> Iterator[Block]:
-    for match in _BLOCK.finditer(text):
-        line = text[: match.start(3)].count("\n")
-        yield Block(page, line, match[2], match[3], match[1])
-
-
-BLOCKS = [
-    block
-    for path in FILES
-    for block in blocks_in(str(path.relative_to(ROOT)), path.read_text(encoding="utf-8"))
-]
 PYTHON_PAGES = list(dict.fromkeys(block.page for block in BLOCKS if block.language == "python"))
 
 #: What the default run has of pages, and of the examples of tasks.
@@ -100,9 +66,8 @@ MODELS = {
     "my/sentiment-2": "bert-classification",
     "nvidia/segformer-b0-finetuned-ade-512-512": "segformer",
     "sentence-transformers/all-MiniLM-L6-v2": "bert-encoder",
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": "sd-ddim",
 }
-#: Those of diffusers.
-PAINTERS = {"stable-diffusion-v1-5/stable-diffusion-v1-5": "sd-ddim"}
 #: The tiny models that answer the examples of tasks, where not the first case of the task does.
 TINY = {
     "any-to-any": "qwen2-audio",
@@ -119,7 +84,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for table in ("reviews.parquet", "reviews/part.parquet", "configs/data/texts.parquet"):
         (folder / table).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.Table.from_pylist(texts), folder / table)
-    for path in (ROOT / "configs").glob("*.yaml"):
+    for path in CONFIGS.glob("*.yaml"):
         shutil.copy(path, folder / "configs")
     for shown in ("cat", "left", "right"):
         picture(shown, 64, 48).save(folder / f"{shown}.png")
@@ -132,12 +97,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if name is not None:
             (folder / name).write_text(block.code)
     return folder
-
-
-def file_of(block: Block) -> str | None:
-    """The file that a block is, if it is one."""
-    match = re.match(r"# (\w+\.py)\n", block.code)
-    return match[1] if match and block.language == "python" else None
 
 
 @pytest.fixture
@@ -153,16 +112,13 @@ Put = Callable[[str], None]
 
 
 @pytest.fixture
-def put(here: Path, request: pytest.FixtureRequest, model: Callable[[str], str]) -> Put:
+def put(here: Path, model: Model) -> Put:
     """Puts the models that a text names into the working directory, under their names."""
 
     def put(text: str) -> None:
         for name, tiny in MODELS.items():
             if name in text:
                 link(here / name, model(tiny))
-        for name, tiny in PAINTERS.items():
-            if name in text:
-                link(here / name, request.getfixturevalue("made")(tiny))
         if "their/model" in text:
             add_code(Path(model("bert-classification")), here / "their" / "model")
         if "model.pkl" in text:
@@ -171,10 +127,10 @@ def put(here: Path, request: pytest.FixtureRequest, model: Callable[[str], str])
     return put
 
 
-def link(name: Path, directory: str) -> None:
-    name.parent.mkdir(exist_ok=True)
+def link(name: Path, target: str) -> None:
+    name.parent.mkdir(parents=True, exist_ok=True)
     if not name.exists():
-        name.symlink_to(directory)
+        name.symlink_to(target)
 
 
 def add_code(model: Path, directory: Path) -> None:
@@ -206,11 +162,6 @@ def test_the_python_of_a_page_is_python(page: str) -> None:
     for block in BLOCKS:
         if block.page == page and block.language == "python":
             compiled(block)
-
-
-def compiled(block: Block) -> CodeType:
-    """Its code, whose errors show the line of the page."""
-    return compile("\n" * block.line + block.code, block.page, "exec")
 
 
 # Beam does not close the file.
@@ -255,14 +206,6 @@ def test_the_commands_of_a_block_exist_and_run(block: Block, put: Put) -> None:
         assert check is not None, f"{block}: nothing tests {words[0]}"
         if block.excuse is None:
             check(words[1:], put)
-
-
-def command_lines(code: str) -> Iterator[list[str]]:
-    """The words of each command: a line is one, or several joined by a backslash."""
-    for line in code.replace("\\\n", " ").splitlines():
-        words = shlex.split(line, comments=True)
-        if words:
-            yield words
 
 
 def _pipelines_beam(arguments: list[str], put: Put) -> None:
@@ -319,131 +262,24 @@ COMMANDS: dict[str, Callable[[list[str], Put], None]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def generated() -> dict[str, Any]:
-    """What docs/pages.py defines."""
-    return runpy.run_path(str(ROOT / "docs" / "pages.py"))
-
-
-@pytest.mark.parametrize(
-    "name",
-    [quick(name) for name in TASKS if name not in UNTESTED],
-)
+@pytest.mark.parametrize("name", [quick(name) for name in TASKS if name not in UNTESTED])
 def test_the_example_of_a_task_runs(
     name: str,
-    generated: dict[str, Any],
     here: Path,
-    request: pytest.FixtureRequest,
-    model: Callable[[str], str],
+    model: Model,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    page = generated["task_page"](name)
-    (block,) = blocks_in(name, page)
+    (block,) = blocks_in(name, site()["task_page"](name))
     default, _ = TASKS[name].default()
-    if name == "text-to-image":
-        tiny = request.getfixturevalue("made")("sd-ddim")
-    else:
-        tiny = model(TINY.get(name) or first_model(name))
     folder = here / "examples" / name
-    link_under(folder / default, tiny)
+    link(folder / default, model(TINY.get(name) or first_model(name)))
     for path in here.glob("*.*"):
-        link_under(folder / path.name, str(path))
-    request.getfixturevalue("monkeypatch").chdir(folder)
-    exec(compile(block.code, str(block), "exec"), {"__name__": "__main__"})
+        link(folder / path.name, str(path))
+    monkeypatch.chdir(folder)
+    exec(compiled(block), {"__name__": "__main__"})
     assert capsys.readouterr().out.strip()
-
-
-def link_under(name: Path, target: str) -> None:
-    name.parent.mkdir(parents=True, exist_ok=True)
-    if not name.exists():
-        name.symlink_to(target)
 
 
 def first_model(name: str) -> str:
     return next(str(case.model) for case in CASES if find(case.task).name == name)
-
-
-def test_every_task_has_a_page_that_says_all_of_it(generated: dict[str, Any]) -> None:
-    pages = generated["pages"]()
-    for name, task in TASKS.items():
-        page = pages[f"tasks/{name}.md"]
-        for word in (*task.inputs, *task.parameters, *task.columns({}), *task.aliases):
-            assert f"`{word}`" in page, (name, word)
-        assert task.transform in pages["tasks/index.md"]
-    assert {task.name for group in generated["GROUPS"].values() for task in group} >= set(TASKS)
-
-
-def test_links_are_those_of_the_site(generated: dict[str, Any]) -> None:
-    linked = generated["linked"]
-    assert linked("[a](docs/guide/rows.md#x)", "README.md", "index.md") == "[a](guide/rows.md#x)"
-    assert linked("[a](configs)", "README.md", "index.md") == "a"
-    above = "[a](../../benchmarks/README.md)"
-    assert linked(above, "docs/guide/rows.md", "guide/rows.md") == "[a](../benchmarks.md)"
-    elsewhere = "[a](https://example.com) [b](#here)"
-    assert linked(elsewhere, "README.md", "index.md") == elsewhere
-
-
-def test_links_between_files_lead_somewhere() -> None:
-    for path in FILES:
-        if path.is_relative_to(ROOT / "docs"):  # the site is built strictly
-            continue
-        for target in re.findall(
-            r"\]\(([^)\s:#]+)(?:#[\w-]*)?\)", path.read_text(encoding="utf-8")
-        ):
-            assert (path.parent / target).exists(), (path, target)
-
-
-def test_every_metric_is_described() -> None:
-    text = (ROOT / "docs/reference/metrics.md").read_text(encoding="utf-8")
-    source = "".join(path.read_text() for path in (ROOT / "transforms").rglob("*.py"))
-    names = set(re.findall(r'(?:NAMESPACE, |MISFITS = )"(\w+)"', source))
-    assert len(names) > 10
-    suspects = (ROOT / "transforms/media/suspects.py").read_text()
-    names |= {f"suspect_{kind}" for kind in re.findall(r'^    "(\w+)": \(', suspects, re.MULTILINE)}
-    names |= {f"failures_{kind}" for kind in ("data", "memory", "timeout", "crash")}
-    names |= {"splits_memory", "splits_data"}
-    assert {name for name in names if f"`{name}`" not in text} == set()
-
-
-def test_every_error_is_described() -> None:
-    text = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
-    source = "".join(
-        path.read_text()
-        for room in ("transforms", "pipelines_beam")
-        for path in (ROOT / room).rglob("*.py")
-    )
-    names = re.findall(r"^class ([A-Z]\w+Error)\(", source, re.MULTILINE)
-    assert len(names) > 10
-    assert {name for name in names if f"`{name}`" not in text} == set()
-
-
-def test_every_option_is_described() -> None:
-    doc = str(TaskTransform.__doc__)
-    args = doc[doc.index("Args:") : doc.index("Raises:")]
-    said = {
-        name
-        for names in re.findall(r"^ {6}([\w, ]+):", args, re.MULTILINE)
-        for name in names.split(", ")
-    }
-    taken = inspect.signature(TaskTransform).parameters
-    assert set(taken) - said == {"parameters"}
-
-
-def test_files_that_are_named_exist() -> None:
-    found = {
-        (str(path.relative_to(ROOT)), name)
-        for path in FILES
-        for name in _PATH.findall(path.read_text(encoding="utf-8"))
-    }
-    assert {(page, name) for page, name in found if not (ROOT / name).exists()} == set()
-
-
-def test_every_limit_of_media_is_in_the_guide() -> None:
-    text = (ROOT / "docs/guide/media.md").read_text(encoding="utf-8")
-    table = text[text.index("| `media_limits` | default") :].split("\n\n")[0]
-    found: dict[str, str] = {}
-    for line in table.splitlines()[2:]:
-        names, values = line.split("|")[1:3]
-        found |= zip(re.findall(r"`(\w+)`", names), values.strip().split(", "), strict=True)
-    limits = {name: f"{value:,.0f}" for name, value in asdict(MediaLimits()).items()}
-    assert found == limits

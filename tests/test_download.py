@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from servers import serving
+from support.servers import serving
 
 from transforms.media.fetch import MediaError, read
 

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import apache_beam as beam
 import pytest
-import sink
 from apache_beam.transforms.window import GlobalWindows
-from conftest import RUNNER
-from models import CORPUS
-from test_text import same
+from support import sink
+from support.comparing import same
+from support.runs import RUNNER
+from support.texts import CORPUS
 from transformers import AutoTokenizer
 
 from pipelines_beam import ElementError, ModelLoadError, pipeline

@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import audio_models
-import models
 import numpy as np
 import pytest
 import transformers
-from audio_models import ADAPTER, LAYER, LETTERS, RATE, WAV2VEC2, copied, sound
-from test_text import same
+from support import models
+from support.comparing import same
+from support.models import audio as audio_models
+from support.models.audio import ADAPTER, LAYER, LETTERS, WAV2VEC2
+from support.sounds import RATE, copied, sound
 
 from pipelines_beam import ElementError, pipeline
 from transforms.batching import program as program_module

@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import counting
 import numpy as np
 import pytest
-import sink
 import torch
 from apache_beam.metrics import MetricsFilter
 from apache_beam.ml.inference.base import KeyedModelHandler, KeyModelMapping, RunInference
 from apache_beam.ml.inference.pytorch_inference import PytorchModelHandlerTensor
 from apache_beam.ml.inference.sklearn_inference import SklearnModelHandlerNumpy
 from apache_beam.options.pipeline_options import PipelineOptions
-from conftest import RUNNER
-from counting import Broken, Counting, Short
 from sklearn.linear_model import LogisticRegression
+from support import counting, sink
+from support.counting import Broken, Counting, Short
+from support.runs import RUNNER
 
 from pipelines_beam import ElementError, Forward
 from transforms.engine import registry

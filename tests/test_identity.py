@@ -21,9 +21,9 @@ import pytest
 import torch
 import transformers
 from apache_beam.internal.cloudpickle import cloudpickle
-from conftest import RUNNER
-from custom_pipelines import Chosen
-from test_text import same
+from support.comparing import same
+from support.custom_pipelines import Chosen
+from support.runs import RUNNER
 from transformers import BertConfig, GenerationConfig
 
 from pipelines_beam import CustomPipeline, ModelLoadError, TextClassification

@@ -14,16 +14,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import sink
 import transformers
 import yaml
 from apache_beam.yaml import yaml_transform
-from audio_models import sound
-from conftest import RUNNER
-from image_models import PICTURES
-from models import CORPUS
-from speech_models import needs_speech
-from test_text import same
+from support import sink
+from support.comparing import same
+from support.models.speech import needs_speech
+from support.pictures import PICTURES
+from support.runs import RUNNER
+from support.sounds import sound
+from support.texts import CORPUS
 from transformers import GenerationConfig
 from transformers.pipelines.zero_shot_classification import ZeroShotClassificationArgumentHandler
 

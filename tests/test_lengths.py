@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from test_panics import answers_and_failures
-from test_text import same
+from support.comparing import same
+from support.runs import answers_and_failures
 
 from pipelines_beam import pipeline
 from transforms.batching import lengths

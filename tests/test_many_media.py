@@ -14,19 +14,17 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 import numpy as np
 import pytest
-import sink
 import soundfile
 import transformers
-from audio_models import RATE, SOUNDS, sound
-from conftest import RUNNER
-from image_models import PICTURES
 from numpy.typing import NDArray
-from pictures import picture
 from PIL import Image
-from servers import serving
-from test_audio_media import file as sound_file
-from test_image import equal
-from test_media import ODD, bomb, saved
+from support import sink
+from support.comparing import equal
+from support.files import ODD, bomb, saved, sound_file
+from support.pictures import PICTURES, picture
+from support.runs import RUNNER
+from support.servers import serving
+from support.sounds import RATE, SOUNDS, sound
 from transformers.image_utils import load_image
 
 from pipelines_beam import AutomaticSpeechRecognition, ImageClassification

@@ -7,8 +7,6 @@ import functools
 import http.server
 import io
 import random
-import struct
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,15 +16,15 @@ import fsspec
 import numpy as np
 import pyarrow as pa
 import pytest
-import sink
 import torch
 import transformers
-from holders import HOLDERS
-from image_models import PICTURES
-from pictures import picture
 from PIL import Image, PngImagePlugin
-from servers import serving
-from test_image import equal
+from support import sink
+from support.comparing import equal
+from support.files import ODD, bomb, saved
+from support.holders import HOLDERS
+from support.pictures import PICTURES, picture
+from support.servers import serving
 from transformers.image_utils import load_image
 
 from pipelines_beam import ImageClassification
@@ -36,33 +34,6 @@ from transforms.options.media_limits import MediaLimits
 from transforms.tasks import TASKS
 
 LIMITS = MediaLimits()
-
-
-def saved(picture: Image.Image, format: str = "PNG", **options: Any) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, format=format, **options)
-    return file.getvalue()
-
-
-def turned(orientation: int) -> bytes:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return saved(PICTURES[0], "JPEG", exif=exif)
-
-
-def bomb(width: int = 30_000, height: int = 30_000) -> bytes:
-    """A PNG of a few bytes that claims to be huge."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(bytes(1_000_000))
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-    )
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -76,24 +47,6 @@ def server(tmp_path: Path) -> Iterator[str]:
     handler = functools.partial(_Quiet, directory=str(tmp_path))
     with serving(handler) as url:
         yield url
-
-
-ODD: dict[str, bytes] = {
-    **{f"orientation {i}": turned(i) for i in range(1, 9)},
-    "alpha": saved(Image.merge("RGBA", (*PICTURES[0].split(), PICTURES[0].split()[0]))),
-    "palette": saved(PICTURES[0].quantize(16)),
-    "transparent palette": saved(PICTURES[0].quantize(16), transparency=3),
-    "grey": saved(PICTURES[0].convert("L")),
-    "grey and alpha": saved(PICTURES[0].convert("LA")),
-    "black and white": saved(PICTURES[0].convert("1")),
-    "16 bits": saved(Image.fromarray((np.arange(300).reshape(15, 20) * 200).astype(np.uint16))),
-    "cmyk": saved(PICTURES[0].convert("CMYK"), "JPEG"),
-    "webp": saved(PICTURES[0], "WEBP"),
-    "gif": saved(PICTURES[0], "GIF", save_all=True, append_images=PICTURES[1:2]),
-    "bmp": saved(PICTURES[0], "BMP"),
-    "tiff": saved(PICTURES[0], "TIFF"),
-    **({"avif": saved(PICTURES[0], "AVIF")} if "AVIF" in image.FORMATS else {}),
-}
 
 
 @pytest.mark.parametrize("name", ODD)

@@ -6,7 +6,6 @@ import collections
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
@@ -14,14 +13,13 @@ import pytest
 import torch
 from apache_beam.transforms.window import GlobalWindows
 from PIL import Image
+from support.paths import BENCHMARKS
 
 from pipelines_beam import ObjectDetection, Record
 from transforms.engine import registry
 from transforms.engine.tickets import Ticket
 from transforms.options.sizes import nbytes
 from transforms.stages.forward import ForwardFn
-
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
 def printed(name: str) -> str:

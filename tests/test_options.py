@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import transformers
-from counting import Counting
+from support.counting import Counting
 from transformers import GenerationConfig
 
 from pipelines_beam import (

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import padding_models
 import pytest
 import transformers
-from padding_models import (
+from support import padding_models
+from support.padding_models import (
     HEADS,
     chunks_of,
     config_of,

@@ -8,15 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
-import panics
 import pytest
-import sink
 import transformers
 from apache_beam.ml.inference.base import RunInference
-from conftest import RUNNER
-from image_models import PICTURES
-from panics import PanicException, Panicking, PanickingHandler
-from test_text import same
+from support import panics
+from support.comparing import same
+from support.panics import PanicException, Panicking, PanickingHandler
+from support.pictures import PICTURES
+from support.runs import answers_and_failures
 
 from pipelines_beam import CustomPipeline, Forward, TaskModelHandler, pipeline
 from transforms.engine.engine import Engine
@@ -33,18 +32,6 @@ CUT: dict[str, Any] = {"truncation": True, "max_length": 8, "stride": 6}
 SHORT = [f"text {i}" for i in range(150)]
 LONG = [f"{i} this text has more than eight tokens, whoever counts them" for i in range(2)]
 SHARES = ["process", pytest.param("machine", marks=pytest.mark.slow)]
-
-
-def answers_and_failures(elements: list[Any], transform: Any) -> tuple[list[Any], list[Any]]:
-    sink.collected.clear()
-    with beam.Pipeline(RUNNER) as p:
-        made = beam.Create(elements, reshuffle=False)
-        good, bad = p | made | transform.with_exception_handling()
-        (good, bad) | beam.Flatten() | beam.Map(sink.collect)
-    found = list(sink.collected)
-    sink.collected.clear()
-    failed = [row for row in found if hasattr(row, "stage")]
-    return [row for row in found if not hasattr(row, "stage")], failed
 
 
 @pytest.mark.parametrize("share", SHARES)

@@ -17,16 +17,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import sink
 import soundfile
 import transformers
 import yaml
 from apache_beam.yaml import yaml_transform
-from audio_models import RATE, sound
-from commands import CONFIGS, command
-from conftest import RUNNER
-from image_models import PICTURES
-from test_text import same
+from support import sink
+from support.commands import command
+from support.comparing import same
+from support.paths import CONFIGS
+from support.pictures import PICTURES
+from support.runs import RUNNER
+from support.sounds import RATE, sound
 
 from pipelines_beam import pipeline
 from pipelines_beam.parquet import ReadFromParquet

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from models import CORPUS
-from test_text import same
+from support.comparing import same
+from support.texts import CORPUS
 
 from transforms.options.spec import ModelSpec
 from transforms.pipelines import patches

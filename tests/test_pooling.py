@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from models import CORPUS
+from support.texts import CORPUS
 
 from transforms.batching.replica import Replica
 from transforms.options.spec import ModelSpec

@@ -13,14 +13,14 @@ import apache_beam as beam
 import numpy as np
 import pytest
 import safetensors.torch
-import sink
 import torch
 import transformers
 from apache_beam.ml.inference.base import RunInference
-from conftest import RUNNER
-from models import CORPUS
-from pictures import picture
-from test_text import same
+from support import sink
+from support.comparing import same
+from support.pictures import picture
+from support.runs import RUNNER
+from support.texts import CORPUS
 
 from pipelines_beam import (
     CustomPipeline,
@@ -243,8 +243,8 @@ def test_quantized_weights_are_tried_too(
 
 
 @pytest.mark.slow
-def test_a_model_of_diffusers(made: Model, tmp_path: Path, run: Run) -> None:
-    path = without(made("sd-ddim"), tmp_path / "model", "conv_out.weight")
+def test_a_model_of_diffusers(model: Model, tmp_path: Path, run: Run) -> None:
+    path = without(model("sd-ddim"), tmp_path / "model", "conv_out.weight")
     with pytest.raises(Exception, match=r"conv_out\.weight"):
         run(["a red house"], TextToImage(path, device="cpu", num_inference_steps=1))
 

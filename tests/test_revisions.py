@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import hub as hubs
 import huggingface_hub
 import pytest
 import transformers
 from apache_beam.ml.inference.base import RunInference
-from hub import Hub
-from models import CORPUS
-from test_text import same
+from support import hub as hubs
+from support.comparing import same
+from support.hub import Hub
+from support.paths import ROOT, TESTS
+from support.texts import CORPUS
 
 from pipelines_beam import TaskModelHandler, TextClassification
 from transforms.options.spec import ModelSpec, Spec
@@ -139,7 +140,7 @@ def test_an_adapter_keeps_its_revision(hub: Hub, tmp_path: Path) -> None:
 JOB = """
 import json, sys
 import apache_beam as beam
-import sink
+from support import sink
 from pipelines_beam import TextClassification
 
 texts, tokenizer = json.loads(sys.argv[1]), sys.argv[2] or None
@@ -169,7 +170,6 @@ def test_workers_load_what_the_pipeline_was_built_with(
     for path in Path(first).iterdir():
         if not tokenizer or path.name in ("config.json", "model.safetensors"):
             shutil.copy(path, bare)
-    tests = Path(__file__).parent
     with hubs.serving() as hub:
         hub.push("org/model", bare)
         hub.push("org/tokenizer", first)
@@ -177,7 +177,7 @@ def test_workers_load_what_the_pipeline_was_built_with(
             [sys.executable, "-c", JOB, json.dumps(CORPUS[:9]), tokenizer],
             env={
                 **os.environ,
-                "PYTHONPATH": f"{tests.parent}:{tests}",
+                "PYTHONPATH": f"{ROOT}:{TESTS}",
                 "HF_ENDPOINT": hub.url,
                 "HF_HOME": str(tmp_path / "home"),
                 "HF_HUB_OFFLINE": "0",

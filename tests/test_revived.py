@@ -11,15 +11,23 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import models
 import numpy as np
 import pytest
-import revived_cases
 import torch
 import transformers
-from revived_cases import CASES as ALL
-from revived_cases import ENOUGH, LEFT, PAGE, SENTENCE, SHORT, TEXTS, Case
-from revived_cases import TEXT_CASES as CASES
+from support import models, recorded_cases
+from support.recorded_cases import (
+    ENOUGH,
+    LEFT,
+    PAGE,
+    SENTENCE,
+    SHORT,
+    TEXTS,
+    RecordedCase,
+    answers_to,
+    name_of,
+)
+from support.recorded_cases import TEXT_CASES as CASES
 
 from transforms.pipelines.classes import answer_spans, text_to_text
 
@@ -50,15 +58,15 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def pipe_of(root: Path) -> Callable[[Case], Any]:
+def pipe_of(root: Path) -> Callable[[RecordedCase], Any]:
     @functools.cache
     def cached(directory: Path, task: str, constructor: str) -> Any:
         return build(directory, task, **json.loads(constructor))
 
-    def found(case: Case) -> Any:
+    def found(case: RecordedCase) -> Any:
         if case.model.startswith("marian") and not importlib.util.find_spec("sentencepiece"):
             pytest.skip("Marian's tokenizer needs sentencepiece")
-        directory = revived_cases.directory(case, root, models.build)
+        directory = recorded_cases.directory(case, root, models.build)
         return cached(directory, case.task, json.dumps(case.constructor))
 
     return found
@@ -76,25 +84,14 @@ def summarize(root: Path) -> Any:
 
 @pytest.fixture(scope="module")
 def recorded() -> Any:
-    return json.loads(revived_cases.EXPECTED.read_text(encoding="utf-8"))
-
-
-def answers_to(case: Case, recorded: list[Any]) -> list[Any]:
-    """What is recorded for each input of a case."""
-    first = sum(len(other.inputs) for other in ALL[: ALL.index(case)])
-    return [one["expected"] for one in recorded[first : first + len(case.inputs)]]
-
-
-def name_of(case: Case) -> str:
-    said = {**case.constructor, **case.parameters, **case.files}
-    return f"{case.task}-{case.model}-{'-'.join(said)}"
+    return json.loads(recorded_cases.ANSWERS.read_text(encoding="utf-8"))
 
 
 # The recorded answers
 
 
 def test_every_case_is_recorded(recorded: list[Any]) -> None:
-    asked = [question for _, question in revived_cases.questions_to_ask()]
+    asked = [question for _, question in recorded_cases.questions_to_ask()]
     assert json.loads(json.dumps(asked)) == [
         {name: value for name, value in one.items() if name != "expected"} for one in recorded
     ]
@@ -103,12 +100,12 @@ def test_every_case_is_recorded(recorded: list[Any]) -> None:
 @pytest.mark.filterwarnings("ignore:generation stops at the first token")
 @pytest.mark.parametrize("case", CASES, ids=name_of)
 def test_answers_are_those_of_4_57(
-    case: Case, pipe_of: Callable[[Case], Any], recorded: list[Any]
+    case: RecordedCase, pipe_of: Callable[[RecordedCase], Any], recorded: list[Any]
 ) -> None:
     pipe, parameters = pipe_of(case), copy.deepcopy(dict(case.parameters))
     for value, expected in zip(case.inputs, answers_to(case, recorded), strict=True):
-        found = revived_cases.plain(pipe(copy.deepcopy(value), **parameters))
-        assert revived_cases.difference(found, expected) is None
+        found = recorded_cases.plain(pipe(copy.deepcopy(value), **parameters))
+        assert recorded_cases.difference(found, expected) is None
         assert parameters == case.parameters
 
 
@@ -119,17 +116,17 @@ BATCHED = [case for case in CASES if case.files != LEFT and not case.parameters.
 @pytest.mark.filterwarnings("ignore:generation stops at the first token")
 @pytest.mark.parametrize("case", BATCHED, ids=name_of)
 def test_batches_give_the_same_answers(
-    case: Case, pipe_of: Callable[[Case], Any], recorded: list[Any]
+    case: RecordedCase, pipe_of: Callable[[RecordedCase], Any], recorded: list[Any]
 ) -> None:
     pipe, expected = pipe_of(case), answers_to(case, recorded)
     if case.task != "question-answering" and all(len(one) == 1 for one in expected):
         expected = [one[0] for one in expected]  # as transformers flattens them
-    found = revived_cases.plain(pipe([*case.inputs] * 2, batch_size=3, **case.parameters))
+    found = recorded_cases.plain(pipe([*case.inputs] * 2, batch_size=3, **case.parameters))
     expected = expected * 2
     if case.parameters.get("return_tensors"):
         found = [_without_filler(one) for one in found]
         expected = [_without_filler(one) for one in expected]
-    assert revived_cases.difference(found, expected) is None
+    assert recorded_cases.difference(found, expected) is None
 
 
 def _without_filler(answer: Any) -> Any:
@@ -217,14 +214,14 @@ def test_what_a_python_tokenizer_cannot_do(root: Path) -> None:
 
 
 def test_distilbert_with_a_bert_tokenizer(
-    root: Path, pipe_of: Callable[[Case], Any], recorded: list[Any]
+    root: Path, pipe_of: Callable[[RecordedCase], Any], recorded: list[Any]
 ) -> None:
     """Old repositories name no tokenizer class: transformers 5 takes BERT's, with segments."""
     case = next(case for case in CASES if case.model == "distilbert-qa")
     files = {"tokenizer_config.json": {"tokenizer_class": "BertTokenizer"}}
-    other = Case(task=case.task, model=case.model, inputs=[], files=files)
+    other = RecordedCase(task=case.task, model=case.model, inputs=[], files=files)
     for value, expected in zip(case.inputs, answers_to(case, recorded), strict=True):
-        assert revived_cases.difference(pipe_of(other)(value), expected) is None
+        assert recorded_cases.difference(pipe_of(other)(value), expected) is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

@@ -17,12 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import sink
 from apache_beam.coders import RowCoder, registry
 from apache_beam.typehints import schemas, typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
-from conftest import RUNNER
-from models import CORPUS
+from support import sink
+from support.runs import RUNNER
+from support.texts import CORPUS
 
 from pipelines_beam import ElementError, pipeline
 from pipelines_beam.parquet import ReadFromParquet

@@ -14,10 +14,10 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import sink
 from apache_beam.typehints import typehints
-from conftest import RUNNER
-from models import CORPUS
+from support import sink
+from support.runs import RUNNER
+from support.texts import CORPUS
 
 from pipelines_beam import pipeline
 from pipelines_beam.parquet import ReadFromParquet

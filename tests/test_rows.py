@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 import transformers
-from image_models import PICTURES
 from packaging.version import Version
 from PIL import Image
-from speech_models import needs_speech
+from support.models.speech import needs_speech
+from support.pictures import PICTURES
 from transformers import GenerationConfig
 
 from pipelines_beam import pipeline

@@ -12,7 +12,6 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
-import sink
 import transformers
 from apache_beam.metrics import MetricsFilter
 from apache_beam.ml.inference.base import (
@@ -22,11 +21,13 @@ from apache_beam.ml.inference.base import (
     PredictionResult,
     RunInference,
 )
-from audio_models import SOUNDS, copied
-from conftest import RUNNER
-from image_models import PICTURES
-from models import CORPUS
-from test_text import CHATS, TABLES, same
+from cases.text import CHATS, TABLES
+from support import sink
+from support.comparing import same
+from support.pictures import PICTURES
+from support.runs import RUNNER
+from support.sounds import SOUNDS, copied
+from support.texts import CORPUS
 
 from pipelines_beam import ElementError, ModelLoadError, TaskModelHandler
 

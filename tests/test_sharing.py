@@ -22,15 +22,15 @@ from typing import Any
 import apache_beam as beam
 import pyarrow.parquet as pq
 import pytest
-import sink
 import torch
-import troubled
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
-from conftest import RUNNER
-from models import CORPUS
-from test_text import same
-from troubled import Troubled
+from support import sink, troubled
+from support.comparing import same
+from support.paths import ROOT, TESTS
+from support.runs import RUNNER
+from support.texts import CORPUS
+from support.troubled import Troubled
 
 from pipelines_beam import TextClassification
 from transforms.engine import registry
@@ -234,7 +234,7 @@ def test_replicas_share_the_work(engine: Callable[..., RemoteEngine]) -> None:
 @pytest.mark.slow
 def test_a_killed_worker_leaves_no_process_behind() -> None:
     script = (
-        "import os, sys, time; sys.path.insert(0, 'tests')\n"
+        f"import sys, time; sys.path[:0] = {[str(Path(__file__).parent), str(TESTS)]}\n"
         "import test_sharing as t\n"
         "engine = t.registry._remote(t.spec())\n"
         "print(t.ask(engine, [1])[0].chunks[0][1], flush=True)\n"
@@ -243,7 +243,7 @@ def test_a_killed_worker_leaves_no_process_behind() -> None:
     worker = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", script],
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parent.parent,
+        cwd=ROOT,
         text=True,
     )
     assert worker.stdout is not None

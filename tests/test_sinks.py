@@ -21,7 +21,7 @@ import pytest
 from apache_beam.typehints import typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
 from apache_beam.utils.timestamp import Timestamp
-from conftest import RUNNER
+from support.runs import RUNNER
 
 from pipelines_beam import sinks
 from pipelines_beam.columns import fitting

@@ -15,12 +15,12 @@ from typing import Any
 
 import apache_beam as beam
 import pytest
-import sink
 import torch
 import transformers
-from conftest import RUNNER
-from models import CORPUS
-from test_text import same
+from support import sink
+from support.comparing import same
+from support.runs import RUNNER
+from support.texts import CORPUS
 from transformers import BitsAndBytesConfig, QuantoConfig
 
 from pipelines_beam import pipeline

@@ -12,23 +12,21 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import sink
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.testing import test_stream as streams
 from apache_beam.transforms.window import (
     FixedWindows,
-    GlobalWindow,
     SlidingWindows,
     TimestampedValue,
 )
 from apache_beam.typehints import arrow_type_compatibility
 from apache_beam.typehints.row_type import RowTypeConstraint
 from apache_beam.typehints.schemas import schema_from_element_type
-from apache_beam.utils.windowed_value import WindowedValue
-from conftest import RUNNER
-from models import CORPUS
-from test_text import same
+from support import sink
+from support.comparing import same
+from support.runs import RUNNER, bundle
+from support.texts import CORPUS
 
 from pipelines_beam import Forward, Postprocess, Preprocess, Record, TextClassification
 from transforms.batching import program
@@ -92,19 +90,6 @@ def _stamp(value: TimestampedValue) -> TimestampedValue:
     return value
 
 
-def _windowed(value: Any) -> WindowedValue:
-    return WindowedValue(value, 0, (GlobalWindow(),))
-
-
-def _bundle(fn: Any, values: list[Any]) -> list[Any]:
-    """One bundle through a DoFn, as a runner calls it."""
-    fn.start_bundle()
-    out: list[Any] = []
-    for value in values:
-        out += fn.process(value, _windowed(value))
-    return [x.value for x in [*out, *fn.finish_bundle()]]
-
-
 def _stage_fns(directory: str) -> tuple[PreprocessFn, ForwardFn]:
     transform = TextClassification(directory)
     spec = Spec(model=ModelSpec(task="text-classification", source=directory))
@@ -116,9 +101,9 @@ def test_a_thousand_bundles_of_one_and_one_large_bundle_answer_alike(model: Mode
     preprocess.setup()
     forward.setup()
     texts = [CORPUS[i % len(CORPUS)] for i in range(1000)]
-    small = [record for text in texts for record in _bundle(forward, _bundle(preprocess, [text]))]
-    large = _bundle(forward, _bundle(preprocess, texts))
-    assert _bundle(forward, _bundle(preprocess, [])) == []
+    small = [record for text in texts for record in bundle(forward, bundle(preprocess, [text]))]
+    large = bundle(forward, bundle(preprocess, texts))
+    assert bundle(forward, bundle(preprocess, [])) == []
     forward.teardown()
 
     def logits(records: list[Record]) -> list[Any]:
@@ -138,7 +123,7 @@ def test_one_engine_per_model_for_all_threads(model: Model) -> None:
     def work(preprocess: PreprocessFn, forward: ForwardFn) -> None:
         preprocess.setup()
         forward.setup()
-        answers.append(_bundle(forward, _bundle(preprocess, CORPUS)))
+        answers.append(bundle(forward, bundle(preprocess, CORPUS)))
 
     threads = [threading.Thread(target=work, args=pair) for pair in fns]
     for thread in threads:
@@ -171,7 +156,7 @@ def test_bundles_of_one_element_share_batches(
     preprocess.setup()
     # Of one length, so that nothing but company decides which go together.
     texts = [f"This is review {letter}." for letter in "abcdefghijklmnop"]
-    records = [_bundle(preprocess, [text]) for text in texts]
+    records = [bundle(preprocess, [text]) for text in texts]
     spec = Spec(
         model=ModelSpec(task="text-classification", source=directory),
         limits=Limits(max_wait_ms=500),
@@ -182,7 +167,7 @@ def test_bundles_of_one_element_share_batches(
         forward = ForwardFn(spec, False)
         forward.setup()
         for _ in range(8):
-            answer = _bundle(forward, record)[0]
+            answer = bundle(forward, record)[0]
             found[answer.example].append(answer.chunks[0]["logits"])
         forward.teardown()
 

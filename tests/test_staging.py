@@ -15,13 +15,14 @@ from typing import Any
 import apache_beam as beam
 import fsspec
 import pytest
-import stores  # noqa: F401 - registers its file systems
 import torch
 import transformers
-from conftest import RUNNER
 from fsspec.registry import known_implementations
-from models import CORPUS
-from test_text import same
+from support import stores  # noqa: F401 - registers its file systems
+from support.comparing import same
+from support.paths import ROOT, TESTS
+from support.runs import RUNNER
+from support.texts import CORPUS
 
 from pipelines_beam import ModelLoadError, TextClassification, pipeline
 from transforms.options.spec import ModelSpec
@@ -136,20 +137,19 @@ def test_a_copy_that_lost_a_file_is_mended(model: Model, cache: Path, tmp_path: 
 
 CHILD = """
 import sys, time
-import stores
-from transforms import staging
+from support import stores
+from transforms.weights import object_store
 print("ready", flush=True)
 sys.stdin.readline()
-print(staging.directory(sys.argv[1]), flush=True)
+print(object_store.directory(sys.argv[1]), flush=True)
 """
 
 
 def child(uri: str, seconds: float) -> subprocess.Popen[str]:
     """A process that copies a model when it is told to."""
-    here = Path(__file__).parent
     process = subprocess.Popen(
         [sys.executable, "-c", CHILD, uri],
-        env={**os.environ, "SLOW_STORE": str(seconds), "PYTHONPATH": f"{here.parent}:{here}"},
+        env={**os.environ, "SLOW_STORE": str(seconds), "PYTHONPATH": f"{ROOT}:{TESTS}"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

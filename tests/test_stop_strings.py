@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from audio_models import SOUNDS, copied
-from image_models import PICTURES
-from models import CORPUS
-from test_text import same
+from support.comparing import same
+from support.pictures import PICTURES
+from support.sounds import SOUNDS, copied
+from support.texts import CORPUS
 
 from pipelines_beam import pipeline
 from transforms.options.spec import ModelSpec

@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 import transformers
 from apache_beam.metrics.metric import MetricsFilter
-from audio_models import RATE
-from conftest import RUNNER
-from image_models import PICTURES
 from numpy.typing import NDArray
 from PIL import Image
-from test_audio_media import file
-from test_image import equal
-from test_media import saved
+from support.comparing import equal
+from support.files import saved, sound_file
+from support.pictures import PICTURES
+from support.runs import RUNNER
+from support.sounds import RATE
 from transformers.image_utils import load_image
 
 from pipelines_beam import ImageClassification
@@ -94,7 +93,7 @@ SOUNDS: dict[str, tuple[Any, str | None]] = {
     "infinite": (np.array([0.1, -np.inf], np.float32), "audio_not_finite"),
     "too large for 32 bits": (np.array([1e300, 0.0]), "audio_not_finite"),
     "NaN in a file": (
-        file(np.array([0.1, np.nan], np.float32), subtype="FLOAT"),
+        sound_file(np.array([0.1, np.nan], np.float32), subtype="FLOAT"),
         "audio_not_finite",
     ),
     "16 bits as floats": (np.array([0.0, -31000.0]), "audio_out_of_range"),

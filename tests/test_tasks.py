@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 import transformers.pipelines
-from commands import command
+from support.commands import command
+from support.paths import README
 from transformers.pipelines import SUPPORTED_TASKS, TASK_ALIASES
 
 import transforms
 from pipelines_beam import tasks
 from transforms.tasks import ABSENT, ALIASES, LEFT_OUT, REQUIRED, TASKS
-
-README = Path(__file__).parent.parent / "README.md"
 
 
 def test_every_task_of_transformers_is_there_or_left_out_for_a_reason() -> None:
@@ -38,12 +36,11 @@ def test_aliases_are_transformers_own() -> None:
 
 
 def test_the_table_of_the_readme_is_the_list() -> None:
-    """Write it with `pipelines-beam tasks --markdown`."""
     text = README.read_text(encoding="utf-8")
     (found,) = re.findall(r"<!-- tasks -->\n(.*?)<!-- /tasks -->", text, re.DOTALL)
     absent = tuple(f"| `{name}`" for name in ABSENT)  # of the installed transformers
     rows = [row for row in found.splitlines() if not row.startswith(absent)]
-    assert rows == tasks.as_markdown().splitlines()
+    assert rows == tasks.as_markdown().splitlines(), "write it: pipelines-beam tasks --markdown"
 
 
 def test_every_transform_says_its_columns() -> None:

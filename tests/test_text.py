@@ -1,22 +1,19 @@
-"""Promise 1 for the text tasks: the answer is transformers' own, in any batch and any order."""
+"""The text tasks: what test_answers.py does not ask of them."""
 
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
-import cases
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 import transformers
-from apache_beam.ml.inference.base import PredictionResult
-from cases import BATCHES, COMPOSED, arranged
-from models import CORPUS
+from cases import BATCHES
+from cases.text import TABLES, TEXTS
+from support.comparing import same
+from support.texts import CORPUS
 
 from pipelines_beam import ElementError, TaskTransform, pipeline
 from transforms.batching.replica import Replica
@@ -24,187 +21,8 @@ from transforms.options.sizes import nbytes
 from transforms.options.spec import ModelSpec
 from transforms.pipelines.factory import weightless
 from transforms.pipelines.split_call import SplitPipeline
-from transforms.tasks.text import TASKS as TEXT_TASKS
 
 Run = Callable[..., list[Any]]
-TEXTS = [*CORPUS[::3], "", CORPUS[0]]
-LONG = " ".join(CORPUS)
-CHATS: list[Any] = [[{"role": "user", "content": text}] for text in CORPUS[:6]] + [
-    [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "The"}]
-]
-TABLES = [
-    {"table": {"name": names, "year": years}, "query": query}
-    for names, years, query in (
-        (["Ada", "Alan", "Grace"], ["1815", "1912", "1906"], "When was Ada born?"),
-        (["Berlin"], ["1237"], "Which city is the oldest of all that are in this table?"),
-        (["a", "b", "c", "d"], ["1", "2", "3", "4"], "How many?"),
-    )
-]
-SCORED = {"return_dict_in_generate": True, "output_scores": True}
-GREEDY = {"do_sample": False, "max_new_tokens": 8}
-
-
-@dataclass(frozen=True)
-class Case(cases.Case):
-    """Asked about all texts, where nothing else is said."""
-
-    inputs: Sequence[Any] = tuple(TEXTS)
-
-
-def _masked(mask: str) -> tuple[str, ...]:
-    return (*tuple(f"{text} {mask}." for text in CORPUS[::4]), f"{mask} and {mask}")
-
-
-CASES = [
-    Case("text-classification", "bert-classification"),
-    Case("text-classification", "bert-classification", {"top_k": None}),
-    Case("sentiment-analysis", "distilbert-classification", {"top_k": 1}),
-    Case("text-classification", "bert-classification", {"truncation": True}, (*TEXTS, LONG)),
-    Case("text-classification", "bert-classification", {"padding": "max_length"}),
-    Case(
-        "text-classification",
-        "bert-classification",
-        inputs=tuple(
-            {"text": a, "text_pair": b} for a, b in zip(CORPUS[:6], CORPUS[6:12], strict=True)
-        ),
-    ),
-    Case("text-classification", "roberta-classification", {"top_k": None}),
-    Case("text-classification", "roberta-classification", {"function_to_apply": "none"}),
-    Case("text-classification", "bert-regression"),
-    Case("text-classification", "gpt2-classification", inputs=tuple(TEXTS[:-2])),
-    Case("ner", "bert-ner"),
-    Case("token-classification", "bert-ner", {"aggregation_strategy": "simple"}),
-    Case("token-classification", "roberta-ner", {"aggregation_strategy": "average"}),
-    Case(
-        "token-classification",
-        "bert-ner",
-        {"aggregation_strategy": "first", "stride": 8},
-        (*TEXTS, LONG),
-    ),
-    Case(
-        "token-classification",
-        "roberta-ner",
-        {"is_split_into_words": True, "ignore_labels": []},
-        tuple(text.split() for text in CORPUS[:9]),
-    ),
-    Case("fill-mask", "bert-mlm", inputs=_masked("[MASK]")),
-    Case("fill-mask", "roberta-mlm", {"top_k": 2}, _masked("<mask>")),
-    Case(
-        "fill-mask",
-        "bert-mlm",
-        {"targets": ["the", "paris", "city"]},
-        (*_masked("[MASK]"), "[MASK] [MASK] met [MASK]"),
-    ),
-    Case("text-generation", "gpt2-lm", GREEDY, tuple(TEXTS[:-2])),
-    Case("text-generation", "llama-lm", GREEDY, tuple(TEXTS[:-2])),
-    Case("text-generation", "llama-lm", {**GREEDY, "return_full_text": False}, tuple(TEXTS[:-2])),
-    Case("text-generation", "llama-lm", {**GREEDY, "return_tensors": True}, tuple(TEXTS[:-2])),
-    Case("text-generation", "gpt2-lm", {**GREEDY, "repetition_penalty": 1.5}, tuple(TEXTS[:-2])),
-    Case("text-generation", "llama-lm", {"do_sample": False, "max_length": 60}, tuple(CORPUS[:8])),
-    Case(
-        "text-generation",
-        "llama-lm",
-        {**GREEDY, "num_beams": 2, "num_return_sequences": 2},
-        tuple(CORPUS[:6]),
-    ),
-    Case("text-generation", "llama-lm", {**GREEDY, "stop_sequence": "e"}, tuple(CORPUS[:8])),
-    Case(
-        "text-generation",
-        "llama-lm",
-        {**GREEDY, **SCORED, "stop_sequence": "e"},
-        tuple(CORPUS[:8]),
-    ),
-    Case("text-generation", "llama-lm", GREEDY, tuple(CHATS)),
-    Case("feature-extraction", "bert-encoder"),
-    Case("feature-extraction", "distilbert-encoder", {"truncation": True}),
-    Case("feature-extraction", "gpt2-encoder", inputs=tuple(TEXTS[:-2])),
-    Case("feature-extraction", "bart-encoder"),
-    Case(
-        "zero-shot-classification",
-        "bert-nli",
-        {"candidate_labels": ["sport", "home"]},
-        tuple(CORPUS[::4]),
-    ),
-    Case(
-        "zero-shot-classification",
-        "bart-nli",
-        {
-            "candidate_labels": "one, two words, a rather longer label",
-            "hypothesis_template": "It is about {}.",
-            "multi_label": True,
-        },
-        tuple(CORPUS[::4]),
-    ),
-    Case("table-question-answering", "tapas-qa", inputs=tuple(TABLES)),
-    Case("table-question-answering", "tapas-qa-plain", inputs=tuple(TABLES)),
-    Case("table-question-answering", "tapex-qa", inputs=tuple(TABLES)),
-]
-
-
-def same(left: Any, right: Any, tolerance: float = 1e-5) -> bool:
-    """Equal: text, labels and shapes to the letter, floats within the tolerance."""
-    if isinstance(left, torch.Tensor | np.ndarray) and left.ndim:
-        left = left.tolist()
-    if isinstance(right, torch.Tensor | np.ndarray) and right.ndim:
-        right = right.tolist()
-    if isinstance(left, Mapping) and isinstance(right, Mapping):
-        return left.keys() == right.keys() and all(
-            same(left[name], right[name], tolerance) for name in left
-        )
-    if isinstance(left, list | tuple):
-        return (
-            isinstance(right, list | tuple)
-            and len(left) == len(right)
-            and all(same(a, b, tolerance) for a, b in zip(left, right, strict=True))
-        )
-    if isinstance(left, float) or hasattr(left, "dtype"):
-        return math.isclose(float(left), float(right), rel_tol=tolerance, abs_tol=tolerance)
-    return bool(left == right)
-
-
-def _copied(example: Any) -> Any:
-    return dict(example) if isinstance(example, dict) else example
-
-
-@pytest.fixture(scope="module")
-def oracle(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
-    """transformers' own answers, one input at a time."""
-    known: dict[str, list[Any]] = {}
-
-    def answers(case: Case) -> list[Any]:
-        key = f"{case}{case.parameters}{case.inputs}"
-        if key not in known:
-            pipe = transformers.pipeline(case.task, model(case.model), device="cpu")
-            known[key] = [pipe(_copied(x), **case.parameters) for x in case.inputs]
-        return known[key]
-
-    return answers
-
-
-# transformers says so of byte-level tokenizers, to us as to the oracle.
-@pytest.mark.filterwarnings("ignore:Tokenizer does not support real words")
-@pytest.mark.parametrize(("batch", "order"), COMPOSED)
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_answer_is_transformers_own(
-    case: Case,
-    batch: str,
-    order: str,
-    model: Callable[[str], str],
-    oracle: Callable[[Case], list[Any]],
-    run: Run,
-) -> None:
-    expected = oracle(case)
-    transform = pipeline(
-        case.task, model(case.model), keyed=True, batch_size=BATCHES[batch], **case.parameters
-    )
-
-    found = dict(run(arranged(case.inputs, order), transform))
-
-    assert found.keys() == set(range(len(expected)))
-    for i, answer in enumerate(expected):
-        assert isinstance(found[i], PredictionResult)
-        assert found[i].example == case.inputs[i]
-        assert same(answer, found[i].inference, case.tolerance), (answer, found[i].inference)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "last", "max"])
@@ -263,14 +81,6 @@ def test_only_what_postprocess_reads_leaves_the_model(
     found = Replica(spec).program(parameters).run(chunks)
     assert all(set(each) == kept for each in found)
     assert max(map(nbytes, found)) < 8_000
-
-
-def test_every_text_task_of_transformers_has_a_case() -> None:
-    """Or is left to another table, for a reason."""
-    revived = {"question-answering", "summarization", "translation", "text2text-generation"}
-    aliases = {"sentiment-analysis": "text-classification", "ner": "token-classification"}
-    tested = {aliases.get(case.task, case.task) for case in CASES}
-    assert tested | revived == {task.name for task in TEXT_TASKS}
 
 
 def test_elements_are_left_as_they_were(model: Callable[[str], str], run: Run) -> None:

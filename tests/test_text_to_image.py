@@ -1,8 +1,7 @@
-"""Text-to-image: the image is that of the diffusers pipeline alone, in any batch and any order."""
+"""Text-to-image: what test_answers.py does not ask of it."""
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import io
 import json
@@ -16,13 +15,14 @@ from typing import Any
 
 import apache_beam as beam
 import diffusers
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from cases import BATCHES, COMPOSED, arranged
+from cases import Case
+from cases.text_to_image import CASES, FEW, PROMPTS, alone, copies_arrays
 from PIL import Image
+from support.comparing import apart
 
 from pipelines_beam import (
     ElementError,
@@ -31,155 +31,27 @@ from pipelines_beam import (
     Postprocess,
     Preprocess,
     TextToImage,
-    pipeline,
 )
 from transforms.batching.replica import Replica
 from transforms.options.spec import ModelSpec
 from transforms.pipelines.classes import text_to_image
 from transforms.pipelines.construction_lock import computing
 from transforms.pipelines.factory import load, weightless
-from transforms.pipelines.split_call import SplitPipeline
 
-# Within diffusers and transformers.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy:DeprecationWarning"
-)
+pytestmark = copies_arrays
+
+DDIM = CASES[0]
 
 Run = Callable[..., list[Any]]
-
-PROMPTS: list[Any] = [
-    "a red house by the sea",
-    {"prompt": "Paris", "negative_prompt": "rain, people"},
-    "an astronaut who rides a horse on the Moon while the quick brown fox looks at the dog",
-    {"prompt": "a red house by the sea", "negative_prompt": "blue"},
-    {"prompt": "京都の寺", "negative_prompt": None},
-    "",
-    "a red house by the sea",
-]
-FEW: dict[str, Any] = {"num_inference_steps": 2}
-WIDE = {"height": 32, "width": 48}
-SMALL = {**FEW, "height": 32, "width": 32, "max_sequence_length": 32}
-CASES: dict[str, tuple[str, dict[str, Any]]] = {
-    "sd-ddim": ("sd-ddim", FEW),
-    "sd-ddim-eta": ("sd-ddim", {**FEW, "eta": 0.7, "seed": 3}),
-    "sd-pndm-wide": ("sd-pndm", {"num_inference_steps": 4, "guidance_scale": 12.0, **WIDE}),
-    "sd-ancestral": ("sd-ancestral", {"num_inference_steps": 3}),
-    "sd-checked": ("sd-checked", FEW),
-    "sdxl": ("sdxl", FEW),
-    "sd3": ("sd3", {**FEW, "max_sequence_length": 32}),
-    "pixart-alpha": ("pixart-alpha", {**FEW, "use_resolution_binning": False}),
-    "pixart-sigma": ("pixart-sigma", {**FEW, "use_resolution_binning": False}),
-    "flux": ("flux", {**SMALL, "true_cfg_scale": 2.0}),
-}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _quiet() -> None:
-    diffusers.utils.logging.disable_progress_bar()
-    diffusers.utils.logging.set_verbosity_error()
-
-
-def seed_of(prompt: str, seed: int) -> int:
-    return int(hashlib.sha256(f"{seed} {prompt}".encode()).hexdigest()[:8], 16)
-
-
-def alone(pipe: Any, example: Any, seed: int = 0, **parameters: Any) -> np.ndarray[Any, Any]:
-    """What diffusers makes of one prompt with a generator of the same seed."""
-    given = {"prompt": example} if isinstance(example, str) else example
-    texts = {name: text for name, text in given.items() if text is not None}
-    generator = torch.Generator().manual_seed(seed_of(texts["prompt"], seed))
-    return np.asarray(pipe(**texts, generator=generator, **parameters).images[0])
-
-
-@pytest.fixture(scope="module")
-def oracle(made: Callable[[str], str]) -> Callable[[str], list[np.ndarray[Any, Any]]]:
-    """diffusers' own images, one prompt at a time."""
-    known: dict[str, list[Any]] = {}
-
-    def images(case: str) -> list[Any]:
-        if case not in known:
-            name, parameters = CASES[case]
-            pipe = diffusers.DiffusionPipeline.from_pretrained(made(name))
-            pipe.set_progress_bar_config(disable=True)
-            known[case] = [alone(pipe, each, **parameters) for each in PROMPTS]
-        return known[case]
-
-    return images
-
-
-def apart(left: Any, right: Any) -> int:
-    """The most grey levels between two images of one size."""
-    left, right = np.asarray(left, int), np.asarray(right, int)
-    assert left.shape == right.shape
-    return int(np.abs(left - right).max())
 
 
 def spec_of(directory: str, **options: Any) -> ModelSpec:
     return ModelSpec(task="text-to-image", source=directory, **{"device": "cpu", **options})
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_the_cases_tell_images_apart(
-    case: str, oracle: Callable[[str], list[np.ndarray[Any, Any]]]
-) -> None:
-    images = oracle(case)
-    black = [not image.any() for image in images]
-    assert any(black) == (case == "sd-checked")  # flagged, and left as diffusers leaves it
-    assert not all(black)
-    seen = [image for image, flagged in zip(images[:-1], black, strict=False) if not flagged]
-    for i, image in enumerate(seen):
-        assert all(apart(image, other) > 20 for other in seen[:i])
-    assert apart(images[0], images[-1]) == 0
-
-
-@pytest.mark.parametrize(("batch", "order"), COMPOSED)
-@pytest.mark.parametrize("case", CASES)
-def test_the_image_is_that_of_diffusers_alone(
-    case: str,
-    batch: str,
-    order: str,
-    made: Callable[[str], str],
-    oracle: Callable[[str], list[np.ndarray[Any, Any]]],
-    run: Run,
-) -> None:
-    name, parameters = CASES[case]
-    elements = arranged(PROMPTS, order)
-    transform = pipeline(
-        "text-to-image", made(name), keyed=True, batch_size=BATCHES[batch], **parameters
-    )
-
-    found = dict(run(elements, transform))
-
-    assert found.keys() == set(range(len(PROMPTS)))
-    for i, expected in enumerate(oracle(case)):
-        assert apart(found[i].inference, expected) <= 1
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_whatever_may_share_a_batch_does(
-    case: str, made: Callable[[str], str], oracle: Callable[[str], list[np.ndarray[Any, Any]]]
-) -> None:
-    name, parameters = CASES[case]
-    call = SplitPipeline(weightless(spec_of(made(name))), parameters)
-    program = Replica(spec_of(made(name))).program(parameters)
-    groups: dict[Any, list[int]] = {}
-    chunks = [call.preprocess(each)[0][0] for each in PROMPTS]
-    for i, chunk in enumerate(chunks):
-        groups.setdefault(program.batch_slot(chunk).key, []).append(i)
-
-    # With a negative prompt and without.
-    assert sorted(map(len, groups.values())) == [2, 5]
-    for places in groups.values():
-        outputs = program.run([chunks[i] for i in places])
-        for i, output in zip(places, outputs, strict=True):
-            image = call.postprocess(PROMPTS[i], [output], [1])
-            assert apart(image, oracle(case)[i]) <= 1
-    assert program._padding.can_batch  # it was not told that its outputs have no rows
-
-
-def test_the_seed_chooses_among_images(made: Callable[[str], str], run: Run) -> None:
+def test_the_seed_chooses_among_images(model: Callable[[str], str], run: Run) -> None:
     def images(**parameters: Any) -> list[Any]:
-        found = run(["a red house"] * 3, TextToImage(made("sd-ddim"), **FEW, **parameters))
+        found = run(["a red house"] * 3, TextToImage(model("sd-ddim"), **FEW, **parameters))
         return [each.inference for each in found]
 
     first, other = images(), images(seed=1)
@@ -199,29 +71,30 @@ def test_pipelines_batch_that_make_all_prompts_equally_long() -> None:
 
 
 def test_other_pipelines_run_one_prompt_at_a_time(
-    made: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    model: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(text_to_image, "BATCHES", frozenset())
-    program = Replica(spec_of(made("sd-ddim"))).program(FEW)
-    chunk = weightless(spec_of(made("sd-ddim"))).preprocess("a red house")
+    program = Replica(spec_of(model("sd-ddim"))).program(FEW)
+    chunk = weightless(spec_of(model("sd-ddim"))).preprocess("a red house")
     assert program.batch_slot(chunk).key != program.batch_slot(chunk).key
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case != "flux"])
+@pytest.mark.parametrize("case", [case for case in CASES if case.model != "flux"], ids=str)
 def test_large_images_make_small_batches(
-    case: str, made: Callable[[str], str], oracle: Callable[[str], list[np.ndarray[Any, Any]]]
+    case: Case, model: Callable[[str], str], reference: Callable[[Case], list[Any]]
 ) -> None:
-    name, parameters = CASES[case]
-    replica = Replica(spec_of(made(name)))
-    chunk = weightless(spec_of(made(name))).preprocess("a red house")
-    assert replica.program(parameters).batch_slot(chunk).length == oracle(case)[0].size // 768
-    large = replica.program({**parameters, "height": 512, "width": 1024})
+    replica = Replica(spec_of(model(case.model)))
+    chunk = weightless(spec_of(model(case.model))).preprocess("a red house")
+    assert (
+        replica.program(case.parameters).batch_slot(chunk).length == reference(case)[0].size // 768
+    )
+    large = replica.program({**case.parameters, "height": 512, "width": 1024})
     assert large.batch_slot(chunk).length == 512 * 1024 * 3 // 768
 
 
 def test_rows_and_parquet(
-    made: Callable[[str], str],
-    oracle: Callable[[str], list[np.ndarray[Any, Any]]],
+    model: Callable[[str], str],
+    reference: Callable[[Case], list[Any]],
     run: Run,
     tmp_path: Path,
 ) -> None:
@@ -232,7 +105,7 @@ def test_rows_and_parquet(
     ]
     given = pa.schema([("id", pa.int64()), ("text", pa.string()), ("not", pa.string())])
     columns = {"prompt": "text", "negative_prompt": "not"}
-    transform = TextToImage(made("sd-ddim"), input=columns, **FEW)
+    transform = TextToImage(model("sd-ddim"), input=columns, **FEW)
     path = str(tmp_path / "images")
 
     run(rows, transform, beam.io.WriteToParquet(path, transform.schema(given)))
@@ -245,18 +118,18 @@ def test_rows_and_parquet(
     for row in table.to_pylist():
         image = Image.open(io.BytesIO(row["image"]["bytes"]))
         assert image.format == "PNG"
-        assert apart(image, oracle("sd-ddim")[row["id"]]) <= 1
+        assert apart(image, reference(DDIM)[row["id"]]) <= 1
 
 
 def test_stages_may_be_far_apart(
-    made: Callable[[str], str], oracle: Callable[[str], list[np.ndarray[Any, Any]]], run: Run
+    model: Callable[[str], str], reference: Callable[[Case], list[Any]], run: Run
 ) -> None:
-    of = TextToImage(made("sd-ddim"), keyed=True, **FEW)
+    of = TextToImage(model("sd-ddim"), keyed=True, **FEW)
     steps = [beam.Reshuffle(), Forward(of), "Again" >> beam.Reshuffle(), Postprocess(of)]
 
     found = dict(run(list(enumerate(PROMPTS)), Preprocess(of), *steps))
 
-    for i, expected in enumerate(oracle("sd-ddim")):
+    for i, expected in enumerate(reference(DDIM)):
         assert apart(found[i].inference, expected) <= 1
 
 
@@ -273,21 +146,21 @@ class _Both(beam.PTransform):  # type: ignore[misc]
 
 
 def test_a_bad_prompt_harms_no_other(
-    made: Callable[[str], str], oracle: Callable[[str], list[np.ndarray[Any, Any]]], run: Run
+    model: Callable[[str], str], reference: Callable[[Case], list[Any]], run: Run
 ) -> None:
-    transform = TextToImage(made("sd-ddim"), **FEW)
+    transform = TextToImage(model("sd-ddim"), **FEW)
     found = run([PROMPTS[0], 7, {"negative_prompt": "rain"}], _Both(transform))
     bad = [each["message"] for each in found if isinstance(each, dict)]
     (good,) = (each.inference for each in found if not isinstance(each, dict))
-    assert apart(good, oracle("sd-ddim")[0]) <= 1
+    assert apart(good, reference(DDIM)[0]) <= 1
     number, missing = sorted(bad)
     assert number.startswith("prompt must be a string, got int 7; in YAML")
     assert missing.startswith("the input 'prompt' is missing; got negative_prompt")
 
 
-def test_what_diffusers_refuses_is_said(made: Callable[[str], str], run: Run) -> None:
+def test_what_diffusers_refuses_is_said(model: Callable[[str], str], run: Run) -> None:
     with pytest.raises(ElementError, match="divisible by 8"):
-        run(["a red house"], TextToImage(made("sd-ddim"), height=31, width=32, **FEW))
+        run(["a red house"], TextToImage(model("sd-ddim"), height=31, width=32, **FEW))
 
 
 def build(transform: Any) -> None:
@@ -314,9 +187,9 @@ def build(transform: Any) -> None:
     ],
 )
 def test_bad_parameters_are_refused_when_the_pipeline_is_built(
-    parameters: dict[str, Any], message: str, made: Callable[[str], str]
+    parameters: dict[str, Any], message: str, model: Callable[[str], str]
 ) -> None:
-    transform = TextToImage(made("sd-ddim"), **parameters)
+    transform = TextToImage(model("sd-ddim"), **parameters)
     with pytest.raises(ValueError, match=message):
         build(transform)
 
@@ -333,10 +206,10 @@ def test_bad_parameters_are_refused_when_the_pipeline_is_built(
     ],
 )
 def test_options_that_it_does_not_have_are_refused(
-    options: dict[str, Any], message: str, made: Callable[[str], str]
+    options: dict[str, Any], message: str, model: Callable[[str], str]
 ) -> None:
     with pytest.raises(ModelLoadError, match=message):
-        build(TextToImage(made("sd-ddim"), **options))
+        build(TextToImage(model("sd-ddim"), **options))
 
 
 @pytest.mark.parametrize(
@@ -356,8 +229,8 @@ def test_models_of_other_kinds_are_refused(name: Any, message: str, tmp_path: Pa
         build(TextToImage(str(tmp_path)))
 
 
-def test_pickled_weights_are_refused(made: Callable[[str], str], tmp_path: Path) -> None:
-    pipe = diffusers.DiffusionPipeline.from_pretrained(made("sd-ddim"))
+def test_pickled_weights_are_refused(model: Callable[[str], str], tmp_path: Path) -> None:
+    pipe = diffusers.DiffusionPipeline.from_pretrained(model("sd-ddim"))
     pipe.save_pretrained(tmp_path, safe_serialization=False)
     assert not list((tmp_path / "unet").glob("*.safetensors"))
     with pytest.raises(ModelLoadError, match=r"safetensors"):
@@ -365,9 +238,9 @@ def test_pickled_weights_are_refused(made: Callable[[str], str], tmp_path: Path)
 
 
 def test_without_diffusers_it_says_what_to_install(
-    made: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    model: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    transform, spec = TextToImage(made("sd-ddim")), spec_of(made("sd-ddim"))
+    transform, spec = TextToImage(model("sd-ddim")), spec_of(model("sd-ddim"))
     monkeypatch.setitem(sys.modules, "diffusers", None)
     monkeypatch.setattr("transforms.stages.preflight._checked", {})
     for use in (lambda: build(transform), lambda: load(spec)):
@@ -388,20 +261,20 @@ def test_a_model_of_the_hub_that_is_out_of_reach_is_checked_by_the_workers(
 
 
 def test_a_model_of_the_hub_is_read_from_its_cache(
-    made: Callable[[str], str],
-    oracle: Callable[[str], list[np.ndarray[Any, Any]]],
+    model: Callable[[str], str],
+    reference: Callable[[Case], list[Any]],
     run: Run,
     tmp_path: Path,
 ) -> None:
     cached = tmp_path / "models--somebody--house"
-    shutil.copytree(made("sd-ddim"), cached / "snapshots" / ("a" * 40))
+    shutil.copytree(model("sd-ddim"), cached / "snapshots" / ("a" * 40))
     (cached / "refs").mkdir()
     (cached / "refs" / "v1").write_text("a" * 40)
     transform = TextToImage(
         "somebody/house", revision="v1", model_kwargs={"cache_dir": str(tmp_path)}, **FEW
     )
     (found,) = run([PROMPTS[0]], transform)
-    assert apart(found.inference, oracle("sd-ddim")[0]) <= 1
+    assert apart(found.inference, reference(DDIM)[0]) <= 1
 
 
 def _dtypes(pipe: Any) -> set[torch.dtype]:
@@ -409,9 +282,9 @@ def _dtypes(pipe: Any) -> set[torch.dtype]:
 
 
 def test_auto_is_the_dtype_that_the_denoiser_is_saved_in(
-    made: Callable[[str], str], tmp_path: Path
+    model: Callable[[str], str], tmp_path: Path
 ) -> None:
-    full = diffusers.DiffusionPipeline.from_pretrained(made("pixart-alpha"))
+    full = diffusers.DiffusionPipeline.from_pretrained(model("pixart-alpha"))
     full.save_pretrained(tmp_path / "both")
     full.to(torch.bfloat16).save_pretrained(tmp_path / "both", variant="bf16")
     full.save_pretrained(tmp_path / "half")
@@ -425,16 +298,16 @@ def test_auto_is_the_dtype_that_the_denoiser_is_saved_in(
     assert dtypes("both", model_kwargs={"variant": "bf16"}) == {torch.bfloat16}
 
 
-def test_the_dtype_is_heeded(made: Callable[[str], str], run: Run) -> None:
-    pipe = diffusers.DiffusionPipeline.from_pretrained(made("sd-ddim"), dtype=torch.bfloat16)
+def test_the_dtype_is_heeded(model: Callable[[str], str], run: Run) -> None:
+    pipe = diffusers.DiffusionPipeline.from_pretrained(model("sd-ddim"), dtype=torch.bfloat16)
     pipe.set_progress_bar_config(disable=True)
-    transform = TextToImage(made("sd-ddim"), dtype="bfloat16", batch_size=1, **FEW)
+    transform = TextToImage(model("sd-ddim"), dtype="bfloat16", batch_size=1, **FEW)
     (found,) = run([PROMPTS[0]], transform)
     assert apart(found.inference, alone(pipe, PROMPTS[0], **FEW)) <= 1
 
 
 def test_nobody_computes_under_another_default_dtype_while_it_loads(
-    made: Callable[[str], str],
+    model: Callable[[str], str],
 ) -> None:
     stop = threading.Event()
     seen: set[torch.dtype] = set()
@@ -448,7 +321,7 @@ def test_nobody_computes_under_another_default_dtype_while_it_loads(
     found: list[set[torch.dtype]] = []
 
     def build_one(dtype: str) -> None:
-        found.append(_dtypes(load(spec_of(made("pixart-alpha"), dtype=dtype))))
+        found.append(_dtypes(load(spec_of(model("pixart-alpha"), dtype=dtype))))
 
     names = ["bfloat16", "float32", "bfloat16"]
     threads += [threading.Thread(target=build_one, args=(name,)) for name in names]

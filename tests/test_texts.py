@@ -9,13 +9,14 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pytest
-import sink
 import transformers
 import yaml
-from conftest import RUNNER
-from image_models import PICTURES
-from models import CORPUS
-from test_text import same
+from support import sink
+from support.checks import checked
+from support.comparing import same
+from support.pictures import PICTURES
+from support.runs import RUNNER
+from support.texts import CORPUS
 
 from pipelines_beam import ElementError, TaskModelHandler, pipeline
 from transforms.rows.inputs import Inputs
@@ -43,12 +44,6 @@ DECLARED = [
     for name, check in task.texts.items()
     if name in task.parameters and check is not questions
 ]
-
-
-def checked(task: str, given: dict[str, Any]) -> None:
-    """Check parameters, beside those that the task must be given."""
-    needed = [name for name, value in TASKS[task].parameters.items() if value is REQUIRED]
-    TASKS[task].check_parameters({**dict.fromkeys(needed, "cat"), **given})
 
 
 @pytest.mark.parametrize(("task", "name"), DECLARED)

@@ -11,14 +11,13 @@ from types import SimpleNamespace
 import apache_beam as beam
 import pyarrow as pa
 import pytest
-import sink
 import torch
 import transformers
 from apache_beam.ml.inference.base import ModelMetadata
-from conftest import RUNNER
-from models import CORPUS
-from test_stages import _bundle, _windowed
-from test_text import same
+from support import sink
+from support.comparing import same
+from support.runs import RUNNER, bundle, windowed
+from support.texts import CORPUS
 
 from pipelines_beam import Record, TextClassification
 from transforms.engine import registry
@@ -66,7 +65,7 @@ def test_a_version_takes_over_when_it_is_loaded(model: Model, other: str, share:
     postprocess = PostprocessFn(spec, False, transform._binding, None)
     for fn in (preprocess, forward, postprocess):
         fn.setup()
-    records = _bundle(preprocess, CORPUS * 3)
+    records = bundle(preprocess, CORPUS * 3)
     answered: list[Record] = []
     forward.start_bundle()
     end = time.monotonic() + 120
@@ -75,7 +74,7 @@ def test_a_version_takes_over_when_it_is_loaded(model: Model, other: str, share:
         record = records[submitted % len(records)]
         submitted += 1
         copied = Record(record.element, record.example, list(record.chunks), record.counts)
-        found = forward.process(copied, _windowed(copied), ModelMetadata(other, "other"))
+        found = forward.process(copied, windowed(copied), ModelMetadata(other, "other"))
         answered += [windowed.value for windowed in found]
         assert time.monotonic() < end
         time.sleep(0.002)
@@ -89,7 +88,7 @@ def test_a_version_takes_over_when_it_is_loaded(model: Model, other: str, share:
     assert ids == [first] * turn + [other] * (len(ids) - turn)
     oracles = {path: transformers.pipeline("text-classification", path) for path in (first, other)}
     for record in [*answered[:20], *answered[turn:][:20]]:
-        (result,) = postprocess.process(record, _windowed(record))
+        (result,) = postprocess.process(record, windowed(record))
         assert result.model_id == record.model_id
         assert same(result.inference, oracles[result.model_id](result.example))
 

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from conftest import RUNNER  # noqa: F401 - sets what transformers reads when it is imported
-from image_models import PICTURES
-from models import CORPUS
-from test_texts import checked
+from support.checks import checked
+from support.pictures import PICTURES
+from support.texts import CORPUS
 from transformers.pipelines.text_classification import ClassificationFunction
 from transformers.pipelines.token_classification import AggregationStrategy
 

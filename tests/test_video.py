@@ -1,4 +1,4 @@
-"""Promise 1 for the video tasks, and videos from everywhere, good and bad."""
+"""Videos from everywhere, good and bad."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ import av
 import numpy as np
 import pytest
 import transformers
-from cases import BATCHES, COMPOSED, Case, arranged
-from holders import HOLDERS
-from image_models import film
-from test_image import equal
+from cases.video import FILMS, frames
+from support.comparing import equal
+from support.holders import HOLDERS
+from support.pictures import film
 
-from pipelines_beam import pipeline
 from transforms.media import video
 from transforms.media.fetch import MediaError
 from transforms.options.media_limits import MediaLimits
@@ -26,59 +25,9 @@ from transforms.options.spec import ModelSpec
 from transforms.pipelines import factory
 
 Run = Callable[..., list[Any]]
-SIZES = [(12, 64, 48), (30, 48, 64), (9, 64, 48), (17, 80, 64), (12, 64, 48), (50, 32, 32)]
-FILMS = [film(f"film {i}", *size) for i, size in enumerate(SIZES)]
+
+
 LIMITS = MediaLimits()
-
-
-def frames(data: bytes) -> Any:
-    with av.open(io.BytesIO(data)) as container:
-        return np.stack([each.to_ndarray(format="rgb24") for each in container.decode(video=0)])
-
-
-CASES = [
-    Case("video-classification", "videomae", {}, FILMS),
-    Case("video-classification", "videomae", {"top_k": 2, "function_to_apply": "sigmoid"}, FILMS),
-    Case("video-classification", "timesformer", {}, FILMS),
-    Case("video-classification", "timesformer", {"num_frames": 4}, FILMS),
-]
-
-
-@pytest.fixture(scope="module")
-def oracle(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
-    """transformers' own, of all frames: its decoder of files needs ffmpeg on the machine."""
-    known: dict[str, list[Any]] = {}
-
-    def answers(case: Case) -> list[Any]:
-        if str(case) not in known:
-            pipe = transformers.pipeline(case.task, model(case.model), device="cpu")
-            known[str(case)] = [pipe(frames(data), **case.parameters) for data in case.inputs]
-        return known[str(case)]
-
-    return answers
-
-
-@pytest.mark.parametrize(("batch", "order"), COMPOSED)
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_answer_is_transformers_own(
-    case: Case,
-    batch: str,
-    order: str,
-    model: Callable[[str], str],
-    oracle: Callable[[Case], list[Any]],
-    run: Run,
-) -> None:
-    expected = oracle(case)
-    assert not any(equal(expected[0], other, 1e-3) for other in expected[1:])
-    transform = pipeline(
-        case.task, model(case.model), keyed=True, batch_size=BATCHES[batch], **case.parameters
-    )
-
-    found = dict(run(arranged(case.inputs, order), transform))
-
-    assert found.keys() == set(range(len(expected)))
-    for i, answer in enumerate(expected):
-        assert equal(answer, found[i].inference), (answer, found[i].inference)
 
 
 @pytest.mark.parametrize("rate", [1, 2])

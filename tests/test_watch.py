@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
-import sink
 from apache_beam.ml.inference.utils import WatchFilePattern
 from apache_beam.utils.timestamp import Timestamp
-from conftest import RUNNER
-from models import CORPUS
+from support import sink
+from support.runs import RUNNER
+from support.texts import CORPUS
 
 from pipelines_beam import TextClassification
 

@@ -8,7 +8,7 @@ from .columns import Audio, Image
 from .image import IMAGE
 from .structures import itself, word_boxes
 from .task import Columns, Parameters, Task
-from .text import _generated, _several, only
+from .text import asks_for_several, generated_text, only
 from .texts import questions, text
 from .video import VIDEO
 
@@ -60,7 +60,7 @@ def _decisions(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
     return {"answers": found}
 
 
-_TEXT = _generated("generated_text")
+_TEXT = generated_text("generated_text")
 #: What the models that speak do it at: their processors do not say.
 _SPOKEN_RATE = 24_000
 
@@ -71,7 +71,7 @@ def _any_columns(parameters: Parameters) -> Columns:
         columns: Columns = _TEXT["columns"](parameters)
         return columns
     kind = Image if mode == "image" else Audio
-    return {f"generated_{mode}": Sequence[kind] if _several(parameters) else kind}  # type: ignore[valid-type]
+    return {f"generated_{mode}": Sequence[kind] if asks_for_several(parameters) else kind}  # type: ignore[valid-type]
 
 
 def _any_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
@@ -83,7 +83,7 @@ def _any_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
     found = [answer[name] for answer in inference]
     if mode == "audio":
         found = [{"bytes": wav(each, _SPOKEN_RATE), "path": None} for each in found]
-    return {name: found if _several(parameters) else only(found)}
+    return {name: found if asks_for_several(parameters) else only(found)}
 
 
 def _answers(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
@@ -113,7 +113,7 @@ TASKS = (
         texts={"stop_sequence": text},
         generates=True,
         pipeline=_PIPELINES + "image_text:ImageTextToTextPipeline",
-        **_generated("generated_text"),
+        **generated_text("generated_text"),
     ),
     Task(
         name="any-to-any",
@@ -209,7 +209,7 @@ TASKS = (
         pipeline=_PIPELINES + "image_to_text:ImageToTextPipeline",
         model_classes=("AutoModelForImageTextToText",),
         default_model=("ydshieh/vit-gpt2-coco-en", "5bebf1e"),
-        **_generated("generated_text"),
+        **generated_text("generated_text"),
     ),
     Task(
         name="decision",

@@ -97,26 +97,27 @@ def _fillings(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
 # generated text: one string, or a list where several sequences are asked for.
 
 
-def _several(parameters: Parameters) -> bool:
+def asks_for_several(parameters: Parameters) -> bool:
+    """Whether each input has several answers."""
     given = {**parameters, **(parameters.get("generate_kwargs") or {})}
     config = given.get("generation_config")
     asked = given.get("num_return_sequences", getattr(config, "num_return_sequences", None))
     return (asked or 1) > 1
 
 
-def _generated(name: str) -> dict[str, Any]:
+def generated_text(name: str) -> dict[str, Any]:
     """The declarations of a task whose answers are [{name: text}, …]."""
 
     def columns(parameters: Parameters) -> Columns:
         column, kind = _generated_column(name, parameters)
-        return {column: Sequence[kind] if _several(parameters) else kind}  # type: ignore[valid-type]
+        return {column: Sequence[kind] if asks_for_several(parameters) else kind}  # type: ignore[valid-type]
 
     def values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
         column, _ = _generated_column(name, parameters)
         # transformers nests the answers to a list of inputs once more.
         answers = inference[0] if isinstance(inference[0], list) else inference
         texts = [_last_message(answer.get(column)) for answer in answers]
-        return {column: texts if _several(parameters) else only(texts)}
+        return {column: texts if asks_for_several(parameters) else only(texts)}
 
     choices = {"return_tensors": True, "num_return_sequences": 2}
     return {"columns": columns, "values": values, "choices": choices}
@@ -249,7 +250,7 @@ TASKS = (
         },
         texts={"prefix": text, "handle_long_generation": text, "stop_sequence": text},
         generates=True,
-        **_generated("generated_text"),
+        **generated_text("generated_text"),
     ),
     Task(
         name="feature-extraction",
@@ -333,7 +334,7 @@ TASKS = (
         pipeline=_TEXT_TO_TEXT + "SummarizationPipeline",
         model_classes=("AutoModelForSeq2SeqLM",),
         default_model=("sshleifer/distilbart-cnn-12-6", "a4f8f3e"),
-        **_generated("summary_text"),
+        **generated_text("summary_text"),
     ),
     Task(
         name="translation",
@@ -345,7 +346,7 @@ TASKS = (
         pipeline=_TEXT_TO_TEXT + "TranslationPipeline",
         model_classes=("AutoModelForSeq2SeqLM",),
         default_model=("google-t5/t5-base", "a9723ea"),
-        **_generated("translation_text"),
+        **generated_text("translation_text"),
     ),
     Task(
         name="text2text-generation",
@@ -357,6 +358,6 @@ TASKS = (
         pipeline=_TEXT_TO_TEXT + "Text2TextGenerationPipeline",
         model_classes=("AutoModelForSeq2SeqLM",),
         default_model=("google-t5/t5-base", "a9723ea"),
-        **_generated("generated_text"),
+        **generated_text("generated_text"),
     ),
 )

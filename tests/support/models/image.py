@@ -1,34 +1,27 @@
-"""Tiny random models for the image tasks, and what they look at: see models.py."""
+"""Tiny random models for the image tasks; what they look at is in ../pictures.py."""
 
 from __future__ import annotations
 
 import functools
-import io
 import math
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import av
-import models
 import numpy as np
 import torch
 import transformers
-from pictures import picture
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE
+
+from support.models import text as text_models
 
 ANIMALS = ["cat", "dog", "frog", "bird", "fish", "horse", "ant"]
 
 
-SIZES = [(64, 48), (48, 64), (64, 48), (80, 60), (43, 57), (48, 64), (120, 40), (64, 48)]
-#: Pictures of several sizes, some of them equal, so that there is something to batch.
-PICTURES = [picture(f"picture {i}", *size) for i, size in enumerate(SIZES)]
-
-
 def fill(model: torch.nn.Module, name: str, gains: Mapping[str, float]) -> None:
-    """As models.fill, for weights of any rank: scaled by what one output adds up."""
+    """As text_models.fill, for weights of any rank: scaled by what one output adds up."""
     random = np.random.RandomState(zlib.crc32(name.encode()))
     done: set[int] = set()
     for key, parameter in sorted(model.named_parameters(remove_duplicate=False)):
@@ -271,7 +264,7 @@ def _siglip(name: str, directory: Path) -> None:
 def clip_tokenizer(**options: Any) -> Any:
     """Words in bytes between a start and an end, whose id is the highest: where OWL-ViT looks."""
     special = ("<|pad|>", "<|startoftext|>", "<|endoftext|>")
-    tokenizer = Tokenizer(BPE(**models.byte_pairs(())))
+    tokenizer = Tokenizer(BPE(**text_models.byte_pairs(())))
     tokenizer.add_special_tokens(list(special))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -389,30 +382,6 @@ def _swin2sr(name: str, directory: Path) -> None:
     save("AutoModelForImageToImage", config, processor, name, directory, {})
 
 
-def film(
-    name: str,
-    frames: int,
-    width: int,
-    height: int,
-    container: str = "mp4",
-    codec: str = "mpeg4",
-    **options: str,
-) -> bytes:
-    """A video in which one picture turns into another."""
-    first, last = (np.asarray(picture(f"{name} {i}", width, height), float) for i in range(2))
-    file = io.BytesIO()
-    with av.open(file, "w", format=container, options=options) as target:
-        stream = target.add_stream(codec, rate=10)
-        stream.width, stream.height = width, height
-        stream.pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
-        for i in range(frames):
-            mixed = first + (last - first) * i / frames
-            frame = av.VideoFrame.from_ndarray(mixed.astype(np.uint8), format="rgb24")
-            target.mux(stream.encode(frame))
-        target.mux(stream.encode())
-    return file.getvalue()
-
-
 def _videomae(name: str, directory: Path) -> None:
     config = transformers.VideoMAEConfig(
         image_size=32, patch_size=8, num_frames=4, **TINY, **labelled(ANIMALS)
@@ -467,4 +436,3 @@ MODELS: dict[str, Callable[[Path], None]] = {
     "timesformer": functools.partial(_timesformer, "timesformer"),
     "swin2sr": functools.partial(_swin2sr, "swin2sr"),
 }
-models.MODELS.update(MODELS)

@@ -1,4 +1,4 @@
-"""Tiny random models that take or give text, images, audio and video: see models.py."""
+"""Tiny random models that take or give text, images, audio and video: see __init__.py."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import models
 import torch
 import transformers
-from audio_models import fill
-from models import LLAMA
-from multimodal_models import SEES, VISION, end
+
+from support.models import text as text_models
+from support.models.audio import fill
+from support.models.multimodal import SEES, VISION, end
+from support.models.text import LLAMA
 
 CHAT_TEMPLATE = """\
 {{% for message in messages %}}<|{{{{ message['role'] }}}}|>
@@ -26,7 +27,7 @@ CHAT_TEMPLATE = """\
 
 def tokenizer_with(directory: Path, named: Mapping[str, str]) -> Any:
     """A tokenizer that knows tokens by the names that processors look for."""
-    plain = models.llama_tokenizer(directory)
+    plain = text_models.llama_tokenizer(directory)
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=plain._tokenizer,
         bos_token="<|begin|>",
@@ -280,4 +281,3 @@ MODELS: dict[str, Callable[[Path], None]] = {
     "janus": janus,
     "omni": omni,
 }
-models.MODELS.update(MODELS)

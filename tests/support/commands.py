@@ -13,8 +13,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-CONFIGS = Path(__file__).parent.parent / "configs"
-
 _LIBRARIES = ["apache_beam.yaml.yaml_transform", "pipelines_beam.cli", "transforms"]
 _processes = multiprocessing.get_context("forkserver")
 _processes.set_forkserver_preload(_LIBRARIES)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from counting import Counting
-from custom_pipelines import Plain
+
+from support.counting import Counting
+from support.custom_pipelines import Plain
 
 #: As pyo3 makes it: each extension has a class of this name, in a module that cannot be imported.
 PanicException: type[BaseException] = type(

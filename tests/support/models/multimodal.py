@@ -1,4 +1,4 @@
-"""Tiny random models for images with texts: see models.py and image_models.py."""
+"""Tiny random models for images with texts: see image.py."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import models
 import torch
 import transformers
-from audio_models import fill, labelled
-from models import BERT, GPT2, LLAMA
+
+from support.models import text as text_models
+from support.models.audio import fill, labelled
+from support.models.text import BERT, GPT2, LLAMA
 
 ANSWERS = ["yes", "no", "two", "red", "a dog", "nothing"]
 VISION = {
@@ -51,7 +52,7 @@ def end(model: Any, token: int, times: float) -> None:
 
 
 def llava(directory: Path, name: str) -> None:
-    tokenizer = models.llama_tokenizer(directory)
+    tokenizer = text_models.llama_tokenizer(directory)
     tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
     config = transformers.LlavaConfig(
         vision_config=transformers.CLIPVisionConfig(**VISION),
@@ -90,7 +91,7 @@ def llava(directory: Path, name: str) -> None:
 
 
 def layoutlm(directory: Path, name: str) -> None:
-    tokenizer = models.bert_tokenizer(directory)
+    tokenizer = text_models.bert_tokenizer(directory)
     config = transformers.LayoutLMConfig(
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
@@ -98,7 +99,10 @@ def layoutlm(directory: Path, name: str) -> None:
         **{**BERT, "max_position_embeddings": 64},
     )
     model = made(
-        "AutoModelForDocumentQuestionAnswering", config, name, {**models.GAINS, "qa_outputs": 3.0}
+        "AutoModelForDocumentQuestionAnswering",
+        config,
+        name,
+        {**text_models.GAINS, "qa_outputs": 3.0},
     )
     model.save_pretrained(directory)
     tokenizer.model_max_length = 64
@@ -106,7 +110,7 @@ def layoutlm(directory: Path, name: str) -> None:
 
 
 def donut(directory: Path, name: str) -> None:
-    tokenizer = models.roberta_tokenizer(directory)
+    tokenizer = text_models.roberta_tokenizer(directory)
     tokenizer.add_special_tokens(
         {
             "additional_special_tokens": [
@@ -170,7 +174,7 @@ HEARD = {
 
 
 def vilt(directory: Path, name: str) -> None:
-    tokenizer = models.bert_tokenizer(directory)
+    tokenizer = text_models.bert_tokenizer(directory)
     config = transformers.ViltConfig(
         vocab_size=len(tokenizer),
         **{**BERT, "max_position_embeddings": 40},
@@ -181,14 +185,14 @@ def vilt(directory: Path, name: str) -> None:
     model.save_pretrained(directory)
     tokenizer.model_max_length = 40
     tokenizer.save_pretrained(directory)
-    models.make_readable_by_transformers_4(directory)
+    text_models.make_readable_by_transformers_4(directory)
     transformers.ViltImageProcessor(size={"shortest_edge": 24}, size_divisor=8).save_pretrained(
         directory
     )
 
 
 def blip(directory: Path, name: str, auto: str) -> None:
-    tokenizer = models.bert_tokenizer(directory)
+    tokenizer = text_models.bert_tokenizer(directory)
     special = {
         "bos_token_id": tokenizer.convert_tokens_to_ids("[EMPTY]"),
         "eos_token_id": tokenizer.sep_token_id,
@@ -209,7 +213,7 @@ def blip(directory: Path, name: str, auto: str) -> None:
     model.save_pretrained(directory)
     tokenizer.model_max_length = 64
     tokenizer.save_pretrained(directory)
-    models.make_readable_by_transformers_4(directory)
+    text_models.make_readable_by_transformers_4(directory)
     image_processor("BlipImageProcessor").save_pretrained(directory)
 
 
@@ -224,7 +228,7 @@ def blip_prompt(directory: Path, name: str) -> None:
 
 def qwen2_vl(directory: Path, name: str) -> None:
     """Images of any shape, as patches: their number is another for each shape."""
-    tokenizer = models.llama_tokenizer(directory)
+    tokenizer = text_models.llama_tokenizer(directory)
     tokens = ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]
     tokenizer.add_special_tokens({"additional_special_tokens": tokens})
     image, video, start, stop = tokenizer.convert_tokens_to_ids(tokens)
@@ -271,7 +275,7 @@ def qwen2_vl(directory: Path, name: str) -> None:
 
 
 def vit_gpt2(directory: Path, name: str) -> None:
-    tokenizer = models.gpt2_tokenizer(directory)
+    tokenizer = text_models.gpt2_tokenizer(directory)
     config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
         transformers.ViTConfig(**VISION),
         transformers.GPT2Config(
@@ -293,12 +297,12 @@ def vit_gpt2(directory: Path, name: str) -> None:
     )
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
-    models.make_readable_by_transformers_4(directory)
+    text_models.make_readable_by_transformers_4(directory)
     image_processor().save_pretrained(directory)
 
 
 def git(directory: Path, name: str) -> None:
-    tokenizer = models.bert_tokenizer(directory)
+    tokenizer = text_models.bert_tokenizer(directory)
     config = transformers.GitConfig(
         vision_config=VISION,
         vocab_size=len(tokenizer),
@@ -317,7 +321,7 @@ def git(directory: Path, name: str) -> None:
     )
     model.save_pretrained(directory)
     tokenizer.save_pretrained(directory)
-    models.make_readable_by_transformers_4(directory)
+    text_models.make_readable_by_transformers_4(directory)
     transformers.CLIPImageProcessor(
         size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
     ).save_pretrained(directory)
@@ -339,4 +343,3 @@ MODELS: dict[str, Callable[[Path], None]] = {
     "vit-gpt2": functools.partial(vit_gpt2, name="vit-gpt2"),
     "git": functools.partial(git, name="git"),
 }
-models.MODELS.update(MODELS)

@@ -1,8 +1,8 @@
 """Record what transformers 4.57 makes of images, for the task that transformers 5 dropped.
 
-    python tests/record_images.py    write tests/expected/image-to-image.json
+    python -m support.record_images    write tests/expected/image-to-image.json
 
-As record_revived.py, whose copy of transformers 4.57.6 it uses.
+Run in tests/, as record_revived.py, whose copy of transformers 4.57.6 it uses.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-import record_revived
 from PIL import Image
 
-EXPECTED = Path(__file__).parent / "expected" / "image-to-image.json"
+from support import record_revived
+from support.paths import EXPECTED
+from support.pictures import PICTURES
+
+ANSWERS = EXPECTED / "image-to-image.json"
 
 ASK = """
 import sys, transformers
@@ -33,8 +36,7 @@ for picture in pictures:
 
 def main() -> None:
     """Ask in a process of its own, with models and pictures of this one."""
-    import image_models
-    import models
+    from support import models
 
     record_revived.install()
     path = os.pathsep.join([str(record_revived.CACHE), os.environ.get("PYTHONPATH", "")])
@@ -42,18 +44,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         directory = models.build("swin2sr", root)
-        paths = [str(root / f"{i}.png") for i in range(len(image_models.PICTURES))]
-        for file, picture in zip(paths, image_models.PICTURES, strict=True):
+        paths = [str(root / f"{i}.png") for i in range(len(PICTURES))]
+        for file, picture in zip(paths, PICTURES, strict=True):
             picture.save(file)
         command = [sys.executable, "-c", ASK, str(directory), *paths]
         subprocess.run(command, check=True, env=environment)
         answers = [Path(f"{file}.answer.png").read_bytes() for file in paths]
-    EXPECTED.write_text(json.dumps([base64.b64encode(each).decode() for each in answers], indent=1))
+    ANSWERS.write_text(json.dumps([base64.b64encode(each).decode() for each in answers], indent=1))
 
 
 def recorded() -> list[Image.Image]:
-    """The answers, one for each of image_models.PICTURES."""
-    answers = json.loads(EXPECTED.read_text())
+    """The answers, one for each of PICTURES."""
+    answers = json.loads(ANSWERS.read_text())
     return [Image.open(io.BytesIO(base64.b64decode(answer))) for answer in answers]
 
 

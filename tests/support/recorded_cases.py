@@ -14,16 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-EXPECTED = Path(__file__).parent / "expected" / "revived.json"
+from support.paths import EXPECTED
+
+ANSWERS = EXPECTED / "revived.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Case:
+class RecordedCase:
     """Inputs asked one by one, with the same parameters."""
 
     task: str
     model: str
-    """A name in tests/models.py."""
+    """A name in support/models."""
     inputs: Sequence[Any]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     constructor: Mapping[str, Any] = field(default_factory=dict)
@@ -69,8 +71,8 @@ FITTING = TEXTS[:4]
 SHORT = {"max_new_tokens": 12}
 
 
-def questions(model: str, inputs: Sequence[Any] = ENOUGH, **others: Any) -> Case:
-    return Case(task="question-answering", model=model, inputs=inputs, **others)
+def questions(model: str, inputs: Sequence[Any] = ENOUGH, **others: Any) -> RecordedCase:
+    return RecordedCase(task="question-answering", model=model, inputs=inputs, **others)
 
 
 LEFT = {"tokenizer_config.json": {"padding_side": "left"}}
@@ -126,8 +128,8 @@ SPECIFIC = {
 }
 
 
-def texts(task: str, model: str, inputs: Sequence[Any] = TEXTS, **others: Any) -> Case:
-    return Case(task=task, model=model, inputs=inputs, **others)
+def texts(task: str, model: str, inputs: Sequence[Any] = TEXTS, **others: Any) -> RecordedCase:
+    return RecordedCase(task=task, model=model, inputs=inputs, **others)
 
 
 SEQ2SEQ = [
@@ -220,8 +222,10 @@ QUESTIONS_SEEN = [
 ]
 
 
-def seen(task: str, model: str, inputs: Sequence[Any] = tuple(PICTURES), **others: Any) -> Case:
-    return Case(task=task, model=model, inputs=inputs, **others)
+def seen(
+    task: str, model: str, inputs: Sequence[Any] = tuple(PICTURES), **others: Any
+) -> RecordedCase:
+    return RecordedCase(task=task, model=model, inputs=inputs, **others)
 
 
 # As the tokenizers of real ones say: what a BLIP takes.
@@ -248,13 +252,15 @@ CASES = TEXT_CASES + IMAGE_CASES
 def ready(value: Any) -> Any:
     """An input with its pictures drawn."""
     if isinstance(value, dict) and "picture" in value:
-        from pictures import picture
+        from support.pictures import picture
 
         return picture(*value["picture"])
     return {k: ready(v) for k, v in value.items()} if isinstance(value, dict) else value
 
 
-def questions_to_ask(cases: Sequence[Case] = tuple(CASES)) -> Iterator[tuple[Case, dict[str, Any]]]:
+def questions_to_ask(
+    cases: Sequence[RecordedCase] = tuple(CASES),
+) -> Iterator[tuple[RecordedCase, dict[str, Any]]]:
     """Each input with its case, and with what is recorded beside its answer."""
     for case in cases:
         for value in case.inputs:
@@ -268,16 +274,31 @@ def questions_to_ask(cases: Sequence[Case] = tuple(CASES)) -> Iterator[tuple[Cas
             yield case, {**{name: part for name, part in said.items() if part}, "input": value}
 
 
-def directory(case: Case, root: Path, build: Callable[[str, Path], Path]) -> Path:
+def name_of(case: RecordedCase) -> str:
+    said = {**case.constructor, **case.parameters, **case.files}
+    return f"{case.task}-{case.model}-{'-'.join(said)}"
+
+
+def answers_to(case: RecordedCase, recorded: list[Any]) -> list[Any]:
+    """What is recorded for each input of a case."""
+    first = sum(len(other.inputs) for other in CASES[: CASES.index(case)])
+    return [one["expected"] for one in recorded[first : first + len(case.inputs)]]
+
+
+def directory(case: RecordedCase, root: Path, build: Callable[[str, Path], Path]) -> Path:
     """The directory of the case's model, built below `root` if it is not there."""
-    plain = build(case.model, root)
-    if not case.files:
-        return plain
-    changes = json.dumps(case.files, sort_keys=True).encode()
-    copy = root / f"{case.model}-{hashlib.sha256(changes).hexdigest()[:12]}"
+    return changed(build(case.model, root), case.files)
+
+
+def changed(model: Path, files: Mapping[str, Mapping[str, Any]]) -> Path:
+    """The model's directory, or a copy beside it in which the JSON files say something else."""
+    if not files:
+        return model
+    changes = json.dumps(files, sort_keys=True).encode()
+    copy = model.parent / f"{model.name}-{hashlib.sha256(changes).hexdigest()[:12]}"
     if not copy.exists():
-        shutil.copytree(plain, copy)
-        for name, change in case.files.items():
+        shutil.copytree(model, copy)
+        for name, change in files.items():
             said = json.loads((copy / name).read_text(encoding="utf-8"))
             (copy / name).write_text(json.dumps({**said, **change}), encoding="utf-8")
     return copy

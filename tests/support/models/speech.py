@@ -1,4 +1,4 @@
-"""Tiny random models that hear or speak with a tokenizer: see audio_models.py."""
+"""Tiny random models that hear or speak with a tokenizer: see audio.py."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import models
 import numpy as np
 import pytest
 import torch
 import transformers
-from audio_models import LETTERS, RATE, fill, make
 from packaging.version import Version
+
+from support.models import text as text_models
+from support.models.audio import LETTERS, fill, make
+from support.sounds import RATE
 
 #: Whether transformers' own text-to-audio pipeline does: that of 5.17 raises a TypeError.
 SPEAKS = Version(transformers.__version__) >= Version("5.18")
@@ -44,7 +46,7 @@ WHISPER_SPECIAL = (
 
 
 def whisper(directory: Path, name: str) -> None:
-    tokenizer = transformers.WhisperTokenizer(**models.byte_pairs(WHISPER_SPECIAL[:1]))
+    tokenizer = transformers.WhisperTokenizer(**text_models.byte_pairs(WHISPER_SPECIAL[:1]))
     tokenizer.add_special_tokens({"additional_special_tokens": list(WHISPER_SPECIAL[1:])})
     tokenizer.add_tokens([f"<|{i * 0.02:.2f}|>" for i in range(SECONDS * 50 + 1)])
     token = tokenizer.convert_tokens_to_ids
@@ -96,7 +98,7 @@ def whisper(directory: Path, name: str) -> None:
 
 
 def moonshine(directory: Path, name: str) -> None:
-    tokenizer = models.llama_tokenizer(directory)
+    tokenizer = text_models.llama_tokenizer(directory)
     config = transformers.MoonshineConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
@@ -133,13 +135,13 @@ def moonshine(directory: Path, name: str) -> None:
 
 
 def clap(directory: Path, name: str, fused: bool) -> None:
-    tokenizer = models.roberta_tokenizer(directory)
+    tokenizer = text_models.roberta_tokenizer(directory)
     config = transformers.ClapConfig(
         text_config={
             "vocab_size": len(tokenizer),
             "pad_token_id": tokenizer.pad_token_id,
             "projection_dim": 16,
-            **models.ROBERTA,
+            **text_models.ROBERTA,
         },
         audio_config={
             "num_mel_bins": 16,
@@ -213,7 +215,7 @@ def vits(directory: Path, name: str, stochastic: bool) -> None:
 
 def speecht5(directory: Path, name: str) -> None:
     file = directory / "spm_char.model"
-    file.write_bytes(models.sentencepiece_model())
+    file.write_bytes(text_models.sentencepiece_model())
     tokenizer = transformers.SpeechT5Tokenizer(str(file))
     config = transformers.SpeechT5Config(
         vocab_size=len(tokenizer),
@@ -256,11 +258,12 @@ def vocoder(directory: Path, name: str) -> None:
 
 
 def musicgen(directory: Path, name: str) -> None:
-    tokenizer = models.t5_tokenizer(directory)
+    tokenizer = text_models.t5_tokenizer(directory)
     books = 2
     config = transformers.MusicgenConfig(
         text_encoder=transformers.T5Config(
-            vocab_size=len(tokenizer), **{k: v for k, v in models.T5.items() if "task" not in k}
+            vocab_size=len(tokenizer),
+            **{k: v for k, v in text_models.T5.items() if "task" not in k},
         ).to_dict(),
         audio_encoder=transformers.EncodecConfig(
             hidden_size=16,
@@ -317,4 +320,3 @@ MODELS: dict[str, Callable[[Path], None]] = {
     "vocoder": functools.partial(vocoder, name="vocoder"),
     "musicgen": functools.partial(musicgen, name="musicgen"),
 }
-models.MODELS.update(MODELS)

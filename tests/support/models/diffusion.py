@@ -1,4 +1,4 @@
-"""Tiny random diffusers pipelines, built on the spot: `build(name, root)` writes a directory."""
+"""Tiny random diffusers pipelines: see __init__.py."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-import models
 import torch
 import transformers
-from image_models import clip_tokenizer
+
+from support.models import text as text_models
+from support.models.image import clip_tokenizer
 
 #: Tokens of a prompt, and pixels of a latent's side and of an image's.
 LONGEST, LATENTS, SIDE = 32, 16, 32
@@ -42,7 +43,7 @@ def _clip(cls: str = "CLIPTextModel", **options: Any) -> Any:
 
 
 def _t5(width: int = 32) -> dict[str, Any]:
-    tokenizer = models.t5_tokenizer(Path())
+    tokenizer = text_models.t5_tokenizer(Path())
     tokenizer.model_max_length = LONGEST
     config = transformers.T5Config(
         vocab_size=len(tokenizer), d_model=width, d_ff=37, d_kv=8, num_layers=2, num_heads=4
@@ -209,18 +210,19 @@ PIPELINES: dict[str, Callable[[], Any]] = {
 }
 
 
-def build(name: str, root: Path) -> Path:
-    """Return `root/name`, built if it is not there."""
-    directory = root / name
-    if not directory.is_dir():
-        with torch.random.fork_rng(devices=[]):  # a test's own seed must not notice
-            torch.manual_seed(7)
-            pipe = PIPELINES[name]()
-            for each in pipe.components.values():
-                if isinstance(each, torch.nn.Module):
-                    models.fill(each.eval(), name, _GAINS)
-            if checker := pipe.components.get("safety_checker"):
-                checker.special_care_embeds_weights.data.fill_(1.0)  # nothing of the kind
-                checker.concept_embeds_weights.data.fill_(_STRICT)
-        pipe.save_pretrained(directory)
-    return directory
+def save(name: str, directory: Path) -> None:
+    with torch.random.fork_rng(devices=[]):  # a test's own seed must not notice
+        torch.manual_seed(7)
+        pipe = PIPELINES[name]()
+        for each in pipe.components.values():
+            if isinstance(each, torch.nn.Module):
+                text_models.fill(each.eval(), name, _GAINS)
+        if checker := pipe.components.get("safety_checker"):
+            checker.special_care_embeds_weights.data.fill_(1.0)  # nothing of the kind
+            checker.concept_embeds_weights.data.fill_(_STRICT)
+    pipe.save_pretrained(directory)
+
+
+MODELS: dict[str, Callable[[Path], None]] = {
+    name: functools.partial(save, name) for name in PIPELINES
+}

@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 import transformers
-from models import fill
 from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers.models.auto import modeling_auto
 
+from support.models.text import fill
 from transforms.batching.padding import Way
 from transforms.batching.program import Program
 from transforms.batching.replica import _drop_unread_outputs

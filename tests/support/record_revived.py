@@ -1,11 +1,11 @@
 """Record what transformers 4.57 answers for the tasks that transformers 5 dropped.
 
-    python tests/record_revived.py           write tests/expected/revived.json
-    python tests/record_revived.py --check   compare with it; exit 1 where an answer differs
+    python -m support.record_revived           write tests/expected/revived.json
+    python -m support.record_revived --check   compare with it; exit 1 where an answer differs
 
-Installs transformers 4.57.6 beside this environment, which lends it torch, and asks it in a
-process of its own. The models are those of tests/models.py, built by this environment, which
-needs sentencepiece for one of them.
+Both are run in tests/. Installs transformers 4.57.6 beside this environment, which lends it torch,
+and asks it in a process of its own. The models are those of support/models, built by this
+environment, which needs sentencepiece for one of them.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import revived_cases
+from support import recorded_cases
+from support.paths import ROOT, TESTS
 
 VERSION = "4.57.6"
 PACKAGES = (f"transformers=={VERSION}", "tokenizers==0.22.2", "huggingface_hub==0.36.2")
-CACHE = Path(__file__).parents[1] / ".cache" / f"transformers-{VERSION}"
+CACHE = ROOT / ".cache" / f"transformers-{VERSION}"
 
 
 def main() -> int:
@@ -38,11 +39,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         found = ask(Path(temporary))
     if options.check:
-        return compare(found, json.loads(revived_cases.EXPECTED.read_text(encoding="utf-8")))
-    revived_cases.EXPECTED.parent.mkdir(exist_ok=True)
+        return compare(found, json.loads(recorded_cases.ANSWERS.read_text(encoding="utf-8")))
+    recorded_cases.ANSWERS.parent.mkdir(exist_ok=True)
     text = json.dumps(found, indent=1, ensure_ascii=False) + "\n"
-    revived_cases.EXPECTED.write_text(text, encoding="utf-8")
-    print(f"{len(found)} answers written to {revived_cases.EXPECTED}")
+    recorded_cases.ANSWERS.write_text(text, encoding="utf-8")
+    print(f"{len(found)} answers written to {recorded_cases.ANSWERS}")
     return 0
 
 
@@ -57,21 +58,27 @@ def install() -> None:
 
 def ask(root: Path) -> list[dict[str, Any]]:
     """Every question with transformers 4.57's answer."""
-    import models  # imports transformers, of which the other process has its own
-    import multimodal_models  # noqa: F401 - adds its models to those of models.py
+    from support import models  # imports transformers, of which the other process has its own
 
     install()
     asked: list[dict[str, Any]] = [
-        {"model": str(revived_cases.directory(case, root, models.build)), "question": question}
-        for case, question in revived_cases.questions_to_ask()
+        {"model": str(recorded_cases.directory(case, root, models.build)), "question": question}
+        for case, question in recorded_cases.questions_to_ask()
     ]
     questions, answers = root / "questions.json", root / "answers.json"
     questions.write_text(json.dumps(asked), encoding="utf-8")
     path = os.pathsep.join([str(CACHE), os.environ.get("PYTHONPATH", "")])
     # One thread: the order in which numbers are added up does not depend on the machine's cores.
     environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, "--answer", str(questions), str(answers)]
-    subprocess.run(command, check=True, env=environment)
+    command = [
+        sys.executable,
+        "-m",
+        "support.record_revived",
+        "--answer",
+        str(questions),
+        str(answers),
+    ]
+    subprocess.run(command, check=True, env=environment, cwd=TESTS)
     results = json.loads(answers.read_text(encoding="utf-8"))
     return [
         {**one["question"], "expected": result} for one, result in zip(asked, results, strict=True)
@@ -96,12 +103,12 @@ def answer(questions: Path, answers: Path) -> None:
             built = (key, pipe)
         try:
             result = built[1](
-                revived_cases.ready(question["input"]), **question.get("parameters", {})
+                recorded_cases.ready(question["input"]), **question.get("parameters", {})
             )
         except Exception as error:
             error.add_note(f"asked: {question}")
             raise
-        results.append(revived_cases.plain(result))
+        results.append(recorded_cases.plain(result))
     answers.write_text(json.dumps(results), encoding="utf-8")
 
 
@@ -111,11 +118,11 @@ def compare(found: list[dict[str, Any]], recorded: list[dict[str, Any]]) -> int:
     if wrong:
         print(f"{len(found)} questions are asked, {len(recorded)} are recorded")
     for i, (new, old) in enumerate(zip(found, recorded, strict=False)):
-        different = revived_cases.difference(new, json.loads(json.dumps(old)))
+        different = recorded_cases.difference(new, json.loads(json.dumps(old)))
         if different:
             wrong += 1
             print(f"{i}: {old['task']} {old['model']} {old.get('parameters', {})}{different}")
-    print(f"{wrong} of {len(found)} answers differ from {revived_cases.EXPECTED.name}")
+    print(f"{wrong} of {len(found)} answers differ from {recorded_cases.ANSWERS.name}")
     return int(wrong > 0)
 
 
