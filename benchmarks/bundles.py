@@ -92,7 +92,7 @@ def run_bundle(fns: list[Any], text: str) -> list[Any]:
 @contextlib.contextmanager
 def stages(transform: TextClassification) -> Iterator[tuple[Bundle, Callable[[], int]]]:
     """What runs a bundle on one thread's own DoFns, and how many batches there have been."""
-    spec, binding = transform.spec, transform._binding
+    spec, binding = transform.spec, transform.plan.binding
     fns = [
         PreprocessFn(spec, False, binding, None),
         ForwardFn(spec, False),

@@ -39,7 +39,8 @@ def photos(_):
         yield file.getvalue()
 
 ours = ObjectDetection(model, device="cpu", threshold=0.0)
-ours.spec = replace(ours.spec, limits=replace(ours.spec.limits, window_bytes=window << 20))
+_limits = replace(ours.spec.limits, window_bytes=window << 20)
+ours.plan = replace(ours.plan, spec=replace(ours.spec, limits=_limits))
 with beam.Pipeline(DEFAULT_RUNNER) as p:
     (
         p

@@ -58,13 +58,13 @@ def text() -> dict[str, torch.Tensor]:
 
 
 def through(engine: AnyEngine, elements: list[Any]) -> None:
-    client = engine.client({})
+    session = engine.session({})
     for i, features in enumerate(elements):
-        client.submit(i, [features])
+        session.submit(i, [features])
         if i >= IN_FLIGHT:
-            client.answered.get()
+            session.answered.get()
     for _ in range(min(len(elements), IN_FLIGHT)):
-        client.answered.get()
+        session.answered.get()
 
 
 def copied(elements: list[Any], times: int) -> None:

@@ -12,11 +12,11 @@ with beam.Pipeline() as p:
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from transforms import *  # noqa: F403 - the front door: the same names, pinned by a test
+    from transforms import *  # noqa: F403 - the public names, which a test lists
 
 
 def __getattr__(name: str) -> Any:
-    """The names of `transforms`, imported when first asked for: the command line starts at once."""
+    """The names of `transforms`, imported on first use, so that the command line starts fast."""
     import transforms
 
     if not hasattr(transforms, "TaskTransform"):

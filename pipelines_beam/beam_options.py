@@ -1,4 +1,4 @@
-"""The options of Beam, in a command or in a file: each is known, or refused."""
+"""Beam's options in a command or a file: unknown options and invalid values are errors."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ DEFAULT_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 class OptionsError(ValueError):
-    """An option is not known, or has a value that it cannot have."""
+    """An option is unknown, or its value is not valid."""
 
 
 class _Parser(_BeamArgumentParser):  # type: ignore[misc]
-    """Beam's parser; raises OptionsError where it would end the process."""
+    """Beam's parser; raises OptionsError instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise OptionsError(message)
@@ -37,12 +37,13 @@ class _Parser(_BeamArgumentParser):  # type: ignore[misc]
 def parsed(
     arguments: Sequence[str], own_names: Sequence[str], unchecked: Sequence[str]
 ) -> tuple[str, list[str], dict[str, Any]]:
-    """The file of a command, the rest as Beam takes it, and the values that this rest gives.
+    """Split a command into its file and Beam's options, as flags and as values by name.
 
     Args:
-      arguments: what the command has beside options of its own: the file and Beam's options.
-      own_names: the command's own options, for suggestions.
-      unchecked: options that only a runner's job server knows, as name or name=value.
+      arguments: the file and Beam's options, without the command's own options.
+      own_names: the names of the command's own options, for suggestions.
+      unchecked: options that only a runner's job server knows, as name or name=value; they become
+        flags, and are not checked.
 
     Raises OptionsError.
 
@@ -58,47 +59,47 @@ def parsed(
 
 
 def settings(flags: list[str], given: Mapping[str, Any], own: Mapping[str, Any]) -> PipelineOptions:
-    """The options of a job: those of the command, then those of the file's `options`.
+    """The options of a job: those of the command override those in the file's `options`.
 
-    Raises OptionsError for an option of the file that does not exist, or its value.
+    Raises OptionsError for an unknown option in the file, or a value that is not valid.
     """
     _check_own(own)
     settled = {"pickle_library": "cloudpickle", **own}
-    # Those by keyword would go before the command's.
+    # Options given by keyword would override the command's.
     rest = {name: value for name, value in settled.items() if name not in given}
-    found = PipelineOptions(flags, **rest)
-    standard = found.view_as(StandardOptions)
+    options = PipelineOptions(flags, **rest)
+    standard = options.view_as(StandardOptions)
     standard.runner = given.get("runner") or own.get("runner") or DEFAULT_RUNNER
-    with _one_line("runner"):
+    with _as_options_error("runner"):
         create_runner(standard.runner)
-    return found
+    return options
 
 
 def described() -> str:
-    """Beam's options, with what Beam says of each."""
+    """Beam's options with their help, as text."""
     parser = _parser(())
     return parser.format_help().partition("\n\n")[2]
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """A parser of every option that Beam knows, once its runner and plugins are there.
+    """A parser of every option that Beam knows after its runner and plugins are imported.
 
-    What is not given is not in its namespace.
+    Options that are not given are missing from its namespace.
     """
     early = _Parser(add_help=False, allow_abbrev=False)
     early.add_argument("--runner")
     early.add_argument("--beam_plugin", "--beam_plugins", action="append", default=[])
-    found, _ = early.parse_known_args(list(arguments))
-    _load(found.runner, found.beam_plugin)
+    known, _ = early.parse_known_args(list(arguments))
+    _load(known.runner, known.beam_plugin)
     parser = _Parser(
         prog="pipelines-beam run",
         add_help=False,
         allow_abbrev=False,
         conflict_handler="resolve",
     )
-    # A class of a module that was loaded twice stands there twice.
+    # A class is listed twice if its module was loaded twice.
     for cls in {str(cls): cls for cls in PipelineOptions.__subclasses__()}.values():
-        if cls is not TestOptions:  # of Beam's own tests: a job would ignore them
+        if cls is not TestOptions:  # only Beam's own tests read them
             cls._add_argparse_args(parser)
     for action in parser._actions:
         action.default = argparse.SUPPRESS
@@ -106,17 +107,17 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _load(runner: str | None, plugins: Sequence[str]) -> None:
-    """Import what may have options of its own. Raises OptionsError for an unknown runner."""
+    """Import a runner and plugins, which may add options. Raises OptionsError."""
     for name in plugins:
-        with contextlib.suppress(ImportError):  # the workers may have it
+        with contextlib.suppress(ImportError):  # it may be installed on the workers only
             importlib.import_module(name)
     if runner is not None:
-        with _one_line("runner"):
+        with _as_options_error("runner"):
             create_runner(runner)
 
 
 @contextlib.contextmanager
-def _one_line(name: str) -> Any:
+def _as_options_error(name: str) -> Any:
     try:
         yield
     except (ImportError, AttributeError, ValueError) as error:
@@ -128,7 +129,7 @@ def _flags(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def _refuse(option: str, file: str, own_names: Sequence[str], beams: Sequence[str]) -> NoReturn:
-    """Raise what is wrong with an argument that is no option."""
+    """Raise an OptionsError for an argument that is not an option of Beam."""
     if not option.startswith("-"):
         raise OptionsError(f"one file is run at a time: got {file!r:.200} and {option!r:.200}")
     name = option.partition("=")[0]
@@ -145,7 +146,7 @@ def _unknown(name: str, valid: Iterable[str]) -> str:
 
 
 def _check_own(own: Mapping[str, Any]) -> None:
-    """Check a file's `options`: their names, and that Beam takes their values."""
+    """Check the names and values of a file's `options`."""
     parser = _parser([f"--runner={own['runner']}"] if own.get("runner") else [])
     actions = {action.dest: action for action in parser._actions}
     for name, value in own.items():

@@ -14,29 +14,29 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-#: Exit statuses: see _STATUSES.
+#: Exit statuses, explained in _STATUSES.
 DONE, FAILED, REFUSED, ROWS_FAILED, STOPPED = 0, 1, 2, 3, 130
 _STATUSES = """\
 exit status:
-  0    the job is done and no row failed, or was submitted and is not waited for
+  0    the job is done and no row failed; or it was submitted without waiting for it
        (--no_wait_until_finish)
   1    the job failed
-  2    nothing has run: the command or the file is not right
+  2    nothing has run: the command or the file has an error
   3    the job is done, but rows failed: the report says how many, and why
   130  stopped
 
-The folder of the file is put at the end of Python's import path, here and in worker processes on
-this machine: `postprocess: my_module.function` finds my_module.py beside the file. Workers on
+The folder of the file is added to the end of Python's import path, here and in worker processes on
+this machine: `postprocess: my_module.function` finds my_module.py next to the file. Workers on
 other machines need it installed.
 """
 _RUN = """\
 Run a Beam YAML file. Options that are not listed here are Beam's (--runner=…): see --help-beam.
-One that neither knows is refused, before anything runs. Options that only the job server of a
-runner knows, as Flink's has some, are given as --beam-option NAME=VALUE. An option of the command
-goes before the same of the file.
+Unknown options are refused before anything runs. Options that only the job server of a runner
+knows, such as Flink's, are given as --beam-option NAME=VALUE. An option of the command overrides
+the same option in the file.
 """
 _LONGEST_MESSAGE = 4000
-#: Where Beam says that a transform could not be made or applied.
+#: Beam's messages about a transform that could not be created or applied.
 _WRAPPER = re.compile(
     r'(?:Invalid transform specification|Error applying transform) (?:at )?(".*?" at line \w+)'
 )
@@ -44,7 +44,10 @@ _WRAPPER = re.compile(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status, as `run --help` lists them."""
-    for stream in (sys.stdout, sys.stderr):  # data may have what a terminal cannot show
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # data may not be printable
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     parser, run, tasks = _parsers()
@@ -67,7 +70,11 @@ def _parsers() -> tuple[argparse.ArgumentParser, ...]:
     version = importlib.metadata.version("pipelines-beam")
     parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(dest="command", required=True)
-    run = commands.add_parser(
+    return parser, _add_run(commands), _add_tasks(commands)
+
+
+def _add_run(commands: Any) -> argparse.ArgumentParser:
+    run: argparse.ArgumentParser = commands.add_parser(
         "run",
         help="run a Beam YAML file",
         usage="pipelines-beam run FILE [options] [Beam's options]",
@@ -81,7 +88,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, ...]:
         action=_Assign,
         default={},
         metavar="NAME=VALUE",
-        help="a jinja variable of the file; one that no part of the file reads is refused",
+        help="a jinja variable of the file; one that the file does not read is refused",
     )
     run.add_argument(
         "--beam-option",
@@ -94,7 +101,11 @@ def _parsers() -> tuple[argparse.ArgumentParser, ...]:
     run.add_argument("--verbose", action="store_true", help="show what Beam and models log")
     run.add_argument("--traceback", action="store_true", help="show where an error came from")
     run.add_argument("--help-beam", action="store_true", help="list Beam's options")
-    tasks = commands.add_parser(
+    return run
+
+
+def _add_tasks(commands: Any) -> argparse.ArgumentParser:
+    tasks: argparse.ArgumentParser = commands.add_parser(
         "tasks",
         help="list the tasks, or show one",
         description="List the tasks with their inputs (optional ones in brackets) and columns; or "
@@ -106,11 +117,11 @@ def _parsers() -> tuple[argparse.ArgumentParser, ...]:
     form = tasks.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="all of it, or of every task, as JSON")
     form.add_argument("--markdown", action="store_true", help="the README's table of all tasks")
-    return parser, run, tasks
+    return tasks
 
 
 class _Assign(argparse.Action):
-    """Keeps NAME=VALUE; a name is given once."""
+    """Stores NAME=VALUE in a dict; a name may be given only once."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
         name, equals, value = str(values).partition("=")
@@ -135,7 +146,7 @@ def _own_names(parser: argparse.ArgumentParser) -> list[str]:
 
 
 def _unknown(argument: str, parser: argparse.ArgumentParser) -> str:
-    """What is said of an argument that a command does not have."""
+    """The error message for an argument that a command does not have."""
     names = _own_names(parser)
     close = difflib.get_close_matches(argument.partition("=")[0], names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -190,7 +201,7 @@ def _run_file(
     from apache_beam.runners.runner import PipelineState
     from apache_beam.yaml.yaml_transform import SafeLineLoader
 
-    from . import beam_options, progress, provider, report, specification, template
+    from . import beam_options, progress, provider, specification, summary, template
     from .outcome import Outcome
 
     try:
@@ -218,7 +229,7 @@ def _run_file(
     if not waits and state != PipelineState.DONE:
         print(f"the job is submitted: {state}")
         return DONE
-    rows_failed = report.show(outcome, time.monotonic() - start, result)
+    rows_failed = summary.show(outcome, time.monotonic() - start, result)
     return ROWS_FAILED if rows_failed else DONE
 
 
@@ -230,7 +241,7 @@ def _failed(options: argparse.Namespace, file: str, error: Exception, status: in
 
 
 def _message(error: BaseException) -> str:
-    """What went wrong, once: ours where it is one of ours, else the first cause."""
+    """One message for a chain of errors: this project's own error, else the first cause."""
     import transforms
 
     chain: list[Any] = [error]
@@ -238,13 +249,13 @@ def _message(error: BaseException) -> str:
         chain.append(cause)
     places = [match[1] for each in chain if (match := _WRAPPER.match(str(each)))]
     known = (transforms.ElementError, transforms.ModelLoadError)
-    found: Any = next((each for each in chain if isinstance(each, known)), None)
-    if found is None and places:  # Beam's words for whatever a transform raises while it is built
-        found = next((each for each in chain if not _WRAPPER.match(str(each))), error)
-    if found is None:
-        found = error if isinstance(error, _our_errors()) else chain[-1]
-    name = "" if isinstance(found, (*known, *_our_errors())) else f"{type(found).__name__}: "
-    text = getattr(found, "message", None) or str(found)  # a schema's error prints the whole file
+    shown: Any = next((each for each in chain if isinstance(each, known)), None)
+    if shown is None and places:  # Beam wraps any error that a transform raises while it is built
+        shown = next((each for each in chain if not _WRAPPER.match(str(each))), error)
+    if shown is None:
+        shown = error if isinstance(error, _our_errors()) else chain[-1]
+    name = "" if isinstance(shown, (*known, *_our_errors())) else f"{type(shown).__name__}: "
+    text = getattr(shown, "message", None) or str(shown)  # str of a schema error is the whole file
     return f"{places[-1] + ': ' if places else ''}{name}{text}"
 
 

@@ -1,4 +1,4 @@
-"""Types of columns between Beam and Arrow, and values made to fit them."""
+"""Column types of Beam and of Arrow, and conversion of values to Arrow types."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from transforms.rows.schema import python_type
 from .readable import as_json, whole
 
 Convert = Callable[[Any], Any]
-#: An instant, as Beam's Timestamp is; datetimes without a zone are taken as of UTC.
+#: A point in time, as Beam's Timestamp; datetimes without a zone are taken as UTC.
 _INSTANT = pa.timestamp("us", "UTC")
 _SCALARS: dict[Any, pa.DataType] = {
     str: pa.string(),
@@ -50,27 +50,27 @@ _SCALARS: dict[Any, pa.DataType] = {
 
 
 class Kept:
-    """A value of an Arrow type that Beam's schemas have no name for: any value, to Beam."""
+    """A value of an Arrow type that Beam's schemas cannot express: Beam treats it as Any."""
 
     arrow_type: ClassVar[pa.DataType]
 
 
 @functools.cache
 def kept(kind: pa.DataType) -> type[Kept]:
-    """The type of a Beam row's column that keeps an Arrow type, until a sink writes it.
+    """A type for a column of Beam rows that remembers its Arrow type until a sink writes it.
 
-    It is a subclass of the values' own, so that it is known which tasks can read them.
+    It is a subclass of the Python type of the values, so that inputs of tasks can be type-checked.
     """
-    found = python_type(kind)
-    bases = (Kept, found) if isinstance(found, type) else (Kept,)
+    base = python_type(kind)
+    bases = (Kept, base) if isinstance(base, type) else (Kept,)
     return type(str(kind), bases, {"arrow_type": kind})
 
 
 def arrow_type(kind: Any) -> pa.DataType:
     """The Arrow type of a column of Beam rows.
 
-    Raises TypeError for a type whose values may be of several Arrow types, such as Any, or a
-    Decimal, which may have any number of digits.
+    Raises TypeError for a type whose values may need several Arrow types, such as Any or Decimal,
+    which has any number of digits.
     """
     kind = without_none(kind)
     if isinstance(kind, type) and issubclass(kind, Kept):
@@ -91,10 +91,9 @@ def arrow_type(kind: Any) -> pa.DataType:
 
 
 def fitting(kind: pa.DataType) -> Convert:
-    """A function that makes a value, which is not None, one that Arrow takes for a type.
+    """A function that converts a value, which is not None, to one that Arrow accepts for a type.
 
-    It raises an error for a value that no such column can have, and changes none: 2.0 is an
-    integer, 2.5 is not.
+    It raises an error for a value that the conversion would change: 2.0 is an integer, 2.5 is not.
     """
     storage = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
     if pa.types.is_struct(storage):
@@ -134,22 +133,22 @@ def _pairs(convert: Convert) -> Convert:
 
 
 def _items(kind: pa.DataType) -> Convert:
-    """Of lists; a vector, of hundreds of numbers, is taken as it is where its types say so."""
+    """Lists. A long vector of numbers is passed on unchanged if all have the right type."""
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
         return functools.partial(_vector, kind)
     convert = _or_none(fitting(kind))
-    return lambda value: list(map(convert, _no_text(value)))
+    return lambda value: list(map(convert, _require_list(value)))
 
 
 def _vector(kind: pa.DataType, value: Any) -> Any:
-    items = value if isinstance(value, list) else list(_no_text(value))
+    items = value if isinstance(value, list) else list(_require_list(value))
     plain = float if pa.types.is_floating(kind) else int
     if not all(type(item) is plain for item in items):
-        pa.array(items, kind)  # which says what does not fit
+        pa.array(items, kind)  # raises an error that names the value
     return items
 
 
-def _no_text(value: Any) -> Any:
+def _require_list(value: Any) -> Any:
     if isinstance(value, str | bytes | Mapping):
         raise TypeError("a list is needed")
     return value
@@ -199,11 +198,11 @@ def _bytes(value: Any) -> bytes:
 
 
 def _checked(kind: pa.DataType, value: Any) -> Any:
-    """The value, of which Arrow says whether it fits."""
+    """The value, after Arrow has checked that it fits."""
     if isinstance(value, Timestamp):
         value = value.to_utc_datetime(has_tz=True)
     elif isinstance(value, np.datetime64) and pa.types.is_timestamp(kind):
-        # Beyond the years that Python has; Arrow takes no such for a type with a zone.
+        # May be beyond Python's years; Arrow accepts no datetime64 for a type with a time zone.
         value = int(value.astype(f"datetime64[{kind.unit}]").astype(np.int64))
     pa.scalar(value, kind)
     return value

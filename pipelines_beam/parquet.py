@@ -1,4 +1,4 @@
-"""Parquet files as rows: structs in columns are rows, too, as the schema says."""
+"""Reading Parquet files as rows with a schema; structs become nested rows."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from apache_beam.yaml import yaml_provider, yaml_transform
 
 from .columns import Kept, kept
 
-_MOST_ROWS = 64  # in memory as Python's own at a time: a row may hold a photo
-#: What Beam's schemas call them; texts and bytes of all sizes are the same there.
+_MAX_ROWS = 64  # converted to Python objects at a time: a row may hold a photo
+#: The types of Beam's schemas; strings and bytes have one type for all sizes.
 _SCALARS: dict[pa.DataType, Any] = {
     pa.bool_(): bool,
-    pa.int8(): np.int16,  # the coder of np.int8 takes no negative numbers
+    pa.int8(): np.int16,  # Beam's coder of np.int8 cannot encode negative numbers
     pa.int16(): np.int16,
     pa.int32(): np.int32,
     pa.int64(): np.int64,
@@ -36,7 +36,7 @@ _SCALARS: dict[pa.DataType, Any] = {
     pa.binary(): bytes,
     pa.large_binary(): bytes,
     pa.binary_view(): bytes,
-    pa.null(): str,  # no value says of what type it is
+    pa.null(): str,  # all values are null
 }
 _LISTS = (
     pa.types.is_list,
@@ -50,21 +50,21 @@ _LISTS = (
 class ReadFromParquet(beam.PTransform):  # type: ignore[misc]
     """The rows of Parquet files, with a schema: structs and lists of structs are nested rows.
 
-    Beam's own reader gives structs as dicts under a type that says they are rows, which the next
-    step fails at: so images and sounds of `datasets`, {bytes, path}, cannot be read with it.
+    Beam's own reader yields structs as dicts although it declares them as rows, so the next step
+    fails: images and audio of `datasets`, {bytes, path}, cannot be read with it.
 
     Args:
       file_pattern: the files, on any file system that Beam knows.
-      columns: names of the columns to read (all). Those within a struct follow its name after a
-        dot, as in ["image.bytes"]: the struct has no others then.
-      validate: whether Beam's reader, too, looks for the files when the pipeline is built.
+      columns: names of the columns to read (default: all). A field of a struct is named after a
+        dot, as in ["image.bytes"]: the struct then has only such fields.
+      validate: whether Beam's reader checks, too, that the files exist when the pipeline is built.
 
-    The first file's schema is that of all: whatever `validate` says, it is read when the pipeline
-    is built, and must be there.
+    All files must have the schema of the first one. It is read when the pipeline is built, whatever
+    `validate` is, so a file must exist.
 
     Raises:
-      OSError: no file has such a name.
-      ValueError: there is no such column, or no row can have one of its name.
+      OSError: no file matches.
+      ValueError: a column does not exist, or its name is not valid for a row.
 
     """
 
@@ -86,10 +86,10 @@ class ReadFromParquet(beam.PTransform):  # type: ignore[misc]
 
 
 class _Provider(yaml_provider.InlineProvider):  # type: ignore[misc]
-    """One that Beam YAML takes before its own of the same name, whatever is beside it."""
+    """A provider that Beam YAML always prefers to its own of the same name."""
 
     def affinity(self, other: Any) -> int:
-        """How well it goes with its neighbours: better than any other."""
+        """How well it fits neighbouring transforms: better than any other provider."""
         return 1_000_000
 
 
@@ -97,7 +97,7 @@ def provider() -> yaml_provider.InlineProvider:
     """Beam YAML's provider of this reader, in place of Beam's, with the same options."""
 
     def read(path: str | None = None, **config: Any) -> beam.PTransform:
-        pattern = config.pop("file_pattern", path)  # Beam's takes it under both names
+        pattern = config.pop("file_pattern", path)  # Beam's reader accepts both names
         if pattern is None:
             raise ValueError("ReadFromParquet needs a path")
         return ReadFromParquet(pattern, **yaml_transform.SafeLineLoader.strip_metadata(config))
@@ -112,19 +112,19 @@ class _Rows(beam.DoFn):  # type: ignore[misc]
         self._type = row_type
 
     def setup(self) -> None:
-        """Find out how to make a row of each struct."""
+        """Prepare the conversion of structs to rows."""
         self._make = _row_maker(self._type)
 
     def process(self, table: pa.Table) -> Iterator[Any]:
         """The rows of a table, a few at a time."""
-        for batch in table.to_batches(max_chunksize=_MOST_ROWS):
+        for batch in table.to_batches(max_chunksize=_MAX_ROWS):
             columns = map(_values, batch.columns)
             for cells in zip(*columns, strict=True):
                 yield self._make(dict(zip(batch.schema.names, cells, strict=True)))
 
 
 def _values(column: pa.Array) -> list[Any]:
-    """A column's values; one by one where Python has not all of them."""
+    """A column's values; converted one by one if Python cannot represent all of them."""
     try:
         return list(column.to_pylist())
     except (OverflowError, ValueError):
@@ -132,9 +132,9 @@ def _values(column: pa.Array) -> list[Any]:
 
 
 def _value(column: pa.Array, i: int) -> Any:
-    """One value: one of numpy for a time that Python has not; a text that is not UTF-8 as it can.
+    """One value. Times beyond Python's range are numpy's; invalid UTF-8 is replaced.
 
-    Raises what pyarrow does for those within lists and structs.
+    Raises pyarrow's errors for such values within lists and structs.
     """
     try:
         return column[i].as_py()
@@ -149,28 +149,28 @@ def _value(column: pa.Array, i: int) -> Any:
 
 
 def _schema(pattern: str, columns: Sequence[str] | None) -> pa.Schema:
-    """The schema of the first file, or of what is read of it: structs with the chosen fields."""
-    found = FileSystems.match([pattern], [1])[0].metadata_list
-    if not found:
+    """The schema of the first file, restricted to the chosen columns and fields."""
+    files = FileSystems.match([pattern], [1])[0].metadata_list
+    if not files:
         raise OSError(f"there is no file {pattern!r}")
-    with FileSystems.open(found[0].path) as opened, pq.ParquetFile(opened) as file:
+    with FileSystems.open(files[0].path) as opened, pq.ParquetFile(opened) as file:
         return file.schema_arrow if columns is None else _chosen(file, columns)
 
 
 def _chosen(file: pq.ParquetFile, columns: Sequence[str]) -> pa.Schema:
-    """What pyarrow makes of some columns: said by a file without rows, so that none are decoded."""
+    """The schema of some columns in pyarrow, from an empty file, so that nothing is decoded."""
     paths = _paths(file)
     _check_columns(columns, paths, file.schema_arrow.names)
     written = pa.BufferOutputStream()
     pq.write_table(file.schema_arrow.empty_table(), written)
     with pq.ParquetFile(pa.BufferReader(written.getvalue())) as empty:
-        pairs = zip(paths, _paths(empty), strict=True)  # lists may be written in another way
+        pairs = zip(paths, _paths(empty), strict=True)  # paths of lists may differ
         chosen = [new for old, new in pairs if any(_is_within(old, name) for name in columns)]
         return empty.read(columns=chosen).schema
 
 
 def _check_columns(columns: Sequence[str], paths: Sequence[str], names: Sequence[str]) -> None:
-    """Raise ValueError for a column that there is not: pyarrow would pass over it."""
+    """Raise ValueError for a column that does not exist: pyarrow would ignore it."""
     for name in columns:
         if not any(_is_within(path, name) for path in paths):
             beside = [path for path in paths if path.startswith(f"{name.partition('.')[0]}.")]
@@ -178,12 +178,12 @@ def _check_columns(columns: Sequence[str], paths: Sequence[str], names: Sequence
 
 
 def _paths(file: pq.ParquetFile) -> list[str]:
-    """The paths of the columns that the file has, with the names of structs and lists before."""
+    """The paths of the file's leaf columns: names joined by dots."""
     return [file.schema.column(i).path for i in range(len(file.schema))]
 
 
 def _is_within(path: str, name: str) -> bool:
-    """Whether a path is that of a column, or of one inside it."""
+    """Whether a path is a column, or a leaf within it."""
     return f"{path}.".startswith(f"{name}.")
 
 
@@ -198,16 +198,16 @@ def _row(fields: Sequence[pa.Field]) -> RowTypeConstraint:
 
 
 def _field(field: pa.Field) -> Any:
-    found = _type(field.type)
-    any_value = isinstance(found, type) and issubclass(found, Kept)
-    return found if any_value or not field.nullable else Optional[found]  # noqa: UP045
+    own_type = _type(field.type)
+    any_value = isinstance(own_type, type) and issubclass(own_type, Kept)
+    return own_type if any_value or not field.nullable else Optional[own_type]  # noqa: UP045
 
 
 def _type(kind: pa.DataType) -> Any:
-    """The type of a column's values; Arrow's own where Beam's schemas have no name for it."""
+    """The type of a column's values; see `kept` for types that Beam's schemas cannot express."""
     if isinstance(kind, pa.BaseExtensionType):
-        found = _type(kind.storage_type)
-        return kept(kind) if found is kept(kind.storage_type) else found
+        storage = _type(kind.storage_type)
+        return kept(kind) if storage is kept(kind.storage_type) else storage
     if pa.types.is_dictionary(kind):
         return _type(kind.value_type)
     if pa.types.is_struct(kind):
@@ -220,7 +220,7 @@ def _type(kind: pa.DataType) -> Any:
 
 
 def _maker(kind: Any) -> Callable[[Any], Any] | None:
-    """A function that makes a value of a type of what pyarrow gives; None where that is one."""
+    """A function that converts pyarrow's value to a type; None if no conversion is needed."""
     if isinstance(kind, RowTypeConstraint):
         return _row_maker(kind)
     arguments = typing.get_args(kind)
@@ -236,7 +236,7 @@ def _maker(kind: Any) -> Callable[[Any], Any] | None:
 
 
 def _row_maker(kind: RowTypeConstraint) -> Callable[[Any], Any]:
-    """A function that makes a row of a mapping with the same names. It is never None."""
+    """A function that converts a mapping to a row; never None."""
     makers = {name: make for name, field in kind._fields if (make := _maker(field)) is not None}
     row = kind.user_type
 

@@ -12,13 +12,13 @@ from tqdm import tqdm
 
 from transforms.stages import metrics
 
-_INTERVAL = 0.2  # seconds between looks
-_LINE_INTERVAL = 30  # seconds between lines where there is no terminal to draw on
+_INTERVAL = 0.2  # seconds between updates
+_LINE_INTERVAL = 30  # seconds between lines if stderr is not a terminal
 
 
 @contextlib.contextmanager
 def shown() -> Iterator[None]:
-    """Show elements answered, out of those read so far, while the body runs."""
+    """Show the number of finished elements, out of those read so far, while the body runs."""
     metrics.reset()
     done = threading.Event()
     thread = threading.Thread(target=_draw, args=(done,), name="progress", daemon=True)

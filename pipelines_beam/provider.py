@@ -1,4 +1,4 @@
-"""Our transforms as Beam YAML knows them: one transform type per task."""
+"""The transforms of this project in Beam YAML: one type per task, and the file sinks."""
 
 from __future__ import annotations
 
@@ -23,28 +23,30 @@ class _Outputs(beam.PTransform):  # type: ignore[misc]
         self._transform = transform
 
     def expand(self, pcoll: Any) -> Any:
-        """The task's result, or a mapping of both outputs' names to them."""
-        found: Any = pcoll | self._transform
-        return found._asdict() if hasattr(found, "_asdict") else found
+        """The task's result, or a mapping of its two outputs by name."""
+        result: Any = pcoll | self._transform
+        return result._asdict() if hasattr(result, "_asdict") else result
 
 
 def _create(cls: type[transforms.TaskTransform], **config: Any) -> beam.PTransform:
-    # Beam's loader notes the lines of mappings inside them.
+    # Beam's loader stores line numbers inside mappings.
     return _Outputs(cls(**yaml_transform.SafeLineLoader.strip_metadata(config)))
 
 
 def provider() -> yaml_provider.InlineProvider:
-    """A Beam YAML provider of every task, TextClassification and the others, and of our sinks."""
-    found: dict[str, Any] = {}
+    """A Beam YAML provider of every task (TextClassification, …) and of the file sinks."""
+    transforms_by_type: dict[str, Any] = {}
     for cls in transforms.TaskTransform.__subclasses__():
-        found[cls.__name__] = functools.update_wrapper(functools.partial(_create, cls), cls)
-    return yaml_provider.InlineProvider({**found, **sinks.TRANSFORMS})
+        transforms_by_type[cls.__name__] = functools.update_wrapper(
+            functools.partial(_create, cls), cls
+        )
+    return yaml_provider.InlineProvider({**transforms_by_type, **sinks.TRANSFORMS})
 
 
 def importable(folder: str) -> None:
     """Put a folder on the import path of this process and of the worker processes it starts.
 
-    At its end: what is installed goes before what lies beside a file.
+    At the end: installed packages take precedence over modules in the folder.
     """
     if folder not in sys.path:
         sys.path.append(folder)
@@ -54,7 +56,7 @@ def importable(folder: str) -> None:
 
 
 def expand(pipeline: beam.Pipeline, spec: dict[str, Any], path: str) -> None:
-    """Build what a specification says, with the tasks beside Beam's own transforms.
+    """Build the pipeline of a specification, from the tasks and Beam's own transforms.
 
     Raises SpecificationError for a key, a type or an input that does not exist.
     """

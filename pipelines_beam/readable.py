@@ -1,4 +1,4 @@
-"""Values as texts and JSON that people and other programs can read."""
+"""Values as text and JSON that people and other programs can read."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from apache_beam.utils.timestamp import Timestamp
 
 from transforms.options.nested import columns_of, plain
 
-#: Of a value that no file format has, such as an image in memory.
+#: Characters of the text for a value that no file format has, such as an image in memory.
 _LONGEST = 200
 
 
 def jsonable(value: Any) -> Any:
-    """The value as JSON has it: structs as objects by the names of their fields, bytes as base64.
+    """The value as JSON can represent it: structs become objects, bytes become base64.
 
-    Times are texts as in ISO 8601, and what pandas takes for missing, NaN and infinities, which
-    JSON has not, are null. What JSON has nothing for is a text that shows it, cut to 200
-    characters.
+    Times are strings in ISO 8601. Values that pandas treats as missing, NaN and infinities are
+    null. Any other value is a string of at most 200 characters.
     """
     if isinstance(value, np.ndarray | np.generic):
         value = _of_numpy(value)
@@ -41,15 +40,15 @@ def jsonable(value: Any) -> Any:
 
 
 def as_json(value: Any) -> str | None:
-    """The value as a JSON text; None stays, so that the cell is empty, and so does a text."""
-    found = jsonable(value)
-    if isinstance(found, str):
-        return whole(found)
-    return None if found is None else json.dumps(found)
+    """The value as JSON text. None and strings are unchanged: None is an empty cell."""
+    plain_value = jsonable(value)
+    if isinstance(plain_value, str):
+        return whole(plain_value)
+    return None if plain_value is None else json.dumps(plain_value)
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value stands for none, as pandas has it."""
+    """Whether pandas treats a value as missing."""
     if value is None or value is pd.NA or value is pd.NaT:
         return True
     if isinstance(value, np.datetime64 | np.timedelta64):
@@ -58,12 +57,12 @@ def is_missing(value: Any) -> bool:
 
 
 def whole(text: str) -> str:
-    """The text, with "?" for halves of characters, which no file's encoding has."""
+    """The text with "?" for unpaired surrogates, which no encoding of files can represent."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _of_numpy(value: Any) -> Any:
-    """Python's own value or list; times stay, which Python may not have."""
+    """A Python value or list; times stay numpy's, because Python's range of years is smaller."""
     if value.dtype.kind not in "mM":
         return value.tolist()
     return list(value) if value.ndim else value
@@ -74,12 +73,12 @@ def _text(value: Any) -> Any:
         return base64.b64encode(value).decode()
     if (time := _time(value)) is not None:
         return time
-    found = plain(value)  # of pandas and pyarrow
-    return str(value)[:_LONGEST] if found is value else jsonable(found)
+    own = plain(value)  # of pandas and pyarrow
+    return str(value)[:_LONGEST] if own is value else jsonable(own)
 
 
 def _time(value: Any) -> str | None:
-    """A time as in ISO 8601; None for what is none."""
+    """A time or duration in ISO 8601; None for other values."""
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, np.datetime64):

@@ -1,4 +1,4 @@
-"""A few rows of a Parquet file that a job wrote, in little memory however large the file is."""
+"""A sample of the rows of a Parquet file, in little memory however large the file is."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ import pyarrow.parquet as pq
 
 _SHOWN = 3
 _WIDTH = 100
-#: What is read of a file's start, at most: of all vectors, and of a row on average.
+#: Bounds of what is read from the start of a file: bytes of all vectors, average bytes of a row.
 _VECTOR_BYTES, _ROW_BYTES = 8 * 1024 * 1024, 16 * 1024
-_MOST_VECTORS = 5000
-_TITLE = 200  # characters kept of each text
+_MAX_VECTORS = 5000
+_MAX_TITLE_CHARACTERS = 200  # of each text column
 
 
 def lines(paths: Sequence[str]) -> Iterator[str]:
-    """Lines that show a sample: rows that are alike where there are vectors, or the first rows.
+    """Lines that show a sample of the first file that has rows.
 
-    Of the first file that has rows: others may have another schema.
+    They are nearest neighbours if the file has a column of vectors and one of texts, otherwise the
+    first rows. Other files may have another schema.
     """
     for path in paths:
         with pq.ParquetFile(path) as file:
@@ -40,7 +41,7 @@ def _rows(file: pq.ParquetFile) -> Iterator[str]:
 
 
 def _readable(file: pq.ParquetFile) -> tuple[list[str], list[str]]:
-    """The columns that can be shown on a line; and those of bytes, or with much in each row."""
+    """The columns that fit on a line; and the others, which hold bytes or are large."""
     names: list[str] = []
     left_out: list[str] = []
     for field in file.schema_arrow:
@@ -56,7 +57,7 @@ def _has_bytes(kind: pa.DataType) -> bool:
 
 
 def _row_bytes(file: pq.ParquetFile, name: str) -> float:
-    """Bytes that a column takes in each row of the first group that has any, on average."""
+    """The average bytes of a column's cells, in the first row group that has rows."""
     group = file.metadata.row_group(_first_group(file))
     size = 0
     for i in range(group.num_columns):
@@ -72,7 +73,7 @@ def _first_group(file: pq.ParquetFile) -> int:
 
 
 def _read(file: pq.ParquetFile, names: Sequence[str], rows: int) -> pa.Table:
-    """The first rows of the file, at most as many; no more of it is decoded."""
+    """The first `rows` rows of the file, or fewer; the rest is not decoded."""
     batches: list[pa.RecordBatch] = []
     size = min(rows, 256)
     for batch in file.iter_batches(size, columns=list(names), use_threads=False):
@@ -84,7 +85,7 @@ def _read(file: pq.ParquetFile, names: Sequence[str], rows: int) -> pa.Table:
 
 
 def _neighbours(file: pq.ParquetFile) -> list[str]:
-    """For some rows, those whose vectors point the same way most; empty: there are none."""
+    """Some rows with their nearest neighbours by cosine similarity; empty without vectors."""
     readable, _ = _readable(file)
     schema = file.schema_arrow
     vectors = [field.name for field in schema if _is_vector(field.type)]
@@ -92,18 +93,18 @@ def _neighbours(file: pq.ParquetFile) -> list[str]:
     if not vectors or not texts:
         return []
     width = _row_bytes(file, vectors[0])
-    table = _read(file, [vectors[0], *texts], int(min(_MOST_VECTORS, _VECTOR_BYTES // width)) or 1)
-    found, rows = _matrix(table[vectors[0]])
-    if len(found) < 2:
+    table = _read(file, [vectors[0], *texts], int(min(_MAX_VECTORS, _VECTOR_BYTES // width)) or 1)
+    unit_vectors, rows = _matrix(table[vectors[0]])
+    if len(unit_vectors) < 2:
         return []
     titles = [_title(table, texts, row) for row in rows]
     total = file.metadata.num_rows
     whole = "" if len(table) == total else f", among the first {len(table):,} of {total:,} rows"
-    return [f"nearest neighbours{whole}:", *_alike(found, titles)]
+    return [f"nearest neighbours{whole}:", *_alike(unit_vectors, titles)]
 
 
 def _is_vector(kind: pa.DataType) -> bool:
-    """Embeddings are of 32 bits; lists of doubles are scores."""
+    """Whether a column holds embeddings: lists of float32. Lists of float64 are scores."""
     listed = pa.types.is_list(kind) or pa.types.is_large_list(kind)
     listed = listed or pa.types.is_fixed_size_list(kind)
     return bool(listed and pa.types.is_float32(kind.value_type))
@@ -114,7 +115,10 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _matrix(column: pa.ChunkedArray) -> tuple[np.ndarray, list[int]]:
-    """The unit vectors of a column, and their rows: of the first one's length, all finite."""
+    """The unit vectors of a column, (vectors, size), and their rows.
+
+    Vectors of another length than the first, or with values that are not finite, are left out.
+    """
     vectors = [
         None if cell is None else np.asarray(cell.to_numpy(zero_copy_only=False), np.float32)
         for cell in (each.values if each.is_valid else None for each in column)
@@ -127,29 +131,29 @@ def _matrix(column: pa.ChunkedArray) -> tuple[np.ndarray, list[int]]:
     ]
     if not rows or not length:
         return np.empty((0, 0), np.float32), []
-    found = np.stack([vectors[i] for i in rows])  # type: ignore[misc]
-    return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12), rows
+    matrix = np.stack([vectors[i] for i in rows])  # type: ignore[misc]
+    return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12), rows
 
 
-def _alike(found: np.ndarray, titles: Sequence[str]) -> Iterator[str]:
-    for row in sorted(set(np.linspace(0, len(found) - 1, _SHOWN + 2).astype(int)[1:-1])):
-        likeness = found @ found[row]
+def _alike(unit_vectors: np.ndarray, titles: Sequence[str]) -> Iterator[str]:
+    for row in sorted(set(np.linspace(0, len(unit_vectors) - 1, _SHOWN + 2).astype(int)[1:-1])):
+        likeness = unit_vectors @ unit_vectors[row]
         likeness[row] = -2
         yield f"  {titles[row]}"
-        for other in np.argsort(-likeness)[: min(_SHOWN, len(found) - 1)]:
+        for other in np.argsort(-likeness)[: min(_SHOWN, len(unit_vectors) - 1)]:
             yield f"    {likeness[other]:.2f}  {titles[other]}"
 
 
 def _title(table: pa.Table, texts: Sequence[str], row: int) -> str:
-    return clean("  ".join(str(table[name][row].as_py())[:_TITLE] for name in texts))
+    return clean("  ".join(str(table[name][row].as_py())[:_MAX_TITLE_CHARACTERS] for name in texts))
 
 
 def clean(text: str) -> str:
-    """Text from data on one line of a terminal, without what could command it."""
+    """Text as one line for a terminal, without control characters."""
     line = " ".join(printable(text[: 20 * _WIDTH]).split())
     return line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
 
 
 def printable(text: str) -> str:
-    """The whole text, a space in place of each character that could command a terminal."""
+    """The text with a space in place of each control character."""
     return "".join(c if c.isprintable() else " " for c in text)

@@ -1,10 +1,9 @@
-"""Beam's file sinks in Beam YAML, for rows with values of any kind.
+"""The file sinks of Beam YAML, for rows with values of any kind.
 
-Beam's own write a struct as a list without the names of its fields, round numbers, and fail at
-bytes and at values that are not of their column's type. In JSON and CSV, structs are objects by the
-names of their fields, and bytes are base64; CSV, which has no objects, has them as JSON texts.
-Parquet has the Arrow types that ReadFromParquet found, and JSON texts in columns that may hold
-anything.
+Beam's own sinks write structs as lists without field names, round numbers, and fail at bytes and at
+values that do not have their column's type. Here, JSON has structs as objects and bytes as base64;
+CSV has structs as JSON text. Parquet keeps the Arrow types that ReadFromParquet read, and has JSON
+text in columns of any type.
 """
 
 from __future__ import annotations
@@ -43,13 +42,13 @@ _FLOATS = (float, np.float32, np.float64)
 
 
 def _sink(write: Write, expand: Callable[[Any, Fields, dict[str, Any]], Any]) -> Write:
-    """One of Beam's sinks; `expand` writes rows with the fields given."""
+    """A factory for one of Beam's sinks; `expand` writes rows with a schema."""
     prefix = _PREFIX.get(write, "path")
     valid = {*_keywords(write), *_MORE.get(write, ()), "path"} - {"schema"}
 
     @functools.wraps(write)
     def create(**config: Any) -> beam.PTransform:
-        # Beam's loader notes the lines of mappings inside them.
+        # Beam's loader stores line numbers inside mappings.
         config = SafeLineLoader.strip_metadata(config)
         for name in config:
             if name not in valid:
@@ -64,7 +63,7 @@ def _sink(write: Write, expand: Callable[[Any, Fields, dict[str, Any]], Any]) ->
 
 
 class _Written(beam.PTransform):  # type: ignore[misc]
-    """A sink of rows with a schema; of other elements, Beam's says that it takes none."""
+    """A sink of rows with a schema; other elements go to Beam's sink, which refuses them."""
 
     def __init__(self, sink: beam.PTransform, expand: Any, config: dict[str, Any]) -> None:
         super().__init__()
@@ -73,7 +72,7 @@ class _Written(beam.PTransform):  # type: ignore[misc]
         self._config = config
 
     def expand(self, pcoll: Any) -> Any:
-        """What the sink gives: the names of its files."""
+        """The result of the sink: the names of its files."""
         if pcoll.element_type is PredictionResult:
             raise TypeError(
                 "files hold rows, and these are PredictionResults: a task whose config has "
@@ -86,7 +85,7 @@ class _Written(beam.PTransform):  # type: ignore[misc]
 
 
 def _write_json(pcoll: Any, fields: Fields, config: dict[str, Any]) -> Any:
-    """A line for each row; by pandas, which rounds numbers, where its options are given."""
+    """One line per row; written by pandas, which rounds numbers, only if its options are given."""
     if not config.keys() <= {"path", "num_shards"}:
         columns = dict.fromkeys(fields, (typehints.Any, jsonable))
         return _with_columns(pcoll, columns) | beam.io.WriteToJson(**config)
@@ -99,7 +98,7 @@ def _write_json(pcoll: Any, fields: Fields, config: dict[str, Any]) -> Any:
             path=folder,
             file_naming=fileio.default_file_naming(name),
             sink=lambda _: fileio.TextSink(),
-            **(shards and {**shards, "max_writers_per_bundle": 0}),  # as Beam's own does
+            **(shards and {**shards, "max_writers_per_bundle": 0}),  # as Beam's own sink sets it
         )
     )
     names = beam.Map(lambda written: written.file_name).with_output_types(str)
@@ -117,14 +116,14 @@ def _write_csv(pcoll: Any, fields: Fields, config: dict[str, Any]) -> Any:
 
 
 def _csv_column(name: str, kind: Any) -> tuple[Any, Convert]:
-    """Floats stay numbers, which pandas has options for."""
+    """Floats stay numbers, because pandas has options for their format."""
     if without_none(kind) in _FLOATS:
         return kind, _fitted(name, pa.float64())
     return typehints.Optional[str], _csv_cell
 
 
 def _csv_cell(value: Any) -> str | None:
-    """A text: of numbers beside empty cells, pandas would make floats."""
+    """A string: pandas would convert integers of a column with empty cells to floats."""
     if isinstance(value, np.bool_ | np.integer):
         value = value.item()
     return str(value) if isinstance(value, bool) else as_json(value)
@@ -151,16 +150,16 @@ def _write_parquet(pcoll: Any, fields: Fields, config: dict[str, Any]) -> Any:
 
 
 def _parquet_column(name: str, kind: Any) -> tuple[pa.DataType, Convert]:
-    """As it is, where Arrow has one type for it; else a JSON text."""
+    """The Arrow type of a column, or JSON text if there is none."""
     try:
-        found = arrow_type(kind)
+        arrow = arrow_type(kind)
     except TypeError:
         return pa.string(), as_json
-    return found, _fitted(name, found)
+    return arrow, _fitted(name, arrow)
 
 
 def _fitted(name: str, kind: pa.DataType) -> Convert:
-    """A function that gives a column's values as they fit its type, and None for others."""
+    """A function that converts values to a column's type; None for a value that does not fit."""
     fit = fitting(kind)
 
     def convert(value: Any) -> Any:
@@ -168,7 +167,7 @@ def _fitted(name: str, kind: pa.DataType) -> Convert:
             return None
         try:
             return fit(value)
-        except Exception as error:  # of any class: pyarrow's, numpy's, a user's
+        except Exception as error:  # of pyarrow, numpy or a user's class
             if not is_missing(value):
                 _note_misfit(name, kind, value, error)
             return None
@@ -180,7 +179,7 @@ _noted: set[str] = set()
 
 
 def _note_misfit(name: str, kind: pa.DataType, value: Any, error: Exception) -> None:
-    """Count a value that a column cannot have, and log the first of the column."""
+    """Count a value that does not fit its column, and log the first of the column."""
     metrics.count_misfit()
     if name not in _noted:
         _noted.add(name)
@@ -196,18 +195,18 @@ def _note_misfit(name: str, kind: pa.DataType, value: Any, error: Exception) -> 
 
 
 def _keywords(function: Callable[..., Any]) -> set[str]:
-    """The keywords that a function, or a class's constructor, takes by name."""
+    """The names of the parameters of a function or constructor."""
     taken = inspect.signature(function).parameters.values()
     return {each.name for each in taken if each.kind is not each.VAR_KEYWORD} - {"self"}
 
 
-#: What Beam passes on to pandas, which says what it does not know only when the job runs.
+#: Options that Beam passes to pandas, which refuses unknown ones only when the job runs.
 _MORE = {
     beam.io.WriteToJson: _keywords(pd.DataFrame.to_json) - {"path_or_buf", "index"},
     beam.io.WriteToCsv: _keywords(pd.DataFrame.to_csv) - {"path_or_buf", "index", "index_label"},
 }
 _PREFIX = {beam.io.WriteToParquet: "file_path_prefix"}
-#: By the names of their types in Beam YAML.
+#: The sinks, by their type in Beam YAML.
 TRANSFORMS = {
     "WriteToJson": _sink(beam.io.WriteToJson, _write_json),
     "WriteToCsv": _sink(beam.io.WriteToCsv, _write_csv),

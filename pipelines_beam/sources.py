@@ -1,4 +1,4 @@
-"""What Beam cannot read the columns of: it says so in words of its own insides, or in none."""
+"""Checks of sources whose columns cannot be known: Beam's own errors do not name the reason."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from transforms.options.shown import shown
 
 _BLOCK = 65_536  # bytes
 _BLANK = b" \t\r\n\xef\xbb\xbf"  # the last three: a byte order mark
-#: What files of a format have where their columns are known.
+#: The part of a file that its columns are read from, by the type of the source.
 _NEEDED = {"ReadFromCsv": "header", "ReadFromJson": "rows"}
 
 
 def check(kind: str, config: Mapping[str, Any]) -> None:
-    """Raises ValueError for a source whose columns nobody can know.
+    """Raises ValueError for a source whose columns cannot be known.
 
-    kind: its type in Beam YAML; config: its own.
+    Args:
+      kind: its type in Beam YAML.
+      config: its `config` in the file.
+
     """
     if kind == "Create":
         _check_elements(SafeLineLoader.strip_metadata(config).get("elements"))
@@ -29,7 +32,7 @@ def check(kind: str, config: Mapping[str, Any]) -> None:
 
 
 def _check_elements(elements: Any) -> None:
-    """Raises ValueError where Beam finds no type: for what is null in all elements."""
+    """Raises ValueError for elements or columns that are always null: their type is unknown."""
     if not isinstance(elements, list) or not elements:
         return
     if all(each is None for each in elements):
@@ -46,12 +49,12 @@ def _check_elements(elements: Any) -> None:
 
 
 def _check_file(pattern: str, needed: str) -> None:
-    """Raises ValueError for a file without content, where the columns of all are read from it."""
+    """Raises ValueError if the first file, which the columns are read from, is empty."""
     try:
         paths = [each.path for each in FileSystems.match([pattern], [1])[0].metadata_list]
         if not paths or not _is_blank(paths[0]):
             return
-    except Exception:  # every store has errors of its own: Beam's reader meets the same
+    except Exception:  # errors of any class; Beam's reader raises them again
         return
     if paths[0] == pattern:
         raise ValueError(f"{shown(pattern, 200)} has no {needed}: its columns are unknown")
@@ -70,22 +73,24 @@ def _is_blank(path: str) -> bool:
 
 
 def without_nulls(node: Any) -> Any:
-    """A part of a file without an empty config, and without an error_handling that is null.
+    """A part of a file without `config` and `error_handling` that are null: Beam refuses both.
 
-    As in Python, where None is what is not given: Beam takes neither.
+    As in Python, None means that they are not given.
     """
     if isinstance(node, list):
         return [without_nulls(each) for each in node]
     if not isinstance(node, Mapping):
         return node
-    found = {name: without_nulls(each) if name in _INSIDE else each for name, each in node.items()}
-    config = found.get("config")
+    cleaned = {
+        name: without_nulls(each) if name in _INSIDE else each for name, each in node.items()
+    }
+    config = cleaned.get("config")
     if config is None:
-        found.pop("config", None)
-    elif isinstance(config, Mapping) and config.get("error_handling", found) is None:
-        found["config"] = {k: v for k, v in config.items() if k != "error_handling"}
-    return found
+        cleaned.pop("config", None)
+    elif isinstance(config, Mapping) and config.get("error_handling", cleaned) is None:
+        cleaned["config"] = {k: v for k, v in config.items() if k != "error_handling"}
+    return cleaned
 
 
-#: The keys under which transforms are.
+#: The keys that contain transforms.
 _INSIDE = ("pipeline", "transforms", "source", "sink", "extra_transforms")

@@ -1,4 +1,4 @@
-"""Checks of what a Beam YAML file says, before Beam expands it: keys, types and inputs."""
+"""Checks of a Beam YAML file before Beam expands it: keys, types and inputs."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _LANGUAGES = ("-generic", "-python", "-javascript", "-java", "-sql", "-calcite")
 
 
 class SpecificationError(ValueError):
-    """The file says what does not exist: a key, a type of a transform, or an input."""
+    """The file names a key, a type of a transform, or an input that does not exist."""
 
 
 def check(spec: Mapping[str, Any], types: Collection[str]) -> None:
     """Check a file's keys, the types of its transforms and their inputs.
 
     Args:
-      spec: what the file says, with the lines that Beam's loader notes.
-      types: of the transforms that there are.
+      spec: the content of the file, with the line numbers that Beam's loader stores.
+      types: the types of all known transforms.
 
     Raises SpecificationError with a suggestion, and the line.
 
@@ -56,7 +56,7 @@ def check_top(spec: Mapping[str, Any]) -> None:
 def _check_nested(
     node: Mapping[str, Any], types: set[str], given: frozenset[str] = frozenset()
 ) -> None:
-    """Check a chain or composite, and those in it, which may read what is `given` around it."""
+    """Check a chain or composite and its members, which may read the inputs `given` to it."""
     kind = str(node.get("type", "composite"))
     if kind not in _KEYS:
         raise SpecificationError(
@@ -102,7 +102,7 @@ def _check_inputs(node: Mapping[str, Any], names: Collection[str]) -> None:
 
 
 def _members(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The transforms inside one; what is not a mapping is left to Beam's schema."""
+    """The transforms inside one. Beam's own schema refuses members that are not mappings."""
     listed = [node.get("source"), node.get("sink")]
     for key in ("transforms", "extra_transforms"):
         value = node.get(key)
@@ -133,7 +133,7 @@ def _unknown_type(kind: str, types: Collection[str]) -> str:
         return f"{shown(kind)} is a task: the type of its transform is {task.transform!r}"
     names = [each for each in types if "-" not in each]
     close = likely(kind, names)
-    if close is not None:  # there are too many to list
+    if close is not None:  # the list is too long
         return f"unknown transform type {shown(kind)}. {did_you_mean(close)}"
     return unknown("transform type", kind, names)
 

@@ -1,4 +1,4 @@
-"""The list of tasks: what each takes, what it gives, and what it is called."""
+"""The list of tasks: names, inputs, parameters and columns of each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def as_json() -> str:
 
 
 def one_as_json(name: str) -> str:
-    """The same of one task. Raises ValueError for a name that is none."""
+    """One task as JSON. Raises ValueError for an unknown name."""
     return _json(_described(find(name)))
 
 
@@ -45,34 +45,36 @@ def as_text() -> str:
 
 
 def one_as_text(name: str) -> str:
-    """One task whole, for a terminal. Raises ValueError for a name that is none."""
-    found = _described(find(name))
-    aliases = f" ({', '.join(found['aliases'])})" if found["aliases"] else ""
+    """A full description of one task, for a terminal. Raises ValueError for an unknown name."""
+    description = _described(find(name))
+    aliases = f" ({', '.join(description['aliases'])})" if description["aliases"] else ""
     parameters = [
         (name, "required" if "required" in each else repr(each["default"]))
-        for name, each in found["parameters"].items()
+        for name, each in description["parameters"].items()
     ]
     blocks = {
-        "inputs": _aligned([(name, _kinds(each)) for name, each in found["inputs"].items()]),
-        "parameters and their defaults": [*_aligned(parameters), *_more_parameters(found)],
-        "columns": _aligned(list(found["columns"].items())),
+        "inputs": _aligned([(name, _kinds(each)) for name, each in description["inputs"].items()]),
+        "parameters and their defaults": [*_aligned(parameters), *_more_parameters(description)],
+        "columns": _aligned(list(description["columns"].items())),
         **{
             f"columns with {choice}": _aligned(list(columns.items()))
-            for choice, columns in found["columns_with"].items()
-            if columns != found["columns"]
+            for choice, columns in description["columns_with"].items()
+            if columns != description["columns"]
         },
-        "default model": [f"{found['default_model']}, revision {found['default_revision']}"],
+        "default model": [
+            f"{description['default_model']}, revision {description['default_revision']}"
+        ],
     }
     return "\n\n".join(
         [
-            f"{found['task']}{aliases}: {found['transform']}",
+            f"{description['task']}{aliases}: {description['transform']}",
             *("\n  ".join([title, *(lines or ["none"])]) for title, lines in blocks.items()),
         ]
     )
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Rows as lines, each cell but the last as wide as the widest in its place."""
+    """Rows as lines with aligned columns."""
     widths = [max(map(len, cells)) + 2 for cells in zip(*rows, strict=True)][:-1]
     return [
         "".join([*(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)), row[-1]])
@@ -93,8 +95,8 @@ def _more_parameters(described: Mapping[str, Any]) -> list[str]:
     return [text for name, text in more.items() if described[name]]
 
 
-def _json(found: Any) -> str:
-    return json.dumps(found, indent=2, ensure_ascii=False)
+def _json(data: Any) -> str:
+    return json.dumps(data, indent=2, ensure_ascii=False)
 
 
 def _described(task: Task) -> dict[str, Any]:
@@ -144,11 +146,11 @@ def _inputs(task: Task, optional: str) -> str:
 
 
 def _columns(task: Task, quoted: str) -> str:
-    """The columns' names, and those that a parameter puts in their place."""
+    """The names of the columns, and the names that they have with certain parameters."""
     usual = ", ".join(task.columns({}))
-    found = [usual]
+    parts = [usual]
     for name, value in task.choices.items():
         other = ", ".join(task.columns({name: value}))
         if other != usual:
-            found.append(f"with {quoted.format(name)}: {other}")
-    return "; ".join(found)
+            parts.append(f"with {quoted.format(name)}: {other}")
+    return "; ".join(parts)

@@ -1,4 +1,4 @@
-"""A Beam YAML file as text: its jinja variables, and what it says as YAML."""
+"""Loading a Beam YAML file: jinja variables, then YAML."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from jinja2 import meta
 from transforms.options.shown import shown
 from transforms.options.suggest import unknown
 
-#: The names that every file has without being given them.
-_OWN = ("package", "here", "datetime")
+#: Variables that every file can read and none can set.
+_BUILT_IN = ("package", "here", "datetime")
 _MERGE = "tag:yaml.org,2002:merge"
 
 
 class TemplateError(ValueError):
-    """The variables are not those of the file."""
+    """A variable is unknown, or a variable that the file needs is missing."""
 
 
 def package(name: str) -> str:
-    """The folder of an installed Python package: for models that a package carries.
+    """The folder of an installed Python package, for models that are distributed as packages.
 
-    Raises ModuleNotFoundError telling what to install.
+    Raises ModuleNotFoundError, which says what to install.
     """
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
@@ -42,31 +42,31 @@ def package(name: str) -> str:
 
 
 def load(path: str, variables: Mapping[str, str]) -> dict[str, Any]:
-    """What a Beam YAML file says, after jinja.
+    """The content of a Beam YAML file, rendered with jinja.
 
-    Jinja knows the variables, `package('name')`: an installed package's folder, `here`: the
-    folder of the file, and `datetime`. Files that it includes are looked for there, then in the
-    working directory.
+    Jinja knows the given variables, `package('name')` (an installed package's folder), `here` (the
+    folder of the file) and `datetime`. Included files are searched there, then in the working
+    directory.
 
     Raises:
       OSError: the file cannot be read.
-      TemplateError: a variable is given that no part of the file reads, or one that it needs is
-        not given.
-      jinja2.TemplateError, yaml.YAMLError: what is wrong with the file.
+      TemplateError: a variable is given that the file does not read, or one that it needs is
+        missing.
+      jinja2.TemplateError, yaml.YAMLError: the file is not valid.
 
     """
     with open(path, encoding="utf-8") as file:
         text = file.read()
     here = os.path.dirname(os.path.abspath(path))
     loader = _Loader([here, "."])
-    environment = jinja2.Environment(undefined=_Needed, loader=loader)  # noqa: S701 - no HTML
+    environment = jinja2.Environment(undefined=_Missing, loader=loader)  # noqa: S701 - no HTML
     source = _without_leading_comments(text)
     known, is_whole = _variables(environment, source)
     own = {"package": package, "here": here, "datetime": datetime}
     if is_whole:
         _check(variables, known)
     rendered = environment.from_string(source).render(**{**variables, **own})
-    if not is_whole:  # which files it includes is known now
+    if not is_whole:  # now the included files are known
         for each in loader.sources:
             known |= _variables(environment, each)[0]
         _check(variables, known)
@@ -74,9 +74,9 @@ def load(path: str, variables: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _check(given: Iterable[str], known: set[str]) -> None:
-    valid = known.difference(_OWN)
+    valid = known.difference(_BUILT_IN)
     for name in given:
-        if name in _OWN:
+        if name in _BUILT_IN:
             raise TemplateError(f"--set {name}=…: {name!r} is not a variable that can be set")
         if name not in valid:
             names = valid or {"none: the file reads no variables"}
@@ -84,16 +84,16 @@ def _check(given: Iterable[str], known: set[str]) -> None:
 
 
 def _variables(environment: jinja2.Environment, source: str) -> tuple[set[str], bool]:
-    """The variables that a template reads, with the files that it names; and if it names all.
+    """The variables that a template and its included files read; and whether those are all.
 
-    A template that computes the name of what it includes does not say it before it is rendered.
+    The name of an included file may be computed, and is then unknown before rendering.
     """
-    found: set[str] = set()
+    names: set[str] = set()
     is_whole = True
     sources, seen = [source], set()
     while sources:
         tree = environment.parse(sources.pop())
-        found |= meta.find_undeclared_variables(tree)
+        names |= meta.find_undeclared_variables(tree)
         for name in meta.find_referenced_templates(tree):
             is_whole = is_whole and name is not None
             if name is None or name in seen or environment.loader is None:
@@ -101,13 +101,13 @@ def _variables(environment: jinja2.Environment, source: str) -> tuple[set[str], 
             seen.add(name)
             try:
                 sources.append(environment.loader.get_source(environment, name)[0])
-            except jinja2.TemplateNotFound:  # rendering says so, if it is needed
+            except jinja2.TemplateNotFound:  # rendering raises it, if the file is needed
                 continue
-    return found, is_whole
+    return names, is_whole
 
 
-class _Needed(jinja2.StrictUndefined):
-    """A variable that is not given: what is said where its value is needed."""
+class _Missing(jinja2.StrictUndefined):
+    """A variable that is not given: the error where its value is needed."""
 
     @property
     def _undefined_message(self) -> str:
@@ -118,7 +118,7 @@ class _Needed(jinja2.StrictUndefined):
 
 
 class _Loader(jinja2.BaseLoader):
-    """Files that a template includes, from wherever Beam reads; remembers what it has read."""
+    """Loads included files from any file system of Beam; keeps the sources that it has read."""
 
     def __init__(self, folders: list[str]) -> None:
         self._folders = folders
@@ -138,7 +138,7 @@ class _Loader(jinja2.BaseLoader):
 
 
 def _without_leading_comments(source: str) -> str:
-    """The comment at the top is for people, and may quote jinja; lines keep their numbers."""
+    """Blank the comment at the top, which may quote jinja; line numbers stay the same."""
     lines = source.splitlines(keepends=True)
     for i, line in enumerate(lines):
         if line.strip() and not line.lstrip().startswith("#"):
@@ -148,12 +148,12 @@ def _without_leading_comments(source: str) -> str:
 
 
 class _Loaded(SafeLineLoader):  # type: ignore[misc]
-    """Beam's loader, which keeps the numbers of lines; a key that stands twice is an error."""
+    """Beam's loader, which stores line numbers; a duplicate key is an error."""
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
-        """The node of a mapping, as it is written, before what it merges (`<<`) is put into it.
+        """The node of a mapping as it is written, before merge keys (`<<`) are resolved.
 
-        Raises ComposerError for a key that it has already.
+        Raises ComposerError for a duplicate key.
         """
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: set[tuple[str, str]] = set()

@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -22,7 +23,7 @@ import apache_beam as beam
 import diffusers
 import transformers
 from cases import Case
-from support import models, sink
+from support import engine_processes, models, sink
 from support.runs import RUNNER
 
 from transforms.tasks import ABSENT, find
@@ -95,6 +96,13 @@ def reference(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
 
 
 @pytest.fixture
+def engine() -> Iterator[Callable[..., Any]]:
+    """What makes engines in processes of their own, each of an EngineSpec; closed at the end."""
+    with engine_processes.remotes() as make:
+        yield make
+
+
+@pytest.fixture
 def run() -> Iterator[Callable[..., list[Any]]]:
     """Run elements through a transform in this process; returns what comes out, in any order."""
 
@@ -109,3 +117,25 @@ def run() -> Iterator[Callable[..., list[Any]]]:
 
     yield run
     sink.collected.clear()
+
+
+@pytest.fixture
+def refusal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """What is said of a command that must be refused: with status 2, and without running."""
+    from pipelines_beam import cli
+
+    monkeypatch.setattr(beam.Pipeline, "run", lambda *args, **kwargs: pytest.fail("it ran"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
+
+    def refusal(*args: str) -> str:
+        with pytest.raises(SystemExit) as exit_:
+            raise SystemExit(cli.main(args))
+        assert exit_.value.code == cli.REFUSED
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        return said
+
+    return refusal

@@ -111,8 +111,8 @@ def test_what_waits_is_bounded_in_elements(server: Server) -> None:
 
 def test_what_waits_is_bounded_in_bytes(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer wait where files are larger; those that are not fetched are not asked for."""
-    monkeypatch.setattr(ahead, "_MOST_BYTES", 1_000_000)
-    monkeypatch.setattr(ahead, "_UNSEEN", 250_000)
+    monkeypatch.setattr(ahead, "_MAX_BYTES", 1_000_000)
+    monkeypatch.setattr(ahead, "_FIRST_FILE_BYTES", 250_000)
     server.answers = {"/large": bytes(300_000), "/small": bytes(10)}
     through = Ahead(IMAGES, MediaLimits(fetches=16))
     more: dict[str, list[int]] = {}
@@ -310,7 +310,7 @@ def _windows(count: int) -> list[tuple[int, int]]:
 
 def test_a_bundle_that_failed_leaves_nothing(server: Server, model: Callable[[str], str]) -> None:
     transform = ImageClassification(model("vit-classification"))
-    fn = PreprocessFn(transform.spec, False, transform._binding, None)
+    fn = PreprocessFn(transform.spec, False, transform.plan.binding, None)
     fn.setup()
     for _ in range(2):  # the first one is given up in the middle
         fn.start_bundle()

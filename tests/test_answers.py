@@ -21,8 +21,9 @@ from transforms.tasks import find
 
 Reference = Callable[[Case], list[Any]]
 
+#: The scope puts all tests of a case one after the other: they share its model and reference.
 each_case = pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=case.marks) for case in CASES], ids=str
+    "case", [pytest.param(case, marks=case.marks) for case in CASES], ids=str, scope="module"
 )
 
 

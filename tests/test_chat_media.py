@@ -31,7 +31,6 @@ from transforms.media.fetch import MediaError
 from transforms.options.media_limits import MediaLimits
 from transforms.pipelines.factory import weightless
 from transforms.pipelines.split_call import SplitPipeline
-from transforms.stages import metrics
 from transforms.tasks import TASKS
 
 Model = Callable[[str], str]
@@ -308,7 +307,7 @@ def test_what_is_hardly_meant_is_counted(
     _, call = pipes("image-text-to-text", "llava")
     found: list[str] = []
     monkeypatch.setattr(suspects, "_logged", set())
-    monkeypatch.setattr(metrics, "count_suspect", found.append)
+    monkeypatch.setattr(suspects, "count_suspect", found.append)
     with caplog.at_level(logging.WARNING, logger=suspects.__name__):
         chats.image(FILES[name], call.pipe.processor, LIMITS)
     assert found == ([] if counted is None else [counted])

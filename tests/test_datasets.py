@@ -17,12 +17,12 @@ from support.models.speech import needs_speech
 from support.pictures import PICTURES
 
 from pipelines_beam import pipeline
-from transforms.media import image
+from transforms.rows.files import png
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]
 datasets.disable_progress_bars()
-PHOTOS = [{"id": i, "input": image.png(each)} for i, each in enumerate(PICTURES[:3])]
+PHOTOS = [{"id": i, "input": png(each)} for i, each in enumerate(PICTURES[:3])]
 SENTENCES = [{"id": i, "input": each} for i, each in enumerate(("Yes", "no one answered"))]
 
 

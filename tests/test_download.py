@@ -82,7 +82,7 @@ def dripping_head(write: Write) -> None:
 
 ANSWERS: list[Page] = [whole, chunked, of_unknown_length, slow]
 BAD: dict[Page, str] = {
-    cut: "was cut off: 10 of 1,000 bytes came",
+    cut: "was cut off: expected 1,000 bytes, received 10",
     cut_chunk: "was cut off",
     **dict.fromkeys(
         [silent, stalling, dripping, dripping_chunks, dripping_head], "did not answer in time"

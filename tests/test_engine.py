@@ -1,4 +1,4 @@
-"""The engine by itself: what it does about batches that fail, and what it reports."""
+"""The engine by itself: what it does about batches that fail, and for how long it waits."""
 
 from __future__ import annotations
 
@@ -7,58 +7,17 @@ import threading
 import time
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
+from support.doubles import Doubles, answers
 
 from transforms.engine import allocator
 from transforms.engine import engine as engines
 from transforms.engine.engine import Engine
 from transforms.engine.interface import BatchSlot
-from transforms.engine.memory_ceilings import Ceilings
-from transforms.engine.reports import BatchReport, LoadReport, Report
-from transforms.engine.tickets import Ticket
+from transforms.engine.reports import BatchReport
 from transforms.options.spec import Limits
-
-
-class Doubles:
-    """A model that doubles numbers, each of a length of its own; and its program."""
-
-    accelerated = False
-    generates = False
-    nbytes = 12
-
-    def __init__(self, limit: int = 2**62, poison: frozenset[int] = frozenset()) -> None:
-        self.limit, self.poison = limit, poison
-        self.sizes: list[int] = []
-        self.failed: list[int] = []
-
-    def program(self, parameters: Any) -> Doubles:
-        return self
-
-    def batch_slot(self, number: int) -> BatchSlot:
-        return BatchSlot("all", 10 + number % 7)
-
-    def run(self, numbers: Sequence[int]) -> list[int]:
-        size = len(numbers) * max(10 + number % 7 for number in numbers)
-        if size > self.limit:
-            self.failed.append(size)
-            raise torch.OutOfMemoryError("out of memory")
-        if found := self.poison & set(numbers):
-            raise ValueError(f"poison {min(found)}")
-        self.sizes.append(size)
-        return [2 * number for number in numbers]
-
-
-def answers(model: Doubles, numbers: Sequence[int]) -> tuple[list[Ticket], list[Report]]:
-    engine = Engine(lambda: model, Limits(batch_tokens=4096), "test")
-    client = engine.client({})
-    for number in numbers:
-        client.submit(number, [number])
-    found = [client.answered.get(timeout=60) for _ in numbers]
-    engine.close()
-    return found, [report for ticket in found for report in ticket.reports]
 
 
 def test_each_of_a_hundred_bad_elements_fails_alone() -> None:
@@ -67,7 +26,7 @@ def test_each_of_a_hundred_bad_elements_fails_alone() -> None:
     failed = {ticket.token for ticket in found if ticket.error is not None}
     assert failed == poison
     assert all(str(t.error) == f"poison {t.token}" for t in found if t.error is not None)
-    assert all(t.chunks == [2 * t.token] for t in found if t.error is None)
+    assert all(t.outputs == [2 * t.token] for t in found if t.error is None)
     assert sum(r.rows for r in reports if isinstance(r, BatchReport) and not r.split) == 9_900
 
 
@@ -75,7 +34,7 @@ def test_each_of_a_hundred_bad_elements_fails_alone() -> None:
 def test_memory_that_runs_out_is_learned(limit: int) -> None:
     model = Doubles(limit)
     found, reports = answers(model, range(10_000))
-    assert all(t.error is None and t.chunks == [2 * t.token] for t in found)
+    assert all(t.error is None and t.outputs == [2 * t.token] for t in found)
     assert len(found) == 10_000
     assert len(model.failed) <= 5
     assert sum(isinstance(r, BatchReport) and r.split == "memory" for r in reports) == len(
@@ -92,7 +51,7 @@ def test_freed_memory_is_given_back_between_batches_but_not_all_the_time(
     monkeypatch.setattr(allocator, "trim", lambda: trims.append(time.perf_counter()))
     answers(Doubles(), range(10_000))
     assert len(trims) == 1  # the first batch: what loading has left
-    monkeypatch.setattr(engines, "_TRIMMED", 0.05)
+    monkeypatch.setattr(allocator, "_TRIM_SECONDS", 0.05)
     answers(Paced(), range(10_000))
     gaps = [b - a for a, b in itertools.pairwise(trims[1:])]
     assert len(gaps) >= 2
@@ -133,11 +92,11 @@ def _seconds(model: Timed, tokens: int, monkeypatch: pytest.MonkeyPatch) -> floa
         return model
 
     engine = Engine(load, Limits(batch_tokens=tokens), "test")
-    client = engine.client({})
+    session = engine.session({})
     for number in range(15_000):
-        client.submit(number, [number])
+        session.submit(number, [number])
     everything.set()
-    found = [client.answered.get(timeout=60) for _ in range(15_000)]
+    found = [session.answered.get(timeout=60) for _ in range(15_000)]
     engine.close()
     assert all(ticket.error is None for ticket in found)
     return model.now
@@ -190,62 +149,6 @@ def test_what_never_fits_leaves_the_others_what_was_learned() -> None:
     assert sum(rows == 1 for rows in model.failed) == 100
 
 
-def test_everything_is_reported_once() -> None:
-    found, reports = answers(Doubles(), range(1000))
-    batches = [report for report in reports if isinstance(report, BatchReport)]
-    assert sum(report.rows for report in batches) == len(found) == 1000
-    assert sum(report.tokens for report in batches) == sum(10 + n % 7 for n in range(1000))
-    assert all(report.tokens <= report.padded for report in batches)
-    assert [report.nbytes for report in reports if isinstance(report, LoadReport)] == [12]
-
-
-def test_a_ceiling_rises_again_but_not_to_what_failed() -> None:
-    ceilings = Ceilings()
-    ceilings.failed("key", 1000)
-    assert ceilings.of("key") == 500
-    assert ceilings.of("other") > 10**9
-    for _ in range(100):
-        ceilings.succeeded("key", ceilings.of("key"))
-    assert 900 < ceilings.of("key") < 1000
-
-
-def test_a_ceiling_rises_beyond_what_failed_when_that_was_long_ago() -> None:
-    ceilings = Ceilings()
-    ceilings.failed("key", 1000)
-    steps = 0
-    while ceilings.of("key") < 1000:
-        ceilings.succeeded("key", ceilings.of("key"))
-        steps += 1
-    assert 2000 < steps < 2100
-    for _ in range(100):
-        ceilings.succeeded("key", ceilings.of("key"))
-    assert ceilings.of("key") > 10_000  # there is memory again
-    ceilings.failed("key", ceilings.of("key"))
-    refused = ceilings.of("key") * 1.2
-    for _ in range(3500):
-        ceilings.succeeded("key", ceilings.of("key"))
-    assert ceilings.of("key") < refused  # the second time, twice as long
-
-
-def test_a_row_that_fails_at_a_size_that_fits_forgets_what_it_caused() -> None:
-    ceilings = Ceilings()
-    ceilings.failed("key", 1000)
-    ceilings.succeeded("key", 500)
-    ceilings.failed_alone("key", 600)
-    assert ceilings.of("key") == 500
-    ceilings.failed_alone("key", 400)
-    assert ceilings.of("key") > 10**9
-
-
-def test_a_ceiling_falls_faster_while_nothing_fits() -> None:
-    ceilings = Ceilings()
-    found = []
-    for _ in range(4):
-        ceilings.failed("key", min(64_000, ceilings.of("key")))
-        found.append(ceilings.of("key"))
-    assert found == [32_000, 8_000, 1_000, 62]
-
-
 class Slow(Doubles):
     """Takes a while to start a batch, however large: as an accelerator does."""
 
@@ -265,9 +168,9 @@ def _small_bundles(limits: Limits, threads: int, bundles: int) -> tuple[Slow, fl
 
     def work(thread: int) -> None:
         for bundle in range(bundles):
-            client = engine.client({})
-            client.submit(None, [100 * thread + bundle])
-            assert client.answered.get(timeout=60).chunks == [2 * (100 * thread + bundle)]
+            session = engine.session({})
+            session.submit(None, [100 * thread + bundle])
+            assert session.answered.get(timeout=60).outputs == [2 * (100 * thread + bundle)]
 
     workers = [threading.Thread(target=work, args=(i,)) for i in range(threads)]
     start = time.perf_counter()
@@ -305,11 +208,11 @@ def test_who_does_not_come_back_is_not_waited_for_long() -> None:
     model = Slow()
     engine = Engine(lambda: model, Limits(max_wait_ms=300), "test")
     for name in "abcd":  # some of whom are answered, and leave
-        engine.client({}).submit(name, [1])
-    client = engine.client({})
+        engine.session({}).submit(name, [1])
+    session = engine.session({})
     for _ in range(5):
         start = time.perf_counter()
-        client.submit("stays", [1])
-        client.answered.get(timeout=60)
+        session.submit("stays", [1])
+        session.answered.get(timeout=60)
         assert time.perf_counter() - start < 2
     engine.close()

@@ -8,18 +8,18 @@ from typing import Any
 import apache_beam as beam
 import pytest
 
-from transforms.stages.functions import resolved
+from transforms.stages.functions import custom_stage
 
 
 @pytest.mark.parametrize("name", ["os.path.basename", "os.path:basename"])
 def test_a_name_is_imported(name: str) -> None:
-    assert resolved("postprocess", name) is os.path.basename
+    assert custom_stage("postprocess", name) is os.path.basename
 
 
 def test_what_needs_no_import_stays() -> None:
     transform = beam.Map(str)
     for given in (None, str.upper, transform):
-        assert resolved("preprocess", given) is given
+        assert custom_stage("preprocess", given) is given
 
 
 @pytest.mark.parametrize(
@@ -37,4 +37,4 @@ def test_what_needs_no_import_stays() -> None:
 )
 def test_what_is_none_is_refused(given: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message.replace("(", r"\(")):
-        resolved("postprocess", given)
+        custom_stage("postprocess", given)

@@ -230,7 +230,7 @@ def _write(found: Any, name: str, path: Path) -> None:
 
 def test_inference_args_have_programs_of_their_own(model: Model) -> None:
     task = _chosen(model("bert-classification"), numbers=_ZEROS)
-    loaded = TaskModel(task.spec, task._binding)
+    loaded = TaskModel(task.spec, task.plan.binding)
     arguments: list[dict[str, Any]] = [
         {},
         {"numbers": _SEVEN},
@@ -291,10 +291,10 @@ def _copy(directory: str, path: Path) -> Path:
 def test_an_overwritten_model_is_checked_again(model: Model, tmp_path: Path) -> None:
     directory = _copy(model("bert-classification"), tmp_path / "model")
     spec = Spec(model=ModelSpec(task="text-classification", source=str(directory)))
-    preflight.check(spec)
+    preflight.check_task(spec)
     (directory / "config.json").write_text("{}")
     with pytest.raises(ModelLoadError):
-        preflight.check(spec)
+        preflight.check_task(spec)
 
 
 def _swap_labels(directory: Path) -> None:

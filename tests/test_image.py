@@ -23,10 +23,10 @@ from support.pictures import PICTURES
 
 from pipelines_beam import DepthEstimation, ElementError, Forward, Postprocess, Preprocess, pipeline
 from transforms.batching.replica import Replica
-from transforms.media import image
 from transforms.options.sizes import nbytes
 from transforms.options.spec import ModelSpec
 from transforms.pipelines.factory import weightless
+from transforms.rows.files import png
 from transforms.stages.preprocess import PreprocessFn
 from transforms.tasks import TASKS
 from transforms.tasks.image import TASKS as IMAGE_TASKS
@@ -99,7 +99,7 @@ def test_rows_fit_the_schema(
     """Rows with images in them, as Parquet holds them and `datasets` has them."""
     name, parameters, columns = COLUMNS[task]
     pair = task == "keypoint-matching"
-    files = [{"bytes": image.png(each), "path": None} for each in PICTURES[:3]]
+    files = [{"bytes": png(each), "path": None} for each in PICTURES[:3]]
     rows = [{"id": i, "input": [each, files[0]] if pair else each} for i, each in enumerate(files)]
     columns_of = {"images": "input"} if pair else "input"
     transform = pipeline(task, model(name), input=columns_of, output=output, **parameters)
@@ -157,7 +157,7 @@ def test_stages_may_be_far_apart(
 def test_features_of_images_never_wait_in_a_list(model: Callable[[str], str]) -> None:
     """They are megabytes each: only the window after the stage may hold several."""
     transform = pipeline("image-classification", model("vit-classification"))
-    fn = PreprocessFn(transform.spec, False, transform._binding, None)
+    fn = PreprocessFn(transform.spec, False, transform.plan.binding, None)
     fn.setup()
     fn.start_bundle()
     for each in PICTURES:

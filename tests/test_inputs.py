@@ -33,6 +33,7 @@ from transforms.media import image
 from transforms.options.media_limits import MediaLimits
 from transforms.options.nested import plain
 from transforms.pipelines.classes.zero_shot_image import own_labels
+from transforms.rows.files import png
 from transforms.rows.inputs import Inputs
 from transforms.tasks import TASKS, find
 
@@ -124,7 +125,7 @@ def test_plain_lists_are_answered_as_transformers_does(model: Model, run: Run) -
 
 @pytest.mark.parametrize("task", ["image-text-to-text", "any-to-any"])
 def test_several_texts_beside_images_are_a_failure_row(task: str, model: Model) -> None:
-    photo = image.png(PICTURES[0])
+    photo = png(PICTURES[0])
     columns = {"text": "asked", "images": "photos"}
     rows = [
         {"asked": "<image> What?", "photos": photo},
@@ -374,44 +375,6 @@ def test_tables_of_every_kind(model: Model, run: Run) -> None:
         assert row["cells"] == expected["cells"]
 
 
-class WordBox(NamedTuple):
-    word: str
-    box: list[int]
-
-
-def test_words_with_boxes_are_pairs_whatever_rows_make_of_them() -> None:
-    inputs = Inputs(task=find("document-question-answering"), parameters={}, single=True)
-    expected = [["Total", [1, 2, 3, 4]], ["12", [5, 6, 7, 8]]]
-    kinds: list[Any] = [
-        [("Total", (1, 2, 3, 4)), ("12", (5, 6, 7, 8))],
-        [WordBox("Total", [1, 2, 3, 4]), WordBox("12", [5, 6, 7, 8])],
-        [{"box": [1, 2, 3, 4], "word": "Total"}, {"box": [5, 6, 7, 8], "word": "12"}],
-        [
-            beam.Row(text="Total", bbox=beam.Row(x0=1, y0=2, x1=3, y1=4)),
-            beam.Row(text="12", bbox=beam.Row(x0=5, y0=6, x1=7, y1=8)),
-        ],
-        json.dumps(expected),
-        np.array([*expected, None], object)[:2],
-    ]
-    for each in kinds:
-        found = inputs.named({"question": "how much?", "word_boxes": each})
-        assert found["word_boxes"] == expected
-
-
-class Images(NamedTuple):
-    left: bytes
-    right: bytes
-
-
-def test_pairs_of_images_are_lists_whatever_rows_make_of_them() -> None:
-    inputs = Inputs(task=find("keypoint-matching"), parameters={}, single=True)
-    struct = {"bytes": b"x", "path": None}
-    for each in (Images(b"a", b"b"), beam.Row(first=b"a", second=b"b"), (b"a", b"b"), [b"a", b"b"]):
-        assert inputs.of(each) == [b"a", b"b"]
-    assert inputs.of([struct, beam.Row(**struct)]) == [struct, struct]
-    assert inputs.of('["a.png", "b.png"]') == ["a.png", "b.png"]
-
-
 def test_candidate_labels_of_rows() -> None:
     inputs = Inputs(task=find("zero-shot-image-classification"), parameters={}, single=True)
 
@@ -454,7 +417,7 @@ def test_images_that_a_transform_made_are_inputs_of_another(
     larger = pipeline("image-to-image", model("swin2sr"), input="photo", output="larger")
     seen = pipeline("image-classification", model("vit-classification"), input="larger")
     stock = transformers.pipeline("image-classification", model("vit-classification"), device="cpu")
-    rows = [kind(id=i, photo=image.png(each)) for i, each in enumerate(PICTURES[:2])]
+    rows = [kind(id=i, photo=png(each)) for i, each in enumerate(PICTURES[:2])]
     found = run(rows, larger, seen)
     assert len(found) == 2
     for row in found:

@@ -63,7 +63,7 @@ def test_what_an_element_takes(value: Any, size: int) -> None:
 
 
 class Slow:
-    """An engine, and a client of it: it answers when it must, the oldest first."""
+    """An engine, and a session of it: it answers when it must, the oldest first."""
 
     dead = False
 
@@ -71,16 +71,16 @@ class Slow:
         self.waiting: collections.deque[Ticket] = collections.deque()
         self.most = 0
 
-    def client(self, parameters: Any) -> Any:
+    def session(self, parameters: Any) -> Any:
         return self
 
     @property
     def answered(self) -> Any:
         return self
 
-    def submit(self, token: Any, chunks: list[Any]) -> None:
-        client: Any = self
-        self.waiting.append(Ticket(client, token, chunks))
+    def submit(self, token: Any, features: list[Any]) -> None:
+        session: Any = self
+        self.waiting.append(Ticket(session, token, features))
         self.most = max(self.most, len(self.waiting))
 
     def cancel(self) -> None:
@@ -91,7 +91,7 @@ class Slow:
 
     def get(self) -> Ticket:
         ticket = self.waiting.popleft()
-        ticket.chunks = [{"logits": torch.zeros(10)}]
+        ticket.outputs = [{"logits": torch.zeros(10)}]
         return ticket
 
 

@@ -151,10 +151,10 @@ class Failing:
 
 def test_an_engine_survives_a_panic() -> None:
     engine = Engine(lambda: Failing(PanicException("no")), Limits(), "test")
-    client = engine.client({})
+    session = engine.session({})
     for number in range(3):
-        client.submit(number, [number])
-    found = [client.answered.get(timeout=60).error for _ in range(3)]
+        session.submit(number, [number])
+    found = [session.answered.get(timeout=60).error for _ in range(3)]
     engine.close()
     assert [str(error) for error in found] == ["PanicException: no"] * 3
     assert not engine.dead

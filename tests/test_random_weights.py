@@ -193,11 +193,11 @@ def test_a_task_in_run_inference(model: Model, run: Run) -> None:
 
 
 def test_a_pipeline_class_of_ones_own(model: Model, run: Run, tmp_path: Path) -> None:
-    options = {"task": "text-classification", "pipeline_class": "custom_pipelines.Plain"}
+    options = {"task": "text-classification", "pipeline_class": "support.custom_pipelines.Plain"}
     with pytest.raises(Exception, match="lacks 2 weights"):
         run(["a"], CustomPipeline(model("bert-encoder"), **options))
     # Its outputs have the pooler's vector, which its postprocess does not take.
-    options = {"task": "feature-extraction", "pipeline_class": "custom_pipelines.Hidden"}
+    options = {"task": "feature-extraction", "pipeline_class": "support.custom_pipelines.Hidden"}
     path = without(model("bert-encoder"), tmp_path / "model", "pooler")
     right = _one(CustomPipeline(model("bert-encoder"), **options), run, "a")
     assert same(_one(CustomPipeline(path, **options), run, "a"), right)

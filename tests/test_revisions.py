@@ -76,10 +76,11 @@ def test_what_is_not_of_the_hub_has_no_commit(model: Model) -> None:
 def test_stages_put_together_by_hand_share_a_commit(hub: Hub, model: Model) -> None:
     commit = hub.push("org/model", model("bert-classification"))
     task = TextClassification("org/model")
-    task._pin()
+    assert task.plan.pinned.spec.model.revision == commit
     hub.push("org/model", model("bert-classification"))
-    task._pin()
-    assert task.spec.model.revision == commit
+    assert task.plan.pinned.spec.model.revision == commit
+    assert task.with_exception_handling().plan.pinned is task.plan.pinned
+    assert task.spec.model.revision is None
 
 
 def test_what_is_checked_is_the_commit(
@@ -87,7 +88,7 @@ def test_what_is_checked_is_the_commit(
 ) -> None:
     commit = hub.push("org/model", model("bert-classification"))
     checked: list[Spec] = []
-    monkeypatch.setattr(preflight, "check", lambda spec, replaced=(): checked.append(spec))
+    monkeypatch.setattr(preflight, "check_task", lambda spec, replaced=(): checked.append(spec))
     handler = TaskModelHandler("text-classification", "org/model")
     for transform in (RunInference(handler), TextClassification("org/model")):
         beam.Pipeline() | beam.Create(["a"]) | transform

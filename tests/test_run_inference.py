@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import io
 import random
 from collections.abc import Callable
@@ -29,11 +30,21 @@ from support.runs import RUNNER
 from support.sounds import SOUNDS, copied
 from support.texts import CORPUS
 
-from pipelines_beam import ElementError, ModelLoadError, TaskModelHandler
+from pipelines_beam import (
+    ElementError,
+    ModelLoadError,
+    TaskModelHandler,
+    TaskTransform,
+)
+from transforms.stages.run_inference import ALTERNATIVES, SUPPORTED
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]
+
+
 GREEDY = {"do_sample": False, "max_new_tokens": 6}
+
+
 LONG = " ".join(CORPUS)
 
 
@@ -289,3 +300,25 @@ def test_metrics_are_beside_those_of_the_transforms(model: Model) -> None:
     assert counters["compute_micro_secs"] > 0
     spreads = {each.key.metric.name: each.committed for each in found["distributions"]}
     assert spreads["padding_percent"].count >= 1
+
+
+def test_a_handler_honours_or_refuses_every_option_of_a_transform() -> None:
+    taken = inspect.signature(TaskTransform.__init__).parameters.values()
+    options = {each.name for each in taken if each.kind is each.KEYWORD_ONLY}
+    assert not SUPPORTED & ALTERNATIVES.keys()
+    assert options == SUPPORTED | ALTERNATIVES.keys()
+
+
+@pytest.mark.parametrize("name", sorted(ALTERNATIVES))
+def test_a_handler_says_where_run_inference_has_an_option(model: Model, name: str) -> None:
+    option: dict[str, Any] = {name: None}
+    with pytest.raises(TypeError, match=f"no option '{name}': (use|wrap) .*"):
+        TaskModelHandler("ner", model("bert-ner"), **option)
+
+
+def test_an_option_that_came_later_is_refused(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transforms.stages.run_inference.SUPPORTED", SUPPORTED - {"dtype"})
+    with pytest.raises(TypeError, match="no option 'dtype'"):
+        TaskModelHandler("ner", model("bert-ner"), dtype="float32")

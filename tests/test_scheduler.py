@@ -9,16 +9,16 @@ from transforms.engine.scheduler import BatchCostModel, Budget, Pool, ReturningC
 
 budgets = st.builds(
     Budget,
-    rows=st.integers(1, 40),
-    tokens=st.integers(1, 600),
+    max_rows=st.integers(1, 40),
+    max_padded_tokens=st.integers(1, 600),
     overhead=st.floats(0, 500),
 )
 lengths = st.lists(st.integers(1, 200), max_size=120)
 
 
 def _keeps(batch: list[int], budget: Budget) -> bool:
-    return len(batch) <= budget.rows and (
-        len(batch) == 1 or len(batch) * max(batch) <= budget.tokens
+    return len(batch) <= budget.max_rows and (
+        len(batch) == 1 or len(batch) * max(batch) <= budget.max_padded_tokens
     )
 
 
@@ -54,12 +54,12 @@ def test_a_pool_gives_back_each_item_once(
 
 
 @given(st.integers(1, 50), st.integers(1, 8))
-def test_nothing_waits_for_ever(patience: int, arrivals: int) -> None:
+def test_nothing_waits_for_ever(max_passes: int, arrivals: int) -> None:
     """A lonely long chunk is taken although better batches keep arriving."""
-    pool: Pool[str] = Pool(patience)
+    pool: Pool[str] = Pool(max_passes)
     pool.add("lonely", 1, "lonely")
-    budget = Budget(rows=8, tokens=4096, overhead=100)
-    for _ in range(4 * (patience + arrivals) + 8):
+    budget = Budget(max_rows=8, max_padded_tokens=4096, overhead=100)
+    for _ in range(4 * (max_passes + arrivals) + 8):
         for _ in range(arrivals):
             pool.add("crowd", 100, "crowd")
         if "lonely" in pool.take(lambda key: budget):
@@ -67,47 +67,47 @@ def test_nothing_waits_for_ever(patience: int, arrivals: int) -> None:
     raise AssertionError("it starved")
 
 
-def test_the_clock_learns_what_a_batch_costs() -> None:
-    clock = BatchCostModel(32)
+def test_the_cost_model_learns_what_a_batch_costs() -> None:
+    cost = BatchCostModel(32)
     for i in range(40):
         tokens = 100 + 50 * (i % 7)
-        clock.observe(tokens, 0.002 + tokens * 1e-5)
-    assert 190 < clock.overhead < 210
-    assert clock.start is not None
-    assert 0.0019 < clock.start < 0.0021
+        cost.observe(tokens, 0.002 + tokens * 1e-5)
+    assert 190 < cost.overhead < 210
+    assert cost.start_seconds is not None
+    assert 0.0019 < cost.start_seconds < 0.0021
 
 
 def test_only_who_was_answered_a_moment_ago_is_waited_for() -> None:
-    company = ReturningCallers(0.02)
-    assert company.patience(100.0, None) == 0  # nobody was here
-    company.left(100.0)
-    assert company.patience(100.001, None) == 0.02
-    assert company.patience(100.001, 0.005) == 0.005  # what a start costs is little
-    assert company.patience(100.021, None) == 0  # away for too long
-    company.left(101.0)
-    company.came()
-    assert company.patience(101.001, None) == 0  # back
-    company.left(102.0)
-    company.left(102.015)
-    company.came()
-    assert company.patience(102.03, None) == 0.02
+    callers = ReturningCallers(0.02)
+    assert callers.wait_seconds(100.0, None) == 0  # nobody was here
+    callers.answered(100.0)
+    assert callers.wait_seconds(100.001, None) == 0.02
+    assert callers.wait_seconds(100.001, 0.005) == 0.005  # what a start costs is little
+    assert callers.wait_seconds(100.021, None) == 0  # away for too long
+    callers.answered(101.0)
+    callers.arrived()
+    assert callers.wait_seconds(101.001, None) == 0  # back
+    callers.answered(102.0)
+    callers.answered(102.015)
+    callers.arrived()
+    assert callers.wait_seconds(102.03, None) == 0.02
     never = ReturningCallers(0.0)
-    never.left(100.0)
-    assert never.patience(100.0, None) == 0
+    never.answered(100.0)
+    assert never.wait_seconds(100.0, None) == 0
 
 
-@given(st.lists(st.tuples(st.sampled_from(["left", "came", "asked"]), st.floats(0, 0.1))))
-def test_patience_is_bounded(steps: list[tuple[str, float]]) -> None:
-    company, now, away = ReturningCallers(0.02), 0.0, 0
-    for what, seconds in steps:
-        now += seconds
-        if what == "left":
-            company.left(now)
-            away += 1
-        elif what == "came":
-            company.came()
-            away = max(away - 1, 0)
+@given(st.lists(st.tuples(st.sampled_from(["answered", "arrived", "asked"]), st.floats(0, 0.1))))
+def test_waiting_for_callers_is_bounded(steps: list[tuple[str, float]]) -> None:
+    callers, now, pending = ReturningCallers(0.02), 0.0, 0
+    for what, passed in steps:
+        now += passed
+        if what == "answered":
+            callers.answered(now)
+            pending += 1
+        elif what == "arrived":
+            callers.arrived()
+            pending = max(pending - 1, 0)
         else:
-            patience = company.patience(now, None)
-            assert patience in (0.0, 0.02)
-            assert away or not patience
+            seconds = callers.wait_seconds(now, None)
+            assert seconds in (0.0, 0.02)
+            assert pending or not seconds

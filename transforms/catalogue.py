@@ -1,4 +1,4 @@
-"""Every task as a class of its own, and `pipeline`, which makes them by their names."""
+"""A transform class for every task, and `pipeline`, which creates them by name."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ class AudioClassification(TaskTransform):
 
 
 class AutomaticSpeechRecognition(TaskTransform):
-    """What is said in recordings: files as bytes, paths or URIs, or samples.
+    """Transcriptions of speech: files as bytes, paths or URIs, or samples.
 
-    Columns: text; with `return_timestamps`, chunks: a list of text and timestamp. Long recordings
-    are cut by `chunk_length_s`, and come back whole.
+    Columns: text; with `return_timestamps`, chunks: a list of text and timestamp. With
+    `chunk_length_s`, long recordings are computed in pieces, with one prediction for the whole.
     """
 
     task = "automatic-speech-recognition"
 
 
 class ZeroShotAudioClassification(TaskTransform):
-    """Scores of `candidate_labels` for sounds, with a model that was never trained on them.
+    """Scores of `candidate_labels` for sounds, with a model that was not trained on the labels.
 
     Labels in one text are those between its commas, as for texts; transformers' pipeline, which
     asks for a list, would take each character for a label.
@@ -54,20 +54,20 @@ class ImageTextToText(TaskTransform):
     """Answers to chats with images, or to texts with images ({"text": …, "images": […]}).
 
     A chat is a list of {"role", "content"}; its content may hold {"type": "image", "url": …}, with
-    any form of image in place of the URL. Column: generated_text; for a chat, what the model said.
+    any form of image in place of the URL. Column: generated_text; for a chat, the model's reply.
     """
 
     task = "image-text-to-text"
 
 
 class AnyToAny(TaskTransform):
-    """Answers to chats, or to texts, with images, videos and audio; in text, or otherwise.
+    """Answers to chats or texts with images, videos and audio; as text, image or audio.
 
-    An input is a chat, a text, or {"text": …, "images": …, "videos": …, "audio": …}, each of the
-    last three one or a list. A chat is a list of {"role", "content"}; its content may hold
-    {"type": "image", "video" or "audio", "url": …}, with any form of the medium in place of the
-    URL. Column: generated_text; for a chat, what the model said. With `generation_mode="image"` or
-    "audio", which few models have: generated_image, generated_audio (at 24 kHz).
+    An input is a chat, a text, or {"text": …, "images": …, "videos": …, "audio": …}, where each of
+    the last three is one item or a list. A chat is a list of {"role", "content"}; its content may
+    hold {"type": "image", "video" or "audio", "url": …}, with any form of the medium in place of
+    the URL. Column: generated_text; for a chat, the model's reply. With `generation_mode="image"`
+    or "audio", which few models support: generated_image, generated_audio (at 24 kHz).
     """
 
     task = "any-to-any"
@@ -76,8 +76,8 @@ class AnyToAny(TaskTransform):
 class DocumentQuestionAnswering(TaskTransform):
     """Answers to a question about a page ({"image": …, "question": …, "word_boxes": […]}).
 
-    `word_boxes` are pairs of a word and its box (x0, y0, x1, y1) in thousandths of the page;
-    without them, models that need them read the page by tesseract. Column: answers.
+    `word_boxes` are pairs of a word and its box (x0, y0, x1, y1) in thousandths of the page; for
+    models that need them, they are read from the page by tesseract if missing. Column: answers.
     """
 
     task = "document-question-answering"
@@ -99,8 +99,8 @@ class TextToImage(TaskTransform):
     """Images from texts, by diffusers ({"prompt": …, "negative_prompt": …}).
 
     Needs `pip install 'pipelines-beam[diffusers]'`. Parameters are those of the call of the
-    model's diffusers pipeline. The same prompt gives the same image in any batch, on any worker:
-    its noise depends on the prompt and `seed` alone. Column: image.
+    model's diffusers pipeline. The same prompt gives the same image in any batch and on any
+    worker: its noise depends only on the prompt and `seed`. Column: image.
     """
 
     task = "text-to-image"
@@ -125,7 +125,7 @@ class TokenClassification(TaskTransform):
 
 
 class FillMask(TaskTransform):
-    """What a masked language model would put in place of a text's mask tokens.
+    """Predictions of a masked language model for the mask tokens of texts.
 
     Column: predictions.
     """
@@ -136,7 +136,7 @@ class FillMask(TaskTransform):
 class TextGeneration(TaskTransform):
     """Continuations of prompts, or answers to chats (lists of {"role", "content"}).
 
-    Column: generated_text; for a chat, what the model said last.
+    Column: generated_text; for a chat, the model's last reply.
     """
 
     task = "text-generation"
@@ -153,7 +153,7 @@ class FeatureExtraction(TaskTransform):
 
 
 class ZeroShotClassification(TaskTransform):
-    """Scores of `candidate_labels` that the model was never trained on.
+    """Scores of `candidate_labels` for texts, with a model that was not trained on the labels.
 
     Columns: labels, scores; best first.
     """
@@ -189,14 +189,14 @@ class Translation(TaskTransform):
     """Translations of texts. Column: translation_text.
 
     Languages are chosen by `src_lang` and `tgt_lang`, or by `task="translation_en_to_fr"` for
-    models that know them by such names.
+    models that have such names in their configuration.
     """
 
     task = "translation"
 
 
 class Text2TextGeneration(TaskTransform):
-    """Texts to texts, as the model was trained to. Column: generated_text."""
+    """Texts generated from texts by an encoder-decoder model. Column: generated_text."""
 
     task = "text2text-generation"
 
@@ -220,10 +220,10 @@ class ImageFeatureExtraction(TaskTransform):
 
 
 class DepthEstimation(TaskTransform):
-    """How far away each pixel of images is.
+    """The depth of each pixel of images.
 
-    Columns: depth, an image of grey levels from the least to the most; predicted_depth, rows of
-    the model's own numbers.
+    Columns: depth, an image with grey levels from the lowest to the highest value;
+    predicted_depth, the model's values in rows.
     """
 
     task = "depth-estimation"
@@ -242,7 +242,7 @@ class ImageSegmentation(TaskTransform):
 
 
 class ZeroShotImageClassification(TaskTransform):
-    """Scores of `candidate_labels` for images, with a model that was never trained on them.
+    """Scores of `candidate_labels` for images, with a model that was not trained on the labels.
 
     Labels may also come with each image ({"image": …, "candidate_labels": [...]}). Labels in one
     text are those between its commas, as for texts; transformers' pipeline, which asks for a list,
@@ -254,7 +254,7 @@ class ZeroShotImageClassification(TaskTransform):
 
 
 class ZeroShotObjectDetection(TaskTransform):
-    """Objects of `candidate_labels` in images, with a model that was never trained on them.
+    """Objects of `candidate_labels` in images, with a model that was not trained on the labels.
 
     Labels may also come with each image ({"image": …, "candidate_labels": [...]}).
     Column: objects, a list of label, score and box; best first.
@@ -264,7 +264,7 @@ class ZeroShotObjectDetection(TaskTransform):
 
 
 class MaskGeneration(TaskTransform):
-    """Masks of all that can be told apart in images.
+    """Masks of all objects in images, without labels.
 
     Columns: masks (images), scores; with `output_rle_mask`, rle_mask, a list of size and counts;
     with `output_bboxes_mask`, bounding_boxes.
@@ -274,7 +274,7 @@ class MaskGeneration(TaskTransform):
 
 
 class KeypointMatching(TaskTransform):
-    """Points that show the same in the two images of a pair.
+    """Matching points in the two images of a pair.
 
     Column: matches, a list of keypoint_image_0, keypoint_image_1 and score; best first.
     """
@@ -283,7 +283,7 @@ class KeypointMatching(TaskTransform):
 
 
 class ImageToImage(TaskTransform):
-    """Images made of images: larger, or without noise. Column: image."""
+    """Images from images, such as larger or denoised ones. Column: image."""
 
     task = "image-to-image"
 
@@ -298,11 +298,11 @@ class VideoClassification(TaskTransform):
 
 
 class Decision(TaskTransform):
-    """Answers with a probability for every option, from one look at each question.
+    """Answers with a probability for every option, from one forward pass for each question.
 
     An input is a request, {"state": …, "questions": {name: {"type": "choice", "score" or "noul",
-    "instructions": …, "criteria": …}}}, with the images that it mentions as "assets", by name; or
-    its JSON. With the parameter `questions`, an input is a state. Column: answers.
+    "instructions": …, "criteria": …}}}, with the images that it names in "assets"; or its JSON.
+    With the parameter `questions`, an input is a state. Column: answers.
     """
 
     task = "decision"
@@ -320,16 +320,16 @@ def pipeline(
     pipeline_class: type[Any] | str | None = None,
     **options: Any,
 ) -> TaskTransform:
-    """The transform of a task, named as `transformers.pipeline` names it.
+    """The transform of a task, by its name in `transformers.pipeline`.
 
     ```python
     p | beam.Create(["I love this"]) | pipeline("sentiment-analysis", device="cpu")
     ```
 
-    `pipeline_class`, a subclass of transformers.Pipeline, runs in place of the task's own; so does
-    the class that a model's repository has for the task, with `trust_remote_code=True`: see
-    CustomPipeline. Other options are those of TaskTransform, and the task's own parameters. Raises
-    what it raises, and ValueError for a task that does not exist.
+    `pipeline_class`, a subclass of transformers.Pipeline, runs in place of the task's own class; so
+    does a class for the task in the model's repository, with `trust_remote_code=True`: see
+    CustomPipeline. The other options are those of TaskTransform and the task's own parameters.
+    Raises the errors of TaskTransform, and ValueError for a task that does not exist.
     """
     if is_custom(task, model, pipeline_class, options):
         return CustomPipeline(model, task=task, pipeline_class=pipeline_class, **options)

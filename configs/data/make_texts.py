@@ -2,8 +2,8 @@
 
     python configs/data/make_texts.py
 
-Run with Python 3.11, as the shipped file was, it gives the same rows again; another Python has
-other docstrings. They are under Python's licence (PSF-2.0).
+Python 3.11, which made the shipped file, gives the same rows again; other versions have
+other docstrings. These are under Python's licence (PSF-2.0).
 """
 
 import ast

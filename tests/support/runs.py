@@ -31,8 +31,8 @@ def windowed(value: Any) -> WindowedValue:
 
 def bundle(fn: Any, values: list[Any]) -> list[Any]:
     """One bundle through a DoFn, as a runner calls it."""
-    fn.startbundle()
+    fn.start_bundle()
     out: list[Any] = []
     for value in values:
         out += fn.process(value, windowed(value))
-    return [x.value for x in [*out, *fn.finishbundle()]]
+    return [x.value for x in [*out, *fn.finish_bundle()]]

@@ -37,10 +37,10 @@ def _token_names(features: Mapping[str, Any], tokens: int) -> list[str]:
     ]
 
 
-def batch_slot(features: Any, padding: Padding, alone: Hashable) -> BatchSlot:
-    """The chunk's place in the pool. `alone` is a key that no other chunk has."""
+def batch_slot(features: Any, padding: Padding, unique_key: Hashable) -> BatchSlot:
+    """The chunk's place in the pool. `unique_key` is a key that no other chunk has."""
     if not isinstance(features, Mapping):
-        return BatchSlot(alone, 1)
+        return BatchSlot(unique_key, 1)
     features = _plain(features)
     sequence = _sequence(features)
     length = 1 if sequence is None else sequence.shape[1]
@@ -51,7 +51,7 @@ def batch_slot(features: Any, padding: Padding, alone: Hashable) -> BatchSlot:
     batches = padding.can_batch and length > 0 and shapes.stack
     tokens = length if "input_ids" in features else 1
     size = max(tokens, shapes.numbers // NUMBERS_PER_TOKEN, padding.min_length)
-    return BatchSlot(tuple(shapes.key) if batches else alone, size)
+    return BatchSlot(tuple(shapes.key) if batches else unique_key, size)
 
 
 def _plain(features: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -24,7 +24,7 @@ from .padding import Padding, padding_of
 logger = logging.getLogger(__name__)
 
 
-_alone = itertools.count()
+_unique_keys = itertools.count()
 
 
 class Program:
@@ -53,7 +53,7 @@ class Program:
 
     def batch_slot(self, features: Features) -> interface.BatchSlot:
         """With which chunks this one may share a batch, and its length in tokens."""
-        return collate.batch_slot(features, self._padding, next(_alone))
+        return collate.batch_slot(features, self._padding, next(_unique_keys))
 
     def run(self, chunks: Sequence[Features]) -> list[Outputs]:
         """The outputs of each chunk. What the model raises goes through."""
@@ -67,7 +67,7 @@ class Program:
 
     def _run(self, chunks: Sequence[Features]) -> list[Outputs]:
         if len(chunks) == 1:
-            return [self._alone(chunks[0])]
+            return [self._run_explained(chunks[0])]
         if not self._padding.can_batch:  # found out since they were placed
             return [self._run([chunk])[0] for chunk in chunks]
         try:
@@ -86,7 +86,7 @@ class Program:
         batch = collate.collate(chunks, self._padding)
         return collate.uncollate(self._answered(batch), rows)
 
-    def _alone(self, chunk: Features) -> Outputs:
+    def _run_explained(self, chunk: Features) -> Outputs:
         try:
             return self._run_one(chunk)
         except Exception as error:

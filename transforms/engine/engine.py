@@ -8,20 +8,16 @@ answered a moment ago and have not brought more yet.
 
 from __future__ import annotations
 
-import gc
 import logging
 import queue
 import threading
 import time
-import traceback
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from ..options.spec import Limits
-from . import allocator
+from .allocator import FreedMemory, clear_frames
 from .errors import EngineError, breaks_engine, contained, is_fatal, is_out_of_memory
 from .interface import Model, Program
 from .memory_ceilings import Ceilings
@@ -31,15 +27,13 @@ from .tickets import BundleSession, Parameters, Ticket
 
 logger = logging.getLogger(__name__)
 
-_FEW = 512  # rows at most where the limits do not say: more gain nothing on any model measured
+_MAX_ROWS = 512  # where the limits do not say: more gain nothing on any model measured
 _CPU_TOKENS = 2048  # more make buffers so large that malloc asks the kernel for each of them
-_FULL_ROUND = 1.0  # seconds between full rounds of the garbage collector: one takes up to 0.3
-_TRIMMED = 10.0  # seconds between trims of freed memory
-_FEW_GENERATING = 64  # a generating model keeps a cache of every row in memory
+_MAX_ROWS_GENERATING = 64  # a generating model keeps a cache of every row in memory
 
 
 class CancelledError(Exception):
-    """Nobody waits for the answer any more."""
+    """The session was cancelled: nobody waits for the answer any more."""
 
 
 _CANCELLED = CancelledError()
@@ -53,29 +47,17 @@ class Chunk:
     index: int
     length: int
     key: Hashable
-    #: When it came, on time.perf_counter.
+    #: When it arrived, on time.perf_counter.
     since: float
     #: What the model takes.
     features: Any
 
 
-def load_outside_gc(load: Callable[[], Model]) -> Model:
-    """The model, and all that was there before it kept out of the garbage collector's rounds.
-
-    With a million objects of libraries to look at, each full round takes 0.3 s from all threads:
-    about a tenth of what an element costs beside the model. It holds for all of the process, until
-    its last engine goes: cycles among what was there before are not freed meanwhile.
-    """
-    if not gc.get_freeze_count():
-        gc.freeze()
-    return load()
-
-
 class Engine:
     """One replica, computing in a thread of its own from construction until `close`.
 
-    `before` is called with the tickets of each batch that is about to run; `broken` when an error
-    says that the process cannot compute any more.
+    `before_batch` is called with the tickets of each batch that is about to run; `on_broken` when
+    an error says that the process cannot compute any more.
     """
 
     def __init__(
@@ -83,13 +65,13 @@ class Engine:
         load: Callable[[], Model],
         limits: Limits,
         name: str,
-        before: Callable[[Sequence[Ticket]], None] = lambda tickets: None,
-        broken: Callable[[BaseException], None] = lambda error: None,
+        before_batch: Callable[[Sequence[Ticket]], None] = lambda tickets: None,
+        on_broken: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
         self._load = load
         self._limits = limits
-        self._before = before
-        self._broken = broken
+        self._before_batch = before_batch
+        self._on_broken = on_broken
         self._arrivals: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
         self._pool: Pool[Chunk] = Pool()
         self._programs: dict[str, Program] = {}
@@ -98,13 +80,11 @@ class Engine:
         self.batches = 0
         #: When the batch that is computed began, on time.monotonic; None between batches.
         self.running_since: float | None = None
-        #: When the last batch, or loading, ended.
-        self._rested = 0.0
-        self._collected = -_FULL_ROUND
-        self._trimmed = -_TRIMMED
-        self._company = ReturningCallers(limits.max_wait_ms / 1e3)
-        #: Chunks that came since the last batch: none waits for company twice.
-        self._fresh = 0
+        #: When the last batch, or loading, ended, on time.perf_counter.
+        self._idle_since = 0.0
+        self._callers = ReturningCallers(limits.max_wait_ms / 1e3)
+        #: Chunks that came since the last batch: no chunk waits for callers twice.
+        self._new_chunks = 0
         #: Whether it will answer nothing any more.
         self.dead = False
         #: Whether its model is loaded.
@@ -115,7 +95,7 @@ class Engine:
         self._thread = threading.Thread(target=self._work, name=f"engine {name}", daemon=True)
         self._thread.start()
 
-    def client(self, parameters: Mapping[str, Any]) -> BundleSession:
+    def session(self, parameters: Mapping[str, Any]) -> BundleSession:
         """Access for one bundle."""
         return BundleSession(self, parameters, Parameters.of(parameters).key)
 
@@ -130,8 +110,8 @@ class Engine:
         """About how many tickets and chunks wait."""
         return len(self._pool) + self._arrivals.qsize()
 
-    def forget(self, client: BundleSession) -> None:
-        """Nothing to do: a cancelled client's tickets are passed over when their turn comes."""
+    def forget(self, session: BundleSession) -> None:
+        """Nothing to do: a cancelled session's tickets are passed over when their turn comes."""
 
     def stop(self) -> None:
         """Stop after the batch that is running; never waits."""
@@ -149,30 +129,31 @@ class Engine:
             self._model = self._load()
             self._reports.append(LoadReport(time.perf_counter() - start, self._model.nbytes))
             self.ready = True
-            self._rested = time.perf_counter()
-            self._clock = BatchCostModel(4096.0 if self._model.accelerated else 32.0)
+            self._idle_since = time.perf_counter()
+            self._memory = FreedMemory(self._model.accelerated)
+            self._cost = BatchCostModel(4096.0 if self._model.accelerated else 32.0)
             while self._accept():
-                self._fresh = 0
+                self._new_chunks = 0
                 self._compute(self._pool.take(self._budget))
-                self._trim()
+                self._memory.after_batch(self._idle_since)
         except BaseException as error:
             self._refuse(error)
             if not isinstance(error, Exception):
                 raise
 
     def _budget(self, key: Hashable) -> Budget:
-        overhead = self._clock.overhead
-        rows = _FEW_GENERATING if self._model.generates else _FEW
+        overhead = self._cost.overhead
+        rows = _MAX_ROWS_GENERATING if self._model.generates else _MAX_ROWS
         # Sixteen overheads of work make starting a batch cost about 6 % of it.
         tokens = self._limits.batch_tokens or int(min(max(_CPU_TOKENS, 16 * overhead), 131_072))
         tokens = min(tokens, self._ceilings.of(key))
         return Budget(self._limits.batch_size or rows, tokens, overhead)
 
     def _accept(self) -> bool:
-        """Take in what has arrived, waiting if there is nothing to do. False: closed."""
-        until: float | None = None  # the end of a wait for company
+        """Admit the tickets that have arrived, waiting if there is nothing to do. False: closed."""
+        until: float | None = None  # the end of a wait for callers
         while True:
-            seconds = (self._patience() if self._company else 0.0) if len(self._pool) else None
+            seconds = (self._wait_seconds() if self._callers else 0.0) if len(self._pool) else None
             if seconds:
                 now = time.perf_counter()
                 until = now + seconds if until is None else until
@@ -185,61 +166,63 @@ class Engine:
                 return False
             self._admit(ticket)
 
-    def _patience(self) -> float:
-        """How many seconds the pool may wait for company."""
-        seconds = self._company.patience(time.perf_counter(), self._clock.start)
-        if not seconds or len(self._pool) > self._fresh:
+    def _wait_seconds(self) -> float:
+        """How many seconds the pool may wait for elements from other bundles."""
+        seconds = self._callers.wait_seconds(time.perf_counter(), self._cost.start_seconds)
+        if not seconds or len(self._pool) > self._new_chunks:
             return 0.0
         budget = self._budget(None)
-        full = len(self._pool) >= budget.rows or self._pool.tokens >= budget.tokens
+        full = len(self._pool) >= budget.max_rows or self._pool.tokens >= budget.max_padded_tokens
         return 0.0 if full else seconds
 
     def _admit(self, ticket: Ticket) -> None:
         self._live.add(ticket)
-        if not ticket.client.in_flight:
-            self._company.came()
-        ticket.client.in_flight += 1
-        if ticket.client.cancelled:
+        if not ticket.session.in_flight:
+            self._callers.arrived()
+        ticket.session.in_flight += 1
+        if ticket.session.cancelled:
             self._fail(ticket, _CANCELLED)
             return
         try:
             with contained:
-                program = self._program(ticket.client)
-                places = [program.batch_slot(chunk) for chunk in ticket.chunks]
+                program = self._program(ticket.session)
+                slots = [program.batch_slot(each) for each in ticket.features]
         except Exception as error:
             self._fail(ticket, error)
             return
-        ticket.remaining = len(places)
+        features, ticket.features = ticket.features, []
+        ticket.outputs = [None] * len(slots)
+        ticket.remaining = len(slots)
         now = time.perf_counter()
-        for i, found in enumerate(places):
-            apart = id(ticket) if ticket.alone else None
-            key = (ticket.client.key, found.key, apart)
-            chunk = Chunk(ticket, i, found.length, key, now, ticket.chunks[i])
-            self._pool.add(key, found.length, chunk)
-        self._fresh += len(places)
-        if not places:
+        isolated = id(ticket) if ticket.run_isolated else None
+        for i, slot in enumerate(slots):
+            key = (ticket.session.key, slot.key, isolated)
+            chunk = Chunk(ticket, i, slot.length, key, now, features[i])
+            self._pool.add(key, slot.length, chunk)
+        self._new_chunks += len(slots)
+        if not slots:
             self._done(ticket)
 
-    def _program(self, client: BundleSession) -> Program:
-        found = self._programs.get(client.key)
-        if found is None:
+    def _program(self, session: BundleSession) -> Program:
+        program = self._programs.get(session.key)
+        if program is None:
             try:
-                found = self._model.program(client.parameters)
+                program = self._model.program(session.parameters)
             except Exception as error:  # the same for every element
                 raise EngineError(f"{type(error).__name__}: {error}") from error
-            self._programs[client.key] = found
-        return found
+            self._programs[session.key] = program
+        return program
 
     def _compute(self, batch: list[Chunk]) -> None:
         """Answer the chunks of a batch; on an error, half by half, down to the one that fails."""
         for chunk in batch:
-            if chunk.ticket.client.cancelled:
+            if chunk.ticket.session.cancelled:
                 self._fail(chunk.ticket, _CANCELLED)
         batch = [chunk for chunk in batch if chunk.ticket.error is None]
         if not batch:
             return
-        self._before([chunk.ticket for chunk in batch])
-        program = self._program(batch[0].ticket.client)
+        self._before_batch([chunk.ticket for chunk in batch])
+        program = self._program(batch[0].ticket.session)
         start = time.perf_counter()
         self.running_since = time.monotonic()
         try:
@@ -258,18 +241,18 @@ class Engine:
             self._answer(chunk, output)
 
     def _recover(self, batch: list[Chunk], error: Exception) -> None:
-        """What to do about a batch that failed."""
+        """Split a batch that failed, or have its only chunk fail."""
         if is_fatal(error):
             raise error
         if breaks_engine(error):
-            self._broken(error)
+            self._on_broken(error)
             raise EngineError(f"{type(error).__name__}: {error}") from error
-        _clear(error)
+        clear_frames(error)
         memory = is_out_of_memory(error)
         if len(batch) == 1:
             self._fail(batch[0].ticket, error)
             if memory:
-                self._free()
+                self._memory.after_failure()
                 self._ceilings.failed_alone(batch[0].key, _padded(batch))
                 self._pool.replan()
             return
@@ -281,7 +264,7 @@ class Engine:
             self._compute(batch[middle:])
             return
         logger.info("no memory for %d padded tokens: smaller batches from here", _padded(batch))
-        self._free()
+        self._memory.after_failure()
         self._ceilings.failed(batch[0].key, _padded(batch))
         for chunk in batch:
             self._pool.add(chunk.key, chunk.length, chunk)
@@ -290,7 +273,7 @@ class Engine:
     def _observe(self, batch: list[Chunk], start: float, seconds: float) -> None:
         self.batches += 1
         size = _padded(batch)
-        self._clock.observe(size, seconds)
+        self._cost.observe(size, seconds)
         if self._ceilings.succeeded(batch[0].key, size):
             self._pool.replan()
         self._reports.append(
@@ -300,29 +283,14 @@ class Engine:
                 padded=size,
                 seconds=seconds,
                 waited=start - min(chunk.since for chunk in batch),
-                idle=start - self._rested,
+                idle=start - self._idle_since,
             )
         )
-        self._rested = start + seconds
-
-    def _trim(self) -> None:
-        if self._rested - self._trimmed > _TRIMMED:
-            allocator.trim()
-            self._trimmed = self._rested
-
-    def _free(self) -> None:
-        """Return what the failed batch left behind, in cycles, too: they are young."""
-        now = time.monotonic()
-        full = now - self._collected > _FULL_ROUND
-        gc.collect(2 if full else 1)
-        if full:
-            self._collected = time.monotonic()
-        if self._model.accelerated:
-            torch.accelerator.empty_cache()
+        self._idle_since = start + seconds
 
     def _answer(self, chunk: Chunk, output: Any) -> None:
         ticket = chunk.ticket
-        ticket.chunks[chunk.index] = output
+        ticket.outputs[chunk.index] = output
         ticket.remaining -= 1
         if not ticket.remaining and ticket.error is None:
             self._done(ticket)
@@ -334,17 +302,17 @@ class Engine:
 
     def _done(self, ticket: Ticket) -> None:
         self._live.discard(ticket)
-        if not ticket.client.cancelled:
+        if not ticket.session.cancelled:
             ticket.reports, self._reports = self._reports, []
-        ticket.client.in_flight -= 1
-        if not ticket.client.in_flight:
-            self._company.left(time.perf_counter())
-        ticket.client.answered.put(ticket)
+        ticket.session.in_flight -= 1
+        if not ticket.session.in_flight:
+            self._callers.answered(time.perf_counter())
+        ticket.session.answered.put(ticket)
 
     def _refuse(self, error: BaseException) -> None:
         """Answer whatever waits, and comes until `close`, with the reason why nothing is computed.
 
-        Silence would leave bundles waiting for ever.
+        Otherwise bundles would block forever.
         """
         self.dead = True
         reason = error if isinstance(error, EngineError) else EngineError(str(error))
@@ -354,13 +322,6 @@ class Engine:
             self._fail(ticket, reason)
         while (arrived := self._arrivals.get()) is not None:
             self._fail(arrived, reason)
-
-
-def _clear(error: BaseException | None) -> None:
-    """Let go of the tensors in the frames that an error came through."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
 
 
 def _padded(batch: Sequence[Chunk]) -> int:

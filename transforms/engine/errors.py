@@ -1,4 +1,4 @@
-"""An element that could not be answered: an exception that says why, or a row that does."""
+"""Why an element or an engine failed, and how errors cross between processes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Literal, Self
 
 import torch
 
-#: What went wrong: the element's own data, memory for it alone, time for it alone, or the engine's
-#: process, which it took along twice.
+#: What an element failed for: its data; memory or time, in a batch of its own; or the end of the
+#: engine's process, which died over it again and again.
 Kind = Literal["data", "memory", "timeout", "crash"]
 
 
@@ -30,9 +30,9 @@ class EngineCrashError(Exception):
 
 
 class PanicError(Exception):
-    """A library gave up with what is no Exception, as Rust code does when it panics.
+    """A library raised something that is not an Exception, as Rust code does when it panics.
 
-    The message names it; it is the cause.
+    The message names what it raised, which is the cause.
     """
 
 
@@ -47,10 +47,10 @@ def _ends_work(error: BaseException) -> bool:
 
 
 class _Contained:
-    """Makes a PanicError of what a library raises that is no Exception.
+    """Raises a PanicError for whatever a library raises that is not an Exception.
 
-    Each Rust extension has a PanicException of its own, which none of them lets import: so it is
-    told by what it is not. What ends the work, such as KeyboardInterrupt, goes through.
+    Each Rust extension has a PanicException of its own, and none lets it be imported: so it is
+    recognised by not being an Exception. What ends the work, such as KeyboardInterrupt, passes.
     """
 
     def __enter__(self) -> None:
@@ -72,7 +72,7 @@ contained = _Contained()
 
 
 def message_of(error: BaseException) -> str:
-    """What an error says; of one that cannot, how that fails."""
+    """An error's message; or, if making it fails, how."""
     try:
         return str(error)
     except Exception as unsayable:
@@ -88,7 +88,7 @@ class RemoteTracebackError(Exception):
 
 @dataclass(frozen=True)
 class PicklableError:
-    """An error on its way from the engine's process, with what it says of itself there."""
+    """An error as it crosses from the engine's process, with its message and traceback there."""
 
     #: None if it cannot be pickled.
     pickled: bytes | None
@@ -99,7 +99,7 @@ class PicklableError:
 
     @classmethod
     def of(cls, error: BaseException) -> Self:
-        """The error, ready to cross."""
+        """An error as it crosses."""
         try:
             with contained:
                 pickled: bytes | None = pickle.dumps(error)
@@ -116,15 +116,15 @@ class PicklableError:
 
     def error(self) -> BaseException:
         """The error as it was; of a class of the same name if its own is not known here."""
-        found: BaseException | None = None
+        error: BaseException | None = None
         if self.pickled is not None:
             with contextlib.suppress(Exception):  # its class may not be known here
-                found = pickle.loads(self.pickled)  # noqa: S301 - from a process of the same job
-        if found is None:
-            found = type(self.name, (Exception,), {})(self.message)
+                error = pickle.loads(self.pickled)  # noqa: S301 - from a process of the same job
+        if error is None:
+            error = type(self.name, (Exception,), {})(self.message)
         cause = RemoteTracebackError(self.traceback) if self.cause is None else self.cause.error()
-        found.__cause__ = cause
-        return found
+        error.__cause__ = cause
+        return error
 
 
 def kind_of(error: BaseException) -> Kind:
@@ -150,7 +150,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_fatal(error: BaseException) -> bool:
-    """Whether no element could have been answered: not a matter of this one's data."""
+    """Whether no element could have been answered: the error is not about this one's data."""
     return isinstance(error, EngineError)
 
 

@@ -11,14 +11,14 @@ from ..options.spec import Limits, Sharing
 
 @dataclass(frozen=True)
 class BatchSlot:
-    """Where a chunk belongs in the pool: with whom it may share a batch, and how long it is."""
+    """Where a chunk belongs in the pool: which others may share its batch, and its length."""
 
     key: Hashable
     length: int
 
 
 class Program(Protocol):
-    """What an engine runs: see replica.Program."""
+    """What an engine runs: a model with one stage's parameters. See batching.program.Program."""
 
     def batch_slot(self, features: Any) -> BatchSlot:
         """The batch key and length of a chunk."""
@@ -28,7 +28,7 @@ class Program(Protocol):
 
 
 class Model(Protocol):
-    """A loaded model: see replica.Replica."""
+    """A loaded model. See batching.replica.Replica."""
 
     @property
     def accelerated(self) -> bool:
@@ -48,11 +48,11 @@ class Model(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSpec:
-    """What an engine is made of; it can be pickled."""
+    """What an engine is made from; it can be pickled."""
 
-    #: The same for engines that may stand in for each other.
+    #: Equal for engines that may replace each other.
     identity: str
-    #: Of the model, for messages.
+    #: The model's name, for messages.
     name: str
     load: Callable[..., Model]
     limits: Limits

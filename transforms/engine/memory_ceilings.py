@@ -11,9 +11,10 @@ from dataclasses import dataclass
 # that takes at most five failures, and costs at most 10 % after thirty batches.
 _GROW_AFTER = 4  # batches near the ceiling that fitted
 _GROWTH = 1.2
-_ENOUGH = 1.05  # a smaller step up is not worth a failure
-_PATIENCE = 2000  # batches just below what failed, after which it is tried again: memory comes back
-_UNKNOWN = 2**62
+_MIN_GROWTH = 1.05  # a smaller step up is not worth a failure
+# Batches just below a size that failed, after which it is tried again: memory may be free again.
+_RETRY_AFTER_BATCHES = 2000
+_UNBOUNDED = 2**62
 
 
 @dataclass
@@ -24,11 +25,11 @@ class _Ceiling:
     #: The largest size that fitted since.
     fitted: int = 0
     #: Batches close to the ceiling since it last moved.
-    close: int = 0
+    near: int = 0
     #: Failures since a batch fitted.
-    leaps: int = 0
-    #: Batches close to the ceiling after which what failed is no longer believed.
-    patience: int = _PATIENCE
+    failures: int = 0
+    #: Batches close to the ceiling after which the size that failed is tried again.
+    retry_after_batches: int = _RETRY_AFTER_BATCHES
 
 
 class Ceilings:
@@ -40,7 +41,7 @@ class Ceilings:
     def of(self, key: Hashable) -> int:
         """The most padded tokens for a batch of this key."""
         known = self._known.get(key)
-        return _UNKNOWN if known is None else max(1, int(known.size))
+        return _UNBOUNDED if known is None else max(1, int(known.size))
 
     def failed(self, key: Hashable, size: int) -> None:
         """A batch of this padded size ran out of memory: back to what fitted.
@@ -51,9 +52,9 @@ class Ceilings:
         known.failed = min(known.failed, size)
         if known.fitted >= size:
             known.fitted = 0  # there is less memory than there was
-        known.leaps += 1
-        known.size = max(known.fitted, size / 2**known.leaps)
-        known.close = 0
+        known.failures += 1
+        known.size = max(known.fitted, size / 2**known.failures)
+        known.near = 0
 
     def failed_alone(self, key: Hashable, size: int) -> None:
         """A single row ran out of memory. If its size has fitted, it was the row, not the size."""
@@ -67,13 +68,13 @@ class Ceilings:
         if known is None:
             return False
         known.fitted = max(known.fitted, size)
-        known.leaps = 0
-        known.close += size * _GROWTH**2 >= known.size
-        if known.close >= known.patience:
-            known.failed, known.patience = _UNKNOWN, 2 * known.patience
+        known.failures = 0
+        known.near += size * _GROWTH**2 >= known.size
+        if known.near >= known.retry_after_batches:
+            known.failed, known.retry_after_batches = _UNBOUNDED, 2 * known.retry_after_batches
         halfway = math.sqrt(known.size * known.failed)
         risen = min(known.size * _GROWTH, halfway)
-        if known.close < _GROW_AFTER or risen < known.size * _ENOUGH:
+        if known.near < _GROW_AFTER or risen < known.size * _MIN_GROWTH:
             return False
-        known.size, known.close = risen, 0
+        known.size, known.near = risen, 0
         return True

@@ -1,8 +1,7 @@
 """One engine per model: for all bundles of a process, or for all processes of a machine.
 
-An engine in a process of its own is found by a socket in a folder that is private to the user; the
-socket's name comes from the model and from the job's key. Whoever comes first starts the process,
-under a file lock; it goes when its last user has gone, however that ended.
+An engine is closed by its last user. One in a process of its own, which `process.launch` finds or
+starts, ends after the last worker process that uses it, however that ended.
 """
 
 from __future__ import annotations
@@ -17,19 +16,21 @@ from dataclasses import dataclass
 
 import torch
 
-from .engine import Engine, load_outside_gc
+from .allocator import load_outside_gc
+from .engine import Engine
 from .errors import EngineError
 from .interface import EngineSpec, Model
 from .process.launch import connect, engine_key
-from .process.remote import RemoteEngine, ReplicaGroup
+from .process.remote import RemoteEngine
+from .process.replica_group import ReplicaGroup
 from .tickets import AnyEngine
 
 _lock = threading.Lock()
-_shared: dict[str, _Share] = {}
+_shared: dict[str, _SharedEngine] = {}
 
 
 @dataclass(eq=False)
-class _Share:
+class _SharedEngine:
     engine: Engine | RemoteEngine | ReplicaGroup
     users: int = 0
 
@@ -42,11 +43,11 @@ def acquire(spec: EngineSpec) -> tuple[AnyEngine, Callable[[], None]]:
     """
     key = engine_key(spec)
     with _lock:
-        share = _shared.get(key)
-        if share is None or share.engine.dead:
-            share = _shared[key] = _Share(_engine(spec))
-        share.users += 1
-    return share.engine, functools.partial(_release, key, share)
+        entry = _shared.get(key)
+        if entry is None or entry.engine.dead:
+            entry = _shared[key] = _SharedEngine(_engine(spec))
+        entry.users += 1
+    return entry.engine, functools.partial(_release, key, entry)
 
 
 def running() -> int:
@@ -54,14 +55,14 @@ def running() -> int:
     return len(_shared)
 
 
-def _release(key: str, share: _Share) -> None:
+def _release(key: str, entry: _SharedEngine) -> None:
     with _lock:
-        share.users -= 1
-        if share.users:
+        entry.users -= 1
+        if entry.users:
             return
-        if _shared.get(key) is share:
+        if _shared.get(key) is entry:
             del _shared[key]
-    share.engine.close()
+    entry.engine.close()
     with _lock:
         gc.collect()  # the model's own cycles
         if not _shared:

@@ -17,13 +17,13 @@ class LoadReport:
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """A batch was computed; or, where `split` says why, failed and was taken apart."""
+    """A batch was computed; or, where `split` says why, failed and was split."""
 
     rows: int
     #: Without and with padding; 1 for each row where features have no length.
     tokens: int = 0
     padded: int = 0
-    #: In the model, features joined and outputs taken apart included.
+    #: In the model, including collating features and splitting outputs.
     seconds: float = 0.0
     #: From the arrival of the row that waited longest.
     waited: float = 0.0

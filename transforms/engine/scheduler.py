@@ -20,10 +20,9 @@ T = TypeVar("T")
 class Budget:
     """What one batch may hold, and what starting one costs."""
 
-    #: Most rows.
-    rows: int
-    #: Most padded tokens; a single longer chunk still makes a batch of its own.
-    tokens: int
+    max_rows: int
+    #: A single longer chunk still makes a batch of its own.
+    max_padded_tokens: int
     #: Cost of starting a batch, in padded tokens.
     overhead: float
 
@@ -34,7 +33,7 @@ def partition(lengths: Sequence[int], budget: Budget) -> list[tuple[int, int]]:
     stop = len(lengths)
     while stop:
         longest = lengths[stop - 1]
-        most = max(1, min(budget.rows, budget.tokens // max(longest, 1)))
+        most = max(1, min(budget.max_rows, budget.max_padded_tokens // max(longest, 1)))
         start, waste = stop - 1, 0
         floor = max(0, stop - most)
         while start > floor:
@@ -54,20 +53,20 @@ class Waiting(Generic[T]):
     length: int
     #: How many chunks had arrived before it.
     arrival: int
-    #: How many chunks had been taken when it arrived.
-    seen: int
-    item: T
+    #: How many chunks had been taken before it arrived.
+    taken_before: int
+    chunk: T
 
 
 class Pool(Generic[T]):
     """Chunks that wait for a batch, by batch key.
 
     Batches are planned for the whole pool, best first: the most real tokens for their cost. Those
-    left are the ones that may still find better company. A chunk that was passed over by
-    `patience` others goes first, so that nothing waits for ever.
+    that remain may still find chunks that fit better. A chunk that `max_passes` others went
+    ahead of goes first, so that none waits forever.
     """
 
-    def __init__(self, patience: int = 4096) -> None:
+    def __init__(self, max_passes: int = 4096) -> None:
         self._groups: dict[Hashable, list[Waiting[T]]] = {}
         self._arrived: list[tuple[Hashable, Waiting[T]]] = []
         self._plan: list[tuple[Hashable, list[Waiting[T]]]] = []
@@ -75,7 +74,7 @@ class Pool(Generic[T]):
         self._arrivals = 0
         self._taken = 0
         self._tokens = 0
-        self._patience = patience
+        self._max_passes = max_passes
 
     def __len__(self) -> int:
         return self._arrivals - self._taken
@@ -85,9 +84,9 @@ class Pool(Generic[T]):
         """Of all the chunks that wait, without padding."""
         return self._tokens
 
-    def add(self, key: Hashable, length: int, item: T) -> None:
+    def add(self, key: Hashable, length: int, chunk: T) -> None:
         """Put a chunk into the pool."""
-        self._arrived.append((key, Waiting(length, self._arrivals, self._taken, item)))
+        self._arrived.append((key, Waiting(length, self._arrivals, self._taken, chunk)))
         self._arrivals += 1
         self._tokens += length
 
@@ -101,7 +100,7 @@ class Pool(Generic[T]):
         self._planned -= len(batch)
         self._taken += len(batch)
         self._tokens -= sum(waiting.length for waiting in batch)
-        return [waiting.item for waiting in batch]
+        return [waiting.chunk for waiting in batch]
 
     def replan(self) -> None:
         """Plan anew before the next batch: budgets have changed."""
@@ -130,8 +129,8 @@ class Pool(Generic[T]):
 
     def _score(self, batch: list[Waiting[T]], budget: Budget) -> float:
         """Real tokens for the cost, at most 1; more than 1 for a batch that is overdue."""
-        passed_over = self._taken - min(waiting.seen for waiting in batch)
-        if passed_over > self._patience:
+        passed_over = self._taken - min(waiting.taken_before for waiting in batch)
+        if passed_over > self._max_passes:
             return float(passed_over)
         real = sum(waiting.length for waiting in batch)
         return real / (budget.overhead + len(batch) * batch[-1].length)
@@ -153,13 +152,13 @@ class BatchCostModel:
 
     def __init__(self, overhead: float, low: float = 4.0, high: float = 32768.0) -> None:
         self.overhead = overhead
-        #: The same in seconds; None: not known yet.
-        self.start: float | None = None
+        #: What starting a batch costs in seconds; None: not known yet.
+        self.start_seconds: float | None = None
         self._low, self._high = low, high
         self._n = self._x = self._y = self._xx = self._xy = 0.0
 
     def observe(self, tokens: int, seconds: float) -> None:
-        """One batch took so long."""
+        """Learn from a batch: its padded tokens and how long it took."""
         keep = 0.98
         self._n = self._n * keep + 1
         self._x = self._x * keep + tokens
@@ -172,40 +171,40 @@ class BatchCostModel:
         slope = (self._xy - self._x * self._y / self._n) / spread
         if slope <= 0:
             return
-        self.start = max((self._y - slope * self._x) / self._n, 0.0)
-        self.overhead = min(max(self.start / slope, self._low), self._high)
+        self.start_seconds = max((self._y - slope * self._x) / self._n, 0.0)
+        self.overhead = min(max(self.start_seconds / slope, self._low), self._high)
 
 
 class ReturningCallers:
-    """Who may soon bring more: callers that had everything answered a moment ago.
+    """Callers that may soon bring more: they had everything answered a moment ago.
 
-    Small bundles hand over a chunk, wait for its answer, and the next is not far. A batch that
-    starts without them costs one more start; so that is what waiting for them may cost.
+    Small bundles hand over a chunk, wait for its answer, and the next bundle soon follows. A batch
+    that starts without them costs one more start: so waiting for them may cost as much.
     """
 
     def __init__(self, longest: float) -> None:
-        #: Most seconds to wait; a caller that was away for longer is not waited for.
+        #: Most seconds to wait; a caller that takes longer to come back is not waited for.
         self._longest = longest
-        #: When those left that have not come back, the first first.
-        self._away: deque[float] = deque()
+        #: When those were answered that have not come back, in that order.
+        self._pending: deque[float] = deque()
 
     def __bool__(self) -> bool:
-        return bool(self._away)
+        return bool(self._pending)
 
-    def left(self, now: float) -> None:
+    def answered(self, now: float) -> None:
         """A caller has everything answered."""
         if self._longest:
-            self._away.append(now)
+            self._pending.append(now)
 
-    def came(self) -> None:
+    def arrived(self) -> None:
         """A caller that had nothing waiting brought something."""
-        if self._away:
-            self._away.popleft()
+        if self._pending:
+            self._pending.popleft()
 
-    def patience(self, now: float, start: float | None) -> float:
-        """How many seconds are worth waiting where starting a batch costs `start` of them."""
-        while self._away and now - self._away[0] >= self._longest:
-            self._away.popleft()
-        if not self._away:
+    def wait_seconds(self, now: float, start_seconds: float | None) -> float:
+        """How many seconds are worth waiting where starting a batch costs `start_seconds`."""
+        while self._pending and now - self._pending[0] >= self._longest:
+            self._pending.popleft()
+        if not self._pending:
             return 0.0
-        return self._longest if start is None else min(self._longest, start)
+        return self._longest if start_seconds is None else min(self._longest, start_seconds)

@@ -15,11 +15,11 @@ from .reports import Report
 
 
 class Parameters(dict[str, Any]):
-    """A stage's parameters, which nobody changes: what they are known by is found out once."""
+    """A stage's parameters, which are not changed: their key and their pickle are made once."""
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Self:
-        """The same parameters; themselves where they are of this class already."""
+        """These parameters; the same object if they are of this class already."""
         return parameters if isinstance(parameters, cls) else cls(parameters)
 
     @functools.cached_property
@@ -29,9 +29,9 @@ class Parameters(dict[str, Any]):
 
     @functools.cached_property
     def pickled(self) -> bytes:
-        """As they cross to an engine's process. Beam's pickle takes functions along."""
-        found: bytes = cloudpickle.dumps(dict(self))
-        return found
+        """As they cross to an engine's process: by Beam's pickler, which also pickles functions."""
+        pickled: bytes = cloudpickle.dumps(dict(self))
+        return pickled
 
 
 class AnyEngine(Protocol):
@@ -45,33 +45,42 @@ class AnyEngine(Protocol):
     def ready(self) -> bool:
         """Whether its model is loaded."""
 
-    def client(self, parameters: Mapping[str, Any]) -> BundleSession:
+    def session(self, parameters: Mapping[str, Any]) -> BundleSession:
         """Access for one bundle."""
 
     def submit(self, ticket: Ticket) -> None:
-        """Accept a ticket; it comes back in its client's `answered`."""
+        """Accept a ticket; it comes back in its session's `answered`."""
 
-    def forget(self, client: BundleSession) -> None:
-        """Nobody will collect this client's tickets any more."""
+    def forget(self, session: BundleSession) -> None:
+        """Nobody will collect this session's tickets any more."""
 
 
 @dataclass(slots=True, eq=False)
 class Ticket:
     """One element's chunks on their way through the engine."""
 
-    client: BundleSession
+    session: BundleSession
     #: What the submitter knows it by.
     token: Any
-    chunks: list[Any]
-    #: In batches of its own: it was in one that broke an engine.
-    alone: bool = False
+    #: What the model takes, of each chunk; empty once the engine keeps them elsewhere.
+    features: list[Any]
+    #: Whether it runs in batches of its own: it was in one that broke an engine.
+    run_isolated: bool = False
     #: How many engines have begun with it.
     attempts: int = 1
+    #: What the model answered, for each chunk; incomplete where there is an `error`.
+    outputs: list[Any] = field(default_factory=list)
+    #: Chunks without outputs.
     remaining: int = 0
-    #: Why it failed; then `chunks` are features, outputs, or some of both.
+    #: Why it failed.
     error: BaseException | None = None
-    #: What the engine has done since it last told, handed to whoever collects this ticket.
+    #: What the engine has done since its last reports: they come with the next ticket.
     reports: Sequence[Report] = ()
+
+    def fail(self, error: BaseException) -> None:
+        """Hand it back to its session with an error."""
+        self.error = error
+        self.session.answered.put(self)
 
 
 @dataclass(eq=False)
@@ -90,11 +99,17 @@ class BundleSession:
     #: Tickets that the engine has accepted and not answered.
     in_flight: int = 0
 
-    def submit(self, token: Any, chunks: list[Any]) -> None:
-        """Hand over an element's chunks; its ticket comes back in `answered`."""
-        self.engine.submit(Ticket(self, token, chunks))
+    @classmethod
+    def remote(cls, engine: AnyEngine, parameters: Mapping[str, Any]) -> Self:
+        """Access to an engine in another process: with the parameters as they cross."""
+        known = Parameters.of(parameters)
+        return cls(engine, known, known.key, pickled=known.pickled)
+
+    def submit(self, token: Any, features: list[Any]) -> None:
+        """Hand over the features of an element's chunks; its ticket comes back in `answered`."""
+        self.engine.submit(Ticket(self, token, features))
 
     def cancel(self) -> None:
-        """Drop what is still waiting: nobody will collect it."""
+        """Drop the tickets that still wait: nobody will collect them."""
         self.cancelled = True
         self.engine.forget(self)

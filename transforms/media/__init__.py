@@ -1,1 +1,1 @@
-"""Images, audio and video as they come: bytes, paths, URIs, arrays, structs of datasets."""
+"""Images, audio and video from bytes, paths, URIs, arrays and structs of `datasets`."""

@@ -1,4 +1,4 @@
-"""Media fetched ahead: while one element is decoded, those of the next ones are on their way."""
+"""Prefetching of remote media: while one example is decoded, the media of the next are fetched."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..options.media_limits import MediaLimits
-from ..options.sizes import nbytes
-from .decoding import each
+from ..options.sizes import expected_nbytes, nbytes
+from .decoding import map_media
 from .fetch import is_remote, read
 
 if TYPE_CHECKING:
     from ..tasks import Task
 
-_MOST_BYTES = 64 * 1024 * 1024  # of media that are fetched, or expected, and not yet decoded
-_UNSEEN = _MOST_BYTES // 4  # what a file is taken to have before one was seen
+_MAX_BYTES = 64 * 1024 * 1024  # of media that are fetched, or expected, and not yet decoded
+_FIRST_FILE_BYTES = _MAX_BYTES // 4  # the expected size of a file before any has arrived
 
 
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     token: Any
     example: Any
-    #: What is on its way.
+    #: Its media that are being fetched.
     files: list[Future[bytes]]
-    #: Bytes of what is there.
+    #: Bytes of the rest of the example, which is in memory.
     nbytes: int
 
     @property
@@ -35,11 +35,11 @@ class _Waiting:
 
 
 class Ahead:
-    """Elements in, the same elements out, in order, with futures in place of remote media.
+    """Takes examples and gives them back in order, with futures in place of remote media.
 
-    Only media at a remote address are fetched here, by a few threads; nothing is decoded here.
-    How many elements wait is bounded, and so is what they take, as far as the sizes of earlier
-    files tell. An element that waits for nothing, behind none that does, goes straight through.
+    Only media at a remote address are fetched, by a few threads; nothing is decoded. The number of
+    waiting examples is bounded, and so are their bytes, as estimated from the sizes of earlier
+    files. An example without remote media passes at once, unless an earlier one is still waiting.
     """
 
     def __init__(self, task: Task, limits: MediaLimits) -> None:
@@ -52,9 +52,9 @@ class Ahead:
     def through(
         self, examples: Iterable[tuple[Any, Any]], last: bool = False
     ) -> Iterator[tuple[Any, Any]]:
-        """Take (token, example) pairs; give those whose media are there.
+        """Take (token, example) pairs; yield those whose media have arrived.
 
-        It waits where too many would wait otherwise, and with `last` for all.
+        It blocks when too many examples are waiting; with `last`, until all have arrived.
         """
         for token, example in examples:
             self._add(token, example)
@@ -64,13 +64,13 @@ class Ahead:
             yield self._first()
 
     def clear(self) -> None:
-        """Forget what is waiting."""
+        """Drop the waiting examples."""
         for waiting in self._waiting:
-            _forget(waiting.files)
+            _cancel(waiting.files)
         self._waiting.clear()
 
     def close(self) -> None:
-        """Forget what is waiting, and let the threads go."""
+        """Drop the waiting examples and stop the threads."""
         self.clear()
         if self._threads is not None:
             self._threads.shutdown(wait=False)
@@ -79,16 +79,16 @@ class Ahead:
     def _add(self, token: Any, example: Any) -> None:
         files: list[Future[bytes]] = []
 
-        def fetched(kind: str, source: Any) -> Any:
+        def fetch(kind: str, source: Any) -> Any:
             if not is_remote(source):
                 return source
             files.append(self._fetch(kind, source))
             return files[-1]
 
         try:
-            example = each(example, self._task, fetched)
-        except Exception:  # it is met again, and reported, where the element is decoded
-            _forget(files)
+            example = map_media(example, self._task, fetch)
+        except Exception:  # decoding the example raises it again, and reports it
+            _cancel(files)
         own = nbytes(example) if files or self._waiting else 0
         self._waiting.append(_Waiting(token, example, files, own))
 
@@ -105,23 +105,18 @@ class Ahead:
             return True
         files = sum(len(waiting.files) for waiting in self._waiting)
         own = sum(waiting.nbytes for waiting in self._waiting)
-        expected = files * (_UNSEEN if self._file_bytes is None else self._file_bytes)
-        return len(self._waiting) > 1 and expected + own > _MOST_BYTES
+        expected = files * (_FIRST_FILE_BYTES if self._file_bytes is None else self._file_bytes)
+        return len(self._waiting) > 1 and expected + own > _MAX_BYTES
 
     def _first(self) -> tuple[Any, Any]:
         first = self._waiting.popleft()
         for file in wait(first.files).done if first.files else ():
             if file.exception() is None:
-                self._learn(len(file.result()))
+                self._file_bytes = expected_nbytes(self._file_bytes, len(file.result()))
         return first.token, first.example
 
-    def _learn(self, size: int) -> None:
-        """Expect files as large as the larger ones were."""
-        known = self._file_bytes or 0.0
-        self._file_bytes = max(size, 0.9 * known + 0.1 * size)
 
-
-def _forget(files: list[Future[bytes]]) -> None:
+def _cancel(files: list[Future[bytes]]) -> None:
     for file in files:
         file.cancel()
     files.clear()

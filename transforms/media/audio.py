@@ -1,4 +1,4 @@
-"""Audio as the tasks take it: one channel of float32 samples at the model's rate.
+"""Audio as the pipelines take it: one channel of float32 samples at the model's rate.
 
 Files are decoded with libsndfile (wav, flac, ogg, mp3, …), which needs no ffmpeg.
 """
@@ -24,17 +24,17 @@ from .resample import resample
 
 Samples: TypeAlias = NDArray[np.float32]
 
-_BLOCK = 1 << 20  # numbers read at a time: the channels of a whole file need not be in memory
-_HIGHEST_RATE = 384_000  # what recorders have; a header of a few bytes can claim any
+_BLOCK = 1 << 20  # numbers read at a time: bounds the memory for files of many channels
+_MAX_RATE = 384_000  # the highest of recorders; a damaged header can claim any rate
 #: An hour at 48 kHz is 690 MB of float32 before it is resampled. A higher rate may have as many
 #: samples, in less time.
 _LONGEST, _USUAL_RATE = 3600, 48_000
-_LOUDEST = 100  # no float audio is: music that clips has 2, speech of unit variance has 15
+_MAX_PEAK = 100  # above any float audio: clipped music reaches 2, speech of unit variance 15
 
-#: What libsndfile notes of a wav, aiff or w64 file that ends before its header says; it reads
-#: what is there without a word. Programs that write to a pipe leave 0 or the largest number.
-_CUT = re.compile(r"^ *(?:data|SSND|riff) *: (\d+) \(should be \d+\)", re.MULTILINE)
-_KNOWN = range(1, 0xFFFFFF00)
+#: libsndfile's note about a wav, aiff or w64 file that is shorter than its header says; it raises
+#: no error. Programs that write to a pipe leave 0 or the largest number as the length.
+_TRUNCATED = re.compile(r"^ *(?:data|SSND|riff) *: (\d+) \(should be \d+\)", re.MULTILINE)
+_KNOWN_LENGTHS = range(1, 0xFFFFFF00)
 
 
 def decode(source: Any, rate: int, limits: MediaLimits) -> Any:
@@ -46,10 +46,10 @@ def decode(source: Any, rate: int, limits: MediaLimits) -> Any:
         alone, which are taken to be at the model's rate. Samples are floats from -1 to 1,
         (samples,) or (channels, samples).
       rate: the model's sampling rate.
-      limits: how many bytes and seconds are too many.
+      limits: the largest numbers of bytes and seconds.
 
-    Rates go up to 384,000 Hz, and there may be as many samples as 48,000 Hz has in an hour, or in
-    `audio_seconds` where that is longer.
+    The sampling rate may be at most 384,000 Hz, and the number of samples at most that of one hour
+    at 48,000 Hz, or of `audio_seconds` if that is longer.
 
     Channels are averaged. A mapping with "stride" (samples of context on the left and right)
     stays a mapping, {"raw", "sampling_rate", "stride"}, as speech recognition takes it.
@@ -57,15 +57,15 @@ def decode(source: Any, rate: int, limits: MediaLimits) -> Any:
     Raises MediaError.
 
     """
-    samples, given = _samples(source, rate, limits)
-    _check_length(len(samples), given, limits)
-    notice(samples)
-    found = resample(samples, given, rate)
+    samples, own_rate = _samples(source, rate, limits)
+    _check_length(len(samples), own_rate, limits)
+    count_suspect(samples)
+    samples = resample(samples, own_rate, rate)
     stride = source.get("stride") if isinstance(source, Mapping) else None
     if stride is None:
-        return found
-    left, right = (round(each * rate / given) for each in stride)
-    return {"raw": found, "sampling_rate": rate, "stride": (left, right)}
+        return samples
+    left, right = (round(each * rate / own_rate) for each in stride)
+    return {"raw": samples, "sampling_rate": rate, "stride": (left, right)}
 
 
 def _samples(source: Any, rate: int, limits: MediaLimits) -> tuple[Samples, int]:
@@ -83,7 +83,7 @@ def read_file(data: bytes, limits: MediaLimits) -> tuple[Samples, int]:
     """The averaged channels of a file's bytes, and its sampling rate. Raises MediaError."""
     import soundfile
 
-    with opened(data, limits) as file:
+    with open_file(data, limits) as file:
         try:
             blocks = [block.mean(1) for block in _blocks(file)]
         except soundfile.SoundFileError as error:
@@ -97,8 +97,8 @@ def read_file(data: bytes, limits: MediaLimits) -> tuple[Samples, int]:
 
 
 @contextlib.contextmanager
-def opened(data: bytes, limits: MediaLimits) -> Iterator[Any]:
-    """A file's bytes as a soundfile.SoundFile, its header checked. Raises MediaError."""
+def open_file(data: bytes, limits: MediaLimits) -> Iterator[Any]:
+    """A soundfile.SoundFile of a file's bytes, with its header checked. Raises MediaError."""
     import soundfile
 
     try:
@@ -110,8 +110,8 @@ def opened(data: bytes, limits: MediaLimits) -> Iterator[Any]:
             f"begins with {data[:12]!r}"
         ) from error
     with file:
-        cut = _CUT.search(file.extra_info)
-        if cut and int(cut[1]) in _KNOWN:
+        cut = _TRUNCATED.search(file.extra_info)
+        if cut and int(cut[1]) in _KNOWN_LENGTHS:
             raise MediaError("the audio is cut off: its header promises more than there is")
         _check_length(file.frames, file.samplerate, limits)
         yield file
@@ -129,7 +129,7 @@ def _blocks(file: Any) -> Any:
 
 def _of_mapping(source: Mapping[str, Any]) -> tuple[Samples, int]:
     rate = source.get("sampling_rate")
-    if isinstance(rate, float) and rate.is_integer():  # of a column with gaps, in pandas
+    if isinstance(rate, float) and rate.is_integer():  # a column with gaps, in pandas
         rate = int(rate)
     if isinstance(rate, bool) or not isinstance(rate, int | np.integer) or rate < 1:
         raise MediaError(
@@ -146,7 +146,7 @@ def _of_mapping(source: Mapping[str, Any]) -> tuple[Samples, int]:
 
 
 def _mono(source: Any) -> Samples:
-    """Any samples as one channel."""
+    """Samples of any form as one channel."""
     if hasattr(source, "is_floating_point"):  # a tensor; numpy has no bfloat16
         source = source.detach().cpu()
         source = (source.float() if source.is_floating_point() else source).numpy()
@@ -163,32 +163,32 @@ def _mono(source: Any) -> Samples:
 
 
 def _numbers(source: Any) -> NDArray[Any]:
-    """Samples as they were given. Raises MediaError for what no model takes as such."""
+    """Samples as an array. Raises MediaError for values that are not valid samples."""
     try:
-        found = np.asarray(source)
+        samples = np.asarray(source)
     except (TypeError, ValueError) as error:
         raise MediaError(f"audio samples must be numbers: {cut(str(error), 200)}") from error
-    if found.dtype.kind == "f" or not found.size:
-        return found
-    what = f"{type(source).__name__} of {found.dtype}"
-    if found.dtype.kind not in "iu":
+    if samples.dtype.kind == "f" or not samples.size:
+        return samples
+    what = f"{type(source).__name__} of {samples.dtype}"
+    if samples.dtype.kind not in "iu":
         raise MediaError(f"audio samples must be numbers, floats from -1 to 1, got {what}")
-    low, high = found.min(), found.max()
+    low, high = samples.min(), samples.max()
     if low < -1 or high > 1:  # 0 and 1 are silence and clicks, as good as floats
         raise MediaError(
             f"audio samples must be floats from -1 to 1, got {what} from {low} to {high}: divide "
             "samples of 16 bits by 32768, of 24 bits by 8388608, of 32 bits by 2147483648; the "
             "bytes of a file must be bytes"
         )
-    return found
+    return samples
 
 
-def notice(samples: Samples) -> None:
-    """Count a sound that no model can make sense of."""
+def count_suspect(samples: Samples) -> None:
+    """Count audio that no model can make sense of, see suspects.py."""
     peak = max(float(samples.max()), -float(samples.min()))
     if not math.isfinite(peak):
         suspects.count("audio_not_finite", "a sound")
-    elif peak > _LOUDEST:
+    elif peak > _MAX_PEAK:
         suspects.count("audio_out_of_range", f"a sound with samples up to {peak:g}")
 
 
@@ -197,9 +197,9 @@ def _check_length(frames: int, rate: int, limits: MediaLimits) -> None:
         raise MediaError(
             "the audio is 0 seconds long: it has no samples, or is cut off before them"
         )
-    if rate > _HIGHEST_RATE:
+    if rate > _MAX_RATE:
         raise MediaError(
-            f"the audio has a sampling rate of {rate:,} Hz: it must be at most {_HIGHEST_RATE:,} Hz"
+            f"the audio has a sampling rate of {rate:,} Hz: it must be at most {_MAX_RATE:,} Hz"
         )
     if frames > limits.audio_seconds * rate:
         raise MediaError(

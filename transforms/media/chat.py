@@ -1,8 +1,8 @@
-"""Images and sounds of chats, as transformers reads them: by the model's own processor.
+"""Images and audio of chats, read by the model's processor as in transformers.
 
-Pipelines load the images of other inputs with Pillow. A chat's, and those beside an any-to-any
-text, they leave to the processor: it reads files with torchvision, or torchcodec where that is
-installed, and takes Pillow images and arrays as they are.
+Pipelines load the images of other inputs with Pillow. They leave those of chats and of any-to-any
+inputs to the processor, which reads files with torchvision (or torchcodec if it is installed) and
+takes Pillow images and arrays unchanged.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from . import image as images
 from . import suspects
 from .fetch import MediaError, in_memory, read
 
-#: What torchvision reads; of other formats its refusal does not count.
-_OF_TORCHVISION = ("JPEG", "MPO", "PNG", "WEBP", "GIF")
-#: Of these all frames may be decoded at once.
-_MOVING = ("GIF", "WEBP")
+#: Formats that torchvision reads; files of other formats are read by Pillow.
+_TORCHVISION_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF")
+#: Formats of which all frames may be decoded at once.
+_ANIMATED_FORMATS = ("GIF", "WEBP")
 
 
 def image(source: Any, processor: Any, limits: MediaLimits) -> Any:
     """One image, as the processor reads it: a Pillow image, an array or a tensor.
 
-    Pillow images are not turned as their EXIF orientation says, and arrays may have any dtype and
-    order that the processor knows. What transformers refuses is answered, too: bytes, all URIs,
-    and the formats that Pillow alone reads (BMP, TIFF, PPM, AVIF), as in the tasks of images. GIFs
-    and WebPs that move are refused, as in transformers.
+    The EXIF orientation of Pillow images is ignored, and arrays may have any dtype and order of
+    axes that the processor knows. Sources that transformers refuses are accepted, too: bytes, all
+    URIs, and formats that only Pillow reads (BMP, TIFF, PPM, AVIF), as in the image tasks. Animated
+    GIFs and WebPs are refused, as in transformers.
 
     Args:
       source: as `media.image.decode` takes it; or an array or tensor that the processor takes.
       processor: the model's.
-      limits: how many bytes and pixels are too many; all frames count.
+      limits: the largest numbers of bytes and pixels, of all frames together.
 
     Raises MediaError.
 
@@ -53,7 +53,7 @@ def image(source: Any, processor: Any, limits: MediaLimits) -> Any:
     if isinstance(source, Image.Image):
         images.check_size(source, limits)
         if source.mode in images.WIDE:
-            images.notice(source)
+            images.count_suspect(source)
         return source
     fetch = _fetch_of(processor)
     if fetch is None:
@@ -69,16 +69,16 @@ def image(source: Any, processor: Any, limits: MediaLimits) -> Any:
 
 
 def audio(source: Any, rate: int, limits: MediaLimits) -> Any:
-    """One sound, as processors read it: (samples,) float32 at `rate`. Raises MediaError.
+    """One audio, as processors read it: (samples,) float32 at `rate`. Raises MediaError.
 
-    Files are read and resampled by transformers where it has what it needs for that (soxr,
-    librosa or torchcodec, as its version says), else as in the tasks of audio; so is what
-    transformers refuses: bytes, all URIs, samples with their own rate.
+    Files are read and resampled by transformers if the packages that it needs are installed (soxr,
+    librosa or torchcodec, depending on its version), otherwise as in the audio tasks. Sources that
+    transformers refuses are accepted, too: bytes, all URIs, samples with their own rate.
 
     Args:
       source: as `media.audio.decode` takes it.
       rate: the sampling rate of the processor.
-      limits: how many bytes and seconds are too many.
+      limits: the largest numbers of bytes and seconds.
 
     """
     source = in_memory(source)
@@ -86,19 +86,19 @@ def audio(source: Any, rate: int, limits: MediaLimits) -> Any:
     if samples or not isinstance(source, bytes | str | os.PathLike | Mapping):
         return sounds.decode(source, rate, limits)
     data = read(source, limits.audio_bytes, "audio", limits.timeout)
-    with sounds.opened(data, limits):
+    with sounds.open_file(data, limits):
         pass
-    found = _loaded(data, rate)
-    if found is None:
+    loaded = _loaded(data, rate)
+    if loaded is None:
         return sounds.decode(data, rate, limits)
-    sounds.notice(found)
-    return found
+    sounds.count_suspect(loaded)
+    return loaded
 
 
 def _fetch_of(processor: Any) -> Callable[[str], Any] | None:
-    """What reads the files for a processor; None: it takes nothing but Pillow images for granted.
+    """The function that reads image files for a processor; None if it may only take Pillow images.
 
-    Those of models' repositories may, and those that call `load_image` refuse all else.
+    Such are processors from models' repositories, and those that call `load_image`.
     """
     module = type(processor).__module__
     if not module.startswith("transformers.") or hasattr(sys.modules.get(module), "load_image"):
@@ -107,34 +107,34 @@ def _fetch_of(processor: Any) -> Callable[[str], Any] | None:
 
 
 def _of_file(data: bytes, fetch: Callable[[str], Any], limits: MediaLimits) -> Any:
-    opened = images.opened(data, limits)
-    if opened.format in _MOVING:
+    opened = images.open_file(data, limits)
+    if opened.format in _ANIMATED_FORMATS:
         _check_frames(opened, limits)
     try:
-        found = fetch(_as_uri(data, "image/*"))
+        pixels = fetch(_as_uri(data, "image/*"))
     except Exception as error:
-        if opened.format not in _OF_TORCHVISION:
-            return images.pixels(opened)
+        if opened.format not in _TORCHVISION_FORMATS:
+            return images.load_pixels(opened)
         raise MediaError(
             f"the {opened.format} image cannot be read as transformers reads images of chats: "
             f"{cut(str(error) or type(error).__name__, 200)}"
         ) from error
-    if found.ndim != 3:
+    if pixels.ndim != 3:
         raise MediaError(
-            f"the {opened.format} image has {len(found)} frames, which transformers does not take "
+            f"the {opened.format} image has {len(pixels)} frames, which transformers does not take "
             "in chats: make an image of each, or of the one that is meant"
         )
-    _notice(opened, found)
-    return found
+    _notice(opened, pixels)
+    return pixels
 
 
 def _as_uri(data: bytes, kind: str) -> str:
-    """The file as the only kind of text that holds one: it is what transformers takes."""
+    """A data: URI of the file, which transformers takes in place of bytes."""
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
 def _check_frames(image: Image.Image, limits: MediaLimits) -> None:
-    with contextlib.suppress(OSError, EOFError, SyntaxError):  # the processor says what is damaged
+    with contextlib.suppress(OSError, EOFError, SyntaxError):  # the processor reports damaged files
         frames = getattr(image, "n_frames", 1)
         if frames * image.width * image.height > limits.image_pixels:
             raise MediaError(
@@ -157,23 +157,23 @@ def _check_array(array: Any, limits: MediaLimits) -> None:
         )
 
 
-def _notice(opened: Image.Image, found: torch.Tensor) -> None:
-    """Count an image that turns into something else when a processor reads it."""
-    with contextlib.suppress(Exception):  # torchvision decodes what Pillow may call damaged
+def _notice(opened: Image.Image, pixels: torch.Tensor) -> None:
+    """Count an image that loses information when a processor reads it, see suspects.py."""
+    with contextlib.suppress(Exception):  # Pillow may fail at files that torchvision decodes
         if opened.mode in images.WIDE:
-            if found.numpy().max() > 255:
+            if pixels.numpy().max() > 255:
                 suspects.count("images_of_16_bits", f"an image of the mode {opened.mode} in a chat")
         else:
-            images.notice(opened)
-    images.notice_frames(opened)
+            images.count_suspect(opened)
+    images.count_suspect_frames(opened)
 
 
 def _loaded(data: bytes, rate: int) -> sounds.Samples | None:
-    """The samples as transformers loads them; None where it lacks a package for that."""
+    """The samples as transformers loads them; None if a package for that is not installed."""
     from transformers.audio_utils import load_audio
 
     try:
-        found: sounds.Samples = load_audio(_as_uri(data, ""), sampling_rate=rate)
+        samples: sounds.Samples = load_audio(_as_uri(data, ""), sampling_rate=rate)
     except ImportError:
         return None
     except Exception as error:
@@ -181,4 +181,4 @@ def _loaded(data: bytes, rate: int) -> sounds.Samples | None:
             "the audio cannot be read as transformers reads sounds of chats: "
             f"{cut(str(error) or type(error).__name__, 200)}"
         ) from error
-    return found
+    return samples

@@ -1,4 +1,4 @@
-"""Inputs with their media decoded, and with stand-ins in their place once they are features."""
+"""Examples with their media decoded, or replaced by placeholders once they are features."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from ..tasks import Task
 
 
-#: Kinds of which there may be one or a list.
+#: Kinds of inputs that hold one medium or a list, and the kind of each medium.
 _SEVERAL = {
     "images": "image",
     "chat_images": "chat_image",
     "videos": "video",
     "chat_audios": "chat_audio",
 }
-#: The kinds of a chat's media: those that a processor reads otherwise than a pipeline.
+#: The kinds of media in chats: the model's processor reads them differently from a pipeline.
 _IN_CHATS = {"image": "chat_image", "audio": "chat_audio", "video": "video"}
-#: Where a block of a chat has its medium.
+#: The keys of a chat's block that may hold its medium.
 _SOURCES = {
     "image": ("image", "url", "path", "base64"),
     "video": ("video", "url", "path"),
@@ -34,13 +34,13 @@ _SOURCES = {
 
 
 def decoded(example: Any, task: Task, pipe: Any, limits: MediaLimits) -> Any:
-    """The same input with every medium decoded, as a pipeline takes them. Raises MediaError.
+    """The example with every medium decoded, as a pipeline takes them. Raises MediaError.
 
     Args:
-      example: a medium, or a mapping of inputs; what is on its way may be a future of its bytes.
-      task: whose inputs they are; it says which of them are media, and of what kind.
+      example: a medium, or a mapping of inputs; a medium may be a future of its bytes.
+      task: declares which inputs are media, and of what kind.
       pipe: the pipeline, loaded or weightless.
-      limits: how large media may be.
+      limits: upper bounds of the sizes of media.
 
     """
 
@@ -48,17 +48,17 @@ def decoded(example: Any, task: Task, pipe: Any, limits: MediaLimits) -> Any:
         source = value.result() if isinstance(value, Future) else value
         return _decode(kind, source, pipe, limits)
 
-    return each(example, task, change)
+    return map_media(example, task, change)
 
 
-def each(example: Any, task: Task, change: Callable[[str, Any], Any]) -> Any:
-    """The same input with `change(kind, medium)` for every medium, in lists and chats, too.
+def map_media(example: Any, task: Task, change: Callable[[str, Any], Any]) -> Any:
+    """The example with `change(kind, medium)` in place of every medium, also in lists and chats.
 
     Kinds are "image", "audio" and "video", and "chat_image" and "chat_audio" for those that
     transformers leaves to the model's processor.
     """
 
-    def found(kind: str, value: Any) -> Any:
+    def change_input(kind: str, value: Any) -> Any:
         if kind in _SEVERAL and isinstance(value, list | tuple):
             return [change(_SEVERAL[kind], item) for item in value]
         if kind == "chat":
@@ -67,26 +67,26 @@ def each(example: Any, task: Task, change: Callable[[str, Any], Any]) -> Any:
             return _assets(value, change)
         return change(_SEVERAL.get(kind, kind), value)
 
-    return _changed(example, task, found)
+    return _changed(example, task, change_input)
 
 
 def stand_in(example: Any, task: Task) -> Any:
-    """The same input with something small of the right type for every medium.
+    """The example with a tiny placeholder of the right type for every medium.
 
-    It is what the pipeline's call is shown when it shapes the results.
+    Postprocessing needs the example's structure, but not its media.
     """
     return _changed(example, task, _stand_in)
 
 
 class Messages(list[Any]):
-    """The messages of a chat with their media changed, and as they were given."""
+    """The messages of a chat with changed media; `given` keeps the original messages."""
 
     def __init__(self, messages: list[Any], given: list[Any]) -> None:
         super().__init__(messages)
         self.given = given
 
     def changed(self, change: Callable[[Any], Any]) -> Messages:
-        """The same with every block of their contents changed."""
+        """The messages with `change` applied to every block of their content."""
         return Messages([_message(message, change) for message in self], self.given)
 
 
@@ -138,7 +138,7 @@ def _stand_in(kind: str, value: Any) -> Any:
     if kind == "audio":
         return np.zeros(1, np.float32)
     if kind == "chat":
-        return value  # as it was given: its images were decoded into a copy
+        return value  # the original: its images were decoded into a copy
     if kind == "assets":
         return {name: _stand_in("image", each) for name, each in value.items()}
     raise NotImplementedError(kind)
@@ -153,7 +153,7 @@ def _rate(pipe: Any) -> int:
 
 
 def _chat(value: Any, change: Callable[[str, Any], Any]) -> Any:
-    """A chat with its media changed, wherever its content says that there are any; or a text."""
+    """A chat with the media of its blocks changed; a text is unchanged."""
     if not isinstance(value, list):
         return value
     given = value.given if isinstance(value, Messages) else value
@@ -167,7 +167,7 @@ def _assets(value: Any, change: Callable[[str, Any], Any]) -> dict[str, Any]:
 
 
 def _asset(value: Any) -> Any:
-    """An image; or that in {"type": "image", "data_base64": …}, as requests for decisions have."""
+    """An image; or the base64 in {"type": "image", "data_base64": …}, as in decision requests."""
     return value["data_base64"] if isinstance(value, Mapping) and "data_base64" in value else value
 
 
@@ -180,8 +180,8 @@ def _message(message: Any, change: Callable[[Any], Any]) -> Any:
 
 
 def _block(block: Any, change: Callable[[str, Any], Any]) -> Any:
-    """A piece of a message's content."""
-    if isinstance(block, Mapping) and block.get("type") == "image_url":  # as OpenAI has it
+    """A block of a message's content, with its medium changed."""
+    if isinstance(block, Mapping) and block.get("type") == "image_url":  # OpenAI's format
         url = block.get("image_url")
         block = {"type": "image", "url": url.get("url") if isinstance(url, Mapping) else url}
     kind = block.get("type") if isinstance(block, Mapping) else None

@@ -1,4 +1,4 @@
-"""Files from HTTP servers: whole, and in time."""
+"""Downloads over HTTP: complete files, within a time limit."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ import urllib.request
 from typing import Any
 
 _HEADERS = {"User-Agent": "pipelines-beam"}  # some servers refuse urllib's own
-_SLOWEST = 100_000  # bytes a second: a server that sends more may take its time
+_MIN_BYTES_PER_SECOND = 100_000  # a faster server may take longer than the timeout in total
 
 
 class CutOffError(OSError):
-    """A server said that it would send more than it did."""
+    """A server sent fewer bytes than it announced."""
 
 
 def download(url: str, limit: int, timeout: float) -> bytes:
-    """Up to `limit` bytes, and one more if there are more.
+    """The content of a URL, at most `limit` + 1 bytes.
 
-    Raises CutOffError; TimeoutError for a server that is silent for `timeout` seconds, or that
-    takes these and one for every 100 kB; and what urllib raises.
+    Raises CutOffError for an incomplete response; TimeoutError for a server that sends nothing for
+    `timeout` seconds, or takes longer in total than `timeout` plus one second for every 100 kB; and
+    the errors of urllib.
     """
     request = urllib.request.Request(url, headers=_HEADERS)  # noqa: S310 - http or https
     opener = urllib.request.build_opener(_Handler, _SecureHandler)
@@ -34,16 +35,16 @@ def download(url: str, limit: int, timeout: float) -> bytes:
         error.close()  # or the connection stays open as long as the error is kept
         raise
     except http.client.IncompleteRead as error:
-        raise CutOffError(f"was cut off: {len(error.partial):,} bytes came") from error
+        raise CutOffError(f"was cut off: received {len(error.partial):,} bytes") from error
     if length is not None and len(data) < min(length, limit + 1):
-        raise CutOffError(f"was cut off: {len(data):,} of {length:,} bytes came")
+        raise CutOffError(f"was cut off: expected {length:,} bytes, received {len(data):,}")
     return data
 
 
 class _Timely(io.RawIOBase):
-    """What a server sends, as long as it does so in time.
+    """A stream from a server that raises TimeoutError when the whole of it takes too long.
 
-    A socket's own timeout is one for each piece, and a piece may be a byte.
+    The timeout of a socket applies to each read, which may return a single byte.
     """
 
     def __init__(self, sent: io.RawIOBase, connection: socket.socket) -> None:
@@ -61,7 +62,7 @@ class _Timely(io.RawIOBase):
             raise TimeoutError("timed out")
         self._connection.settimeout(min(left, self._timeout))
         count = self._sent.readinto(buffer)
-        self._deadline += (count or 0) / _SLOWEST
+        self._deadline += (count or 0) / _MIN_BYTES_PER_SECOND
         return count
 
     def close(self) -> None:

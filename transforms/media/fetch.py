@@ -1,4 +1,4 @@
-"""The bytes of a medium, wherever they are."""
+"""The bytes of media in memory, files, URIs and base64."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ Source: TypeAlias = "bytes | str | os.PathLike[str] | Mapping[str, Any]"
 _URI = re.compile(r"data:|[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 _HERE = ("data:", "file:", "memory:")
 _BYTES = ("B", "b", "c")  # what the struct module calls them
-#: Any base64 of so many characters is a file's; a shorter text, or one with other characters in
-#: between, must begin as files do: it may be a path that is not there.
+#: Base64 of at least so many characters is taken for a file. A shorter text, or one with other
+#: characters in between, must begin like a known format: it may be the path of a missing file.
 _LONG_BASE64 = 64
-_BEGINNING = re.compile(
+_FILE_SIGNATURE = re.compile(
     rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF|BM|II\*\0|MM\0\*|P[1-6]\s|fLaC|OggS|ID3", re.DOTALL
 )
 
 
 class MediaError(ValueError):
-    """A medium cannot be read, or is not what it should be: the message says why."""
+    """A medium cannot be read, or is not valid: the message says why."""
 
 
-class _NowhereError(Exception):
-    """A text is neither the path of a file nor one in base64."""
+class _NoSourceError(Exception):
+    """A text is neither the path of a file nor a file in base64."""
 
 
 def read(source: Source, limit: int, what: str, timeout: float = 60.0) -> bytes:
@@ -42,16 +42,16 @@ def read(source: Source, limit: int, what: str, timeout: float = 60.0) -> bytes:
 
     Args:
       source: the bytes themselves; a local path; a URI that fsspec knows (https, s3, gs, hf,
-        memory, data, …); or a {"bytes", "path"} struct of datasets, whose bytes count if it has
-        both. A string that is none of these may be the bytes in base64.
-      limit: more bytes than these are not read.
+        memory, data, …); or a {"bytes", "path"} struct of datasets, whose bytes take precedence
+        over its path. Any other string may be the bytes in base64.
+      limit: the largest number of bytes that is read.
       what: the kind of medium, for messages.
-      timeout: seconds without an answer after which a server is given up. With http and https it
-        may not take more in all, either, but one for every 100 kB that it sends.
+      timeout: seconds to wait for a server that sends nothing. With http and https it limits the
+        whole download, too, plus one second for every 100 kB.
 
     """
-    found = in_memory(_of_struct(source, what) if isinstance(source, Mapping) else source)
-    data = found if isinstance(found, bytes) else _fetched(found, limit, what, timeout)
+    held = in_memory(_of_struct(source, what) if isinstance(source, Mapping) else source)
+    data = held if isinstance(held, bytes) else _fetched(held, limit, what, timeout)
     if not data:
         raise MediaError(f"the {what} is empty: it has 0 bytes")
     if len(data) > limit:
@@ -60,11 +60,11 @@ def read(source: Source, limit: int, what: str, timeout: float = 60.0) -> bytes:
 
 
 def in_memory(source: Any) -> Any:
-    """The bytes of a file, where something else than bytes holds them; all else as it is.
+    """The bytes of a file in an object that holds bytes; any other value unchanged.
 
-    A bytearray, a memoryview, an io.BytesIO, a pyarrow buffer or scalar, an mmap: whatever gives
-    its single bytes. So arrays and tensors of uint8 or int8 with one dimension are files, too: no
-    image has one dimension, and no model takes samples of 8 bits.
+    Such an object is a bytearray, memoryview, io.BytesIO, mmap, or buffer or scalar of pyarrow, or
+    anything else with a buffer of single bytes. So one-dimensional arrays and tensors of uint8 or
+    int8 are files, too: no image has one dimension, and no model takes samples of 8 bits.
     """
     if isinstance(source, bytes | str | Mapping):
         return source
@@ -74,7 +74,7 @@ def in_memory(source: Any) -> Any:
         return b"" if source.closed else source.getvalue()
     try:
         view = memoryview(source.numpy() if hasattr(source, "numpy") else source)
-    except (TypeError, ValueError, RuntimeError):  # not in bytes, or closed, or not of this machine
+    except (TypeError, ValueError, RuntimeError):  # not made of bytes, or closed, or on a GPU
         return source
     if view.ndim == 0:
         is_file = view.format.endswith(("s", "x"))  # numpy's own bytes, and its void
@@ -84,7 +84,7 @@ def in_memory(source: Any) -> Any:
 
 
 def is_remote(source: object) -> bool:
-    """Whether reading a medium means waiting for a server."""
+    """Whether reading a medium needs a server."""
     if isinstance(source, Mapping):
         samples = source.keys() & {"array", "raw"}  # an audio's path says where it came from
         source = None if samples or source.get("bytes") is not None else source.get("path")
@@ -96,15 +96,15 @@ def is_remote(source: object) -> bool:
 def _of_struct(struct: Mapping[str, Any], what: str) -> bytes | str | os.PathLike[str]:
     for name in ("bytes", "path"):
         if struct.get(name) is not None:
-            found: object = in_memory(struct[name])
-            if isinstance(found, bytes | str | os.PathLike):
-                return found
-            raise MediaError(f"the {what}'s {name} must be bytes or a string, got {shown(found)}")
+            held: object = in_memory(struct[name])
+            if isinstance(held, bytes | str | os.PathLike):
+                return held
+            raise MediaError(f"the {what}'s {name} must be bytes or a string, got {shown(held)}")
     raise MediaError(f"the {what} has neither bytes nor a path: got {shown(struct)}")
 
 
 def _fetched(source: str | os.PathLike[str], limit: int, what: str, timeout: float) -> bytes:
-    """Up to `limit` bytes, and one more if there are more."""
+    """The bytes at a path or URI, at most `limit` + 1."""
     location = os.fspath(source)
     try:
         if location.startswith(("http://", "https://")):
@@ -120,7 +120,7 @@ def _fetched(source: str | os.PathLike[str], limit: int, what: str, timeout: flo
 
 
 def _of_data_uri(uri: str) -> bytes:
-    """What transformers reads of it: base64, whether it says so or not."""
+    """The bytes as transformers reads them: as base64, whatever encoding the URI declares."""
     _, comma, text = uri.partition(",")
     if not comma:
         raise ValueError("a data: URI must have a comma, and the file in base64 after it")
@@ -128,7 +128,7 @@ def _of_data_uri(uri: str) -> bytes:
 
 
 def _local(text: str, limit: int) -> bytes:
-    """A file's bytes, by its path or in base64."""
+    """The bytes of the file at a path, or in a text of base64."""
     try:
         with open(text, "rb") as file:
             return file.read(limit + 1)
@@ -137,18 +137,18 @@ def _local(text: str, limit: int) -> bytes:
             return data
         if error.errno not in (errno.ENOENT, errno.ENAMETOOLONG):
             raise
-        raise _NowhereError(
+        raise _NoSourceError(
             "is not there: it must be the path of a file, a URI, or a whole file in base64"
         ) from error
 
 
 def _base64(text: str) -> bytes | None:
-    """The bytes in a text of base64, as leniently read as transformers does."""
+    """The bytes in a text of base64, decoded as leniently as by transformers; or None."""
     try:
         data = base64.decodebytes(text.encode())
     except ValueError:
         return None
-    return data if _BEGINNING.match(data) or _is_long_base64(text) else None
+    return data if _FILE_SIGNATURE.match(data) or _is_long_base64(text) else None
 
 
 def _is_long_base64(text: str) -> bool:
@@ -164,7 +164,7 @@ def _reason(error: Exception) -> str:
         return f"cannot be read: the server answered {error.code} {error.reason}"
     if isinstance(error, TimeoutError) or isinstance(getattr(error, "reason", None), TimeoutError):
         return "cannot be read: the server did not answer in time (timeout)"
-    if isinstance(error, CutOffError | _NowhereError):
+    if isinstance(error, CutOffError | _NoSourceError):
         return str(error)
     if isinstance(error, FileNotFoundError):
         return "is not there"

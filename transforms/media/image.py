@@ -1,4 +1,4 @@
-"""Images as the tasks take them: upright and in RGB, as transformers loads them."""
+"""Images as the pipelines take them: upright and in RGB, as transformers loads them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from . import suspects
 from .fetch import MediaError, in_memory, read
 
 _AVIF = importlib.util.find_spec("PIL.AvifImagePlugin") is not None and features.check("avif")
-#: What Pillow may decode. It knows many more: rare decoders, hardly tested against malice, and
-#: one (EPS) that runs programs. Not every Pillow has AVIF.
+#: The formats that Pillow may decode. Its other decoders are rarely used and hardly tested against
+#: malicious files, and one (EPS) runs programs. Not every build of Pillow has AVIF.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", *(("AVIF",) if _AVIF else ()))
 
-#: How files begin, or end, that are images, but of formats that are not decoded here.
-_REFUSED = {
+#: Signatures of image formats that are not decoded here.
+_OTHER_FORMATS = {
     name: re.compile(mark, re.DOTALL)
     for name, mark in {
         "TGA": rb"TRUEVISION-XFILE\.\x00\Z",
@@ -46,7 +46,7 @@ _REFUSED = {
 
 _CHANNELS = (3, 4)
 WIDE = ("I", "F", "I;16", "I;16B", "I;16L", "I;16N")  # modes of more than 8 bits per channel
-_raising = threading.Lock()
+_limit_lock = threading.Lock()
 
 
 def decode(source: Any, limits: MediaLimits) -> Image.Image:
@@ -56,7 +56,7 @@ def decode(source: Any, limits: MediaLimits) -> Image.Image:
       source: the bytes of a file, in whatever holds bytes; a path or URI; {"bytes", "path"} as
         datasets has it; a Pillow image; or an array of uint8, (height, width),
         (height, width, 3) or (height, width, 4).
-      limits: how many bytes and pixels are too many.
+      limits: the largest numbers of bytes and pixels.
 
     """
     source = in_memory(source)
@@ -66,23 +66,17 @@ def decode(source: Any, limits: MediaLimits) -> Image.Image:
     if isinstance(source, np.ndarray):
         return _upright(_of_array(source, limits))
     if isinstance(source, bytes | str | os.PathLike | Mapping):
-        return pixels(opened(read(source, limits.image_bytes, "image", limits.timeout), limits))
+        data = read(source, limits.image_bytes, "image", limits.timeout)
+        return load_pixels(open_file(data, limits))
     raise MediaError(
         "an image must be bytes, a path, a URI, a Pillow image, an array or a mapping with bytes "
         f"or path, got {typed(source)}"
     )
 
 
-def png(image: Image.Image) -> bytes:
-    """The image as a PNG file."""
-    file = io.BytesIO()
-    image.save(file, format="PNG")
-    return file.getvalue()
-
-
-def opened(data: bytes, limits: MediaLimits) -> Image.Image:
-    """The image of a file's bytes, of which only the header is read yet. Raises MediaError."""
-    _let_pillow(int(limits.image_pixels))
+def open_file(data: bytes, limits: MediaLimits) -> Image.Image:
+    """The image in a file's bytes; only its header is read. Raises MediaError."""
+    _raise_pixel_limit(int(limits.image_pixels))
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -91,7 +85,7 @@ def opened(data: bytes, limits: MediaLimits) -> Image.Image:
             f"{error}"
         ) from error
     except UnidentifiedImageError as error:
-        known = _refused_format(data)
+        known = _other_format(data)
         if known is not None:
             raise MediaError(
                 f"the image is of the format {known}, which is not read: it must be one of "
@@ -101,7 +95,7 @@ def opened(data: bytes, limits: MediaLimits) -> Image.Image:
             f"not an image, or of no format that is read ({', '.join(FORMATS)}), or cut off in "
             f"its header: {len(data):,} bytes that begin with {data[:12]!r}"
         ) from error
-    except Exception as error:  # decoders meet damaged headers with errors of any kind
+    except Exception as error:  # decoders raise errors of any class for damaged headers
         raise MediaError(
             f"the image cannot be opened: {str(error) or type(error).__name__} ({len(data):,} "
             f"bytes that begin with {data[:12]!r})"
@@ -110,42 +104,42 @@ def opened(data: bytes, limits: MediaLimits) -> Image.Image:
     return image
 
 
-def _refused_format(data: bytes) -> str | None:
+def _other_format(data: bytes) -> str | None:
     edges = data[:512] + data[-26:]
-    found = (name for name, mark in _REFUSED.items() if mark.search(edges))
-    return next((name for name in found if name not in FORMATS), None)
+    names = (name for name, mark in _OTHER_FORMATS.items() if mark.search(edges))
+    return next((name for name in names if name not in FORMATS), None)
 
 
-def pixels(image: Image.Image) -> Image.Image:
-    """An opened image, upright and in RGB. Raises MediaError."""
+def load_pixels(image: Image.Image) -> Image.Image:
+    """The pixels of an opened image, upright and in RGB. Raises MediaError."""
     try:
-        found = _upright(image)
+        upright = _upright(image)
     except Exception as error:
         raise MediaError(f"the {image.format} image is cut off or damaged: {error}") from error
-    notice_frames(image)
-    return found
+    count_suspect_frames(image)
+    return upright
 
 
-def _let_pillow(pixels: int) -> None:
-    """Let Pillow open so many pixels.
+def _raise_pixel_limit(pixels: int) -> None:
+    """Raise Pillow's limit of pixels, if it is lower.
 
-    Its limit is one for the process, so it is only ever raised, and only for those who ask for
-    more than it allows: another thread may be opening an image, and ours is checked anyway.
+    The limit is global to the process, and another thread may be opening an image, so it is never
+    lowered. The limits of this job are checked separately.
     """
-    with _raising:
+    with _limit_lock:
         if Image.MAX_IMAGE_PIXELS is not None:
             Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, pixels)
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    found = ImageOps.exif_transpose(image)
-    if found.mode not in ("RGB", "L") or found.info:
-        notice(found)
-    return found.convert("RGB")
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode not in ("RGB", "L") or upright.info:
+        count_suspect(upright)
+    return upright.convert("RGB")
 
 
-def notice(image: Image.Image) -> None:
-    """Count an image that turns into something else when it becomes RGB."""
+def count_suspect(image: Image.Image) -> None:
+    """Count an image that loses information when it is converted to RGB, see suspects.py."""
     if image.mode in WIDE:
         values = np.asarray(image)
         low, high = values.min(), values.max()
@@ -159,9 +153,9 @@ def notice(image: Image.Image) -> None:
         suspects.count("images_transparent", f"an image of the mode {image.mode}")
 
 
-def notice_frames(image: Image.Image) -> None:
-    """Count an image that moves, or has pages. A photo that phones add previews to does not."""
-    with contextlib.suppress(Exception):  # what follows the first frame may be damaged
+def count_suspect_frames(image: Image.Image) -> None:
+    """Count an image of several frames or pages. The previews in photos of phones do not count."""
+    with contextlib.suppress(Exception):  # frames after the first may be damaged
         if image.format != "MPO" and getattr(image, "is_animated", False):
             suspects.count("images_of_many_frames", f"a {image.format} image")
 

@@ -1,4 +1,4 @@
-"""Another sampling rate for a waveform: the method of transformers' audio pipelines."""
+"""Resampling of waveforms, as in transformers' audio pipelines."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def resample(samples: NDArray[np.float32], rate: int, to: int) -> NDArray[np.flo
         return samples
     cutoff = min(step, phases) * _KEPT
     reach = math.ceil(_CROSSINGS * step / cutoff)
-    found = np.empty(-(-phases * len(samples) // step), np.float32)
+    resampled = np.empty(-(-phases * len(samples) // step), np.float32)
     windows = sliding_window_view(np.pad(samples, (reach, reach + step + 1)), 2 * reach + 2)
-    for phase in range(min(phases, len(found))):
+    for phase in range(min(phases, len(resampled))):
         first = phase * step // phases
         taps = np.arange(first - reach, first + reach + 2)
-        mine = found[phase::phases]
+        mine = resampled[phase::phases]
         mine[:] = windows[first::step][: len(mine)] @ _filter(taps, phase, step, phases, cutoff)
-    return found
+    return resampled
 
 
 def _filter(
@@ -52,5 +52,5 @@ def _filter(
     waves *= single(math.pi)
     ones = np.ones_like(waves)
     sinc = np.divide(np.sin(waves), waves, out=ones, where=waves != 0)
-    found: NDArray[np.float32] = sinc * (window * single(cutoff / step))
-    return found
+    weights: NDArray[np.float32] = sinc * (window * single(cutoff / step))
+    return weights

@@ -1,7 +1,7 @@
-"""Media that are answered as transformers answers them, though their owner hardly means that.
+"""Suspect media: valid for the model, but likely not what the user intended.
 
-The answer stays transformers' own. Each such medium is counted in the job's metrics, and the
-first of a kind in a process is logged.
+They are processed as by transformers. Each is counted in the job's metrics, and the first of each
+kind in a process is logged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..options.metrics_namespace import NAMESPACE
 
 logger = logging.getLogger(__name__)
 
-#: Kinds, by the names of their counters: what is done with such media, and what would be better.
+#: By the kind, which the counter is named after: how such media are processed, and better ways.
 _KINDS = {
     "images_clipped": (
         "is cut to the values 0 to 255, as in transformers: most of a 16-bit image turns white, "
@@ -58,7 +58,7 @@ def count(kind: str, what: str) -> None:
 
 
 def count_suspect(kind: str) -> None:
-    """Count a medium that is answered, but hardly as it is meant.
+    """Count a suspect medium.
 
     Beam's counters suspect_images_clipped (values outside 0 to 255),
     suspect_images_of_16_bits (in chats), suspect_images_transparent,

@@ -1,4 +1,4 @@
-"""Videos as the tasks take them: how many frames there are, and those that are wanted.
+"""Videos as the pipelines take them: the number of frames, and frames by index.
 
 Decoded with PyAV, which brings its own ffmpeg.
 """
@@ -19,26 +19,26 @@ from .fetch import MediaError, in_memory, read
 
 Frames = NDArray[np.uint8]
 
-#: What ffmpeg may take a file for, by its names. It knows many more: some are lists of other files
-#: and servers, which it would open.
+#: The formats that ffmpeg may read, by its names. Some of its others are lists of further files and
+#: servers, which it would open.
 FORMATS = (
     *("mov", "mp4", "m4a", "3gp", "3g2", "mj2"),
     *("matroska", "webm", "avi", "mpegts", "mpeg", "flv", "ogg", "gif", "asf"),
 )
-#: A file that names another one after all finds no protocol to open it with.
+#: No protocol is allowed, so a file cannot make ffmpeg open another one.
 _OPTIONS = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
 
-#: ffmpeg's first names of the containers whose headers say how long they are.
+#: Containers whose headers declare a duration, by ffmpeg's first name.
 _DECLARING = {"mov", "matroska", "flv"}
-#: In these, a piece may be missing anywhere, and what follows can be read.
+#: Containers that can be read although pieces are missing.
 _BROADCAST = {"mpegts", "mpeg"}
-#: A whole film may end before its header says: a last frame that is shown for long, sounds that
-#: were rounded up. So an mkv or webm may lack its last second.
+#: A complete video may be shorter than its header says, because of a long last frame or rounding.
+#: So a missing last second of an mkv or webm is not noticed.
 _SLACK_SECONDS, _SLACK = 1.0, 0.05
 
 
 class Video:
-    """A video that is there and can be read: `len` frames, of which few need be in memory."""
+    """A video of `len` frames, which are decoded when they are asked for."""
 
     def __init__(self, source: bytes | Frames, count: int, limits: MediaLimits) -> None:
         self._source = source
@@ -50,7 +50,7 @@ class Video:
 
     @property
     def array(self) -> Frames | None:
-        """The frames, if they came as an array."""
+        """The frames, if the video was given as an array."""
         return None if isinstance(self._source, bytes) else self._source
 
     @property
@@ -58,34 +58,34 @@ class Video:
         """Frames per second of a file. Raises MediaError."""
         assert isinstance(self._source, bytes)
         with _opened(self._source) as container:
-            found = container.streams.video[0].average_rate
-        if not found:
+            rate = container.streams.video[0].average_rate
+        if not rate:
             raise MediaError("the video does not say how many frames it has in a second")
-        return float(found)
+        return float(rate)
 
     def frames(self, indices: Collection[int]) -> Frames:
         """The frames with these indices, (frames, height, width, 3), in order.
 
-        Those behind the end are left out. Raises MediaError.
+        Indices beyond the last frame are ignored. Raises MediaError.
         """
         wanted = sorted({int(index) for index in indices if index < self._count})
         if not isinstance(self._source, bytes):
             return self._source[wanted]
         if not wanted:
             raise MediaError(f"the video has only {self._count:,} frames: none of those wanted")
-        picked, found = set(wanted), []
+        picked, frames = set(wanted), []
         for i, frame in enumerate(_decoded(self._source)):
             if i in picked:
-                found.append(self._array(frame, len(wanted)))
+                frames.append(self._array(frame, len(wanted)))
             if i == wanted[-1]:
-                return _together(found)
+                return _together(frames)
         raise MediaError(
             f"the video is cut off or damaged: its frame {wanted[-1]:,} of {self._count:,} "
             "cannot be read"
         )
 
     def _array(self, frame: Any, count: int) -> Frames:
-        """A frame as players show it, one of `count` of which all will be in memory."""
+        """A frame as players show it; `count` frames will be in memory together."""
         _check_size(frame.width, frame.height, self._limits)
         limit = self._limits.video_decoded_bytes
         if count * frame.width * frame.height * 3 > limit:
@@ -102,7 +102,7 @@ def decode(source: Any, limits: MediaLimits) -> Video:
     Args:
       source: the bytes of a file, in whatever holds bytes; a path or URI; {"bytes", "path"} as
         datasets has it; or frames, an array of uint8, (frames, height, width, 3).
-      limits: how many bytes, pixels and frames are too many.
+      limits: the largest numbers of bytes, pixels and frames.
 
     """
     source = in_memory(source)
@@ -137,15 +137,15 @@ def _of_array(frames: NDArray[Any], limits: MediaLimits) -> Video:
 
 
 def _opened(data: bytes) -> Any:
-    """The container in the bytes: nothing beside them is read, whatever they say."""
+    """The container in the bytes. No other file is read, even if the bytes name one."""
     import av
 
-    # As `options` they would go to the decoders, too: PyAV before 17.1 then crashes on some files.
+    # Decoders would receive `options`, too, and PyAV before 17.1 crashes on some files then.
     return av.open(io.BytesIO(data), container_options=dict(_OPTIONS), metadata_errors="replace")
 
 
 def _count(data: bytes, limits: MediaLimits) -> int:
-    """How many frames there are, in a file that is one of few pixels, and whole."""
+    """The number of frames in a file, after its size and completeness are checked."""
     import av
 
     try:
@@ -168,7 +168,7 @@ def _count(data: bytes, limits: MediaLimits) -> int:
 
 
 def _counted(container: Any) -> int:
-    """How many frames are there; a header that says so may be missing, or wrong."""
+    """The number of frames in the packets: headers may lack it, or be wrong."""
     count, complete = 0, True
     ends: dict[int, float] = {}
     film = container.streams.video[0]
@@ -183,17 +183,17 @@ def _counted(container: Any) -> int:
 
 
 def _end(packet: Any) -> float:
-    """The second at which what is in a packet is over."""
+    """The time in seconds at which a packet's content ends."""
     start = packet.dts if packet.pts is None else packet.pts
     return 0.0 if start is None else (start + (packet.duration or 0)) * float(packet.time_base)
 
 
 def _check_whole(container: Any, ends: Mapping[int, float], complete: bool) -> None:
-    """Refuse a file that ends before it says, or within a frame.
+    """Raises MediaError for a file that is shorter than declared, or ends within a frame.
 
-    It may say so for the film, or for all that is in it. An mpegts, mpeg, gif or asf file does
-    not, nor does a live recording: ffmpeg estimates from what is there. What is left of one that
-    was cut off is a shorter film that cannot be told from a whole one.
+    Duration is declared for the video stream or for the container. Files of mpegts, mpeg, gif and
+    asf and live recordings declare none, and ffmpeg estimates it from the content: a truncated one
+    cannot be distinguished from a complete shorter video.
     """
     kind = container.format.name.split(",")[0]
     film = container.streams.video[0]
@@ -221,20 +221,20 @@ def _decoded(data: bytes) -> Iterator[Any]:
 
 
 def _upright(frame: Any) -> Frames:
-    """The pixels as players show them: phones film as they are held, and say how in a matrix.
+    """The pixels as players show them: phones store their orientation in a display matrix.
 
-    Its numbers say where a step to the right (a, b) and one down (c, d) lead.
+    Its numbers are the directions of a step to the right (a, b) and of one down (c, d).
     """
-    found: Frames = frame.to_ndarray(format="rgb24")
+    pixels: Frames = frame.to_ndarray(format="rgb24")
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
-        return found
+        return pixels
     a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].tolist()
     if abs(b) > abs(a):
-        found, across, down = found.swapaxes(0, 1), c, b
+        pixels, across, down = pixels.swapaxes(0, 1), c, b
     else:
         across, down = a, d
-    return found[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
+    return pixels[:: -1 if down < 0 else 1, :: -1 if across < 0 else 1]
 
 
 def _together(frames: list[Frames]) -> Frames:

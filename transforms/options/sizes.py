@@ -36,6 +36,17 @@ def nbytes(value: Any) -> int:
     return _held(value)
 
 
+def expected_nbytes(known: float | None, seen: int) -> float:
+    """How many bytes the next values are expected to have: as many as the larger ones had.
+
+    Args:
+      known: what was expected before. None: nothing yet.
+      seen: what the last value had.
+
+    """
+    return max(seen, 0.9 * (known or 0.0) + 0.1 * seen)
+
+
 def _held(value: Any) -> int:
     """Bytes of a file in what is no bytes: see `media.fetch.in_memory`."""
     if isinstance(value, memoryview | array.array | mmap.mmap):

@@ -29,7 +29,7 @@ from .split_call import call_keywords
 _TOGETHER = ("run_single", "get_iterator")
 
 
-def resolved(spec: ModelSpec, pipeline_class: type[Any] | str | None) -> ModelSpec:
+def with_pipeline_class(spec: ModelSpec, pipeline_class: type[Any] | str | None) -> ModelSpec:
     """The same, saying which class runs it, and by which classes its model is loaded.
 
     Args:

@@ -12,7 +12,7 @@ from transformers import GenerationConfig, GenerationMixin
 
 from ..options.shown import shown
 from ..options.suggest import unknown
-from ..tasks.kinds import is_number
+from ..tasks.parameter_checks import is_number
 from ..tasks.task import generation_keywords
 
 #: Beside those whose default says of what type they are.

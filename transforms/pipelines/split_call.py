@@ -17,7 +17,7 @@ from typing import Any
 from transformers import BatchEncoding
 from transformers.pipelines.base import ChunkPipeline
 
-from ..engine.process import protocol
+from ..engine.process import pickling
 from ..options import content_hash
 from .prefetch import prefetching
 
@@ -31,7 +31,7 @@ def _without_encodings(encoding: BatchEncoding) -> tuple[Any, ...]:
     return BatchEncoding, (encoding.data,)
 
 
-protocol.reduce_by(BatchEncoding, _without_encodings)
+pickling.reduce_by(BatchEncoding, _without_encodings)
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Elements to the inputs of a task, and predictions to rows."""
+"""Elements to examples of a task, and inferences to rows."""

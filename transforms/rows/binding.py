@@ -1,14 +1,13 @@
-"""Elements to inputs of a task, and predictions back to elements.
+"""Elements to examples of a task, and inferences to results.
 
-Plain elements become PredictionResults; rows (beam.Row, NamedTuple, dataclass, dict) keep their
-columns and gain the prediction's; with `keyed`, the key of each (key, value) pair stays with its
-value.
+The result of a plain element is a PredictionResult. Rows (beam.Row, NamedTuple, dataclass, dict)
+keep their columns and gain those of the prediction. With `keyed`, elements are (key, value) pairs,
+and each result keeps its key.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -24,19 +23,16 @@ from ..options.nested import columns_of
 from ..options.shown import shown, typed
 from ..options.suggest import unknown
 from ..tasks import Task
-from ..tasks.task import Columns
 from .inputs import Inputs
+from .prediction import Prediction
 from .row_check import KeyCheck, RowCheck, column_type
 from .row_types import fields_of, fits, is_no_row, is_typed_dict, pair_of
-from .schema import Convert, arrow_field, converter, has_files, hub_feature, python_type
-
-#: Where `datasets` looks for the types of its columns.
-_HUB = b"huggingface"
+from .schema import extended, python_type
 
 
 @dataclass(frozen=True, kw_only=True)
 class Binding:
-    """Where a transform finds its inputs in an element, and where its predictions go.
+    """Where a transform finds its inputs in an element, and where the prediction goes.
 
     Raises TypeError for inputs that the task does not have.
     """
@@ -48,11 +44,12 @@ class Binding:
     input: str | Mapping[str, str] | None = None
     #: Put the prediction into one column of this name.
     output: str | None = None
-    #: Whether rows say which model answered.
+    #: Whether rows gain the id of the model that answered.
     versioned: bool = False
-    #: Whether strings that are chats in JSON are chats, or prompts; None: they are refused.
+    #: Strings that hold a chat in JSON: True reads the chat, False takes them as prompts, None
+    #: refuses them.
     json_chats: bool | None = None
-    #: What refuses the elements that the type of the results cannot hold: see `holding`.
+    #: Checks of elements that the type of the results cannot hold: see `holding`.
     key_check: KeyCheck | None = None
     row_check: RowCheck | None = None
 
@@ -94,25 +91,19 @@ class Binding:
                 if name not in self.input:
                     raise TypeError(f"{self.task.name}: input does not say which column is {name}")
 
-    @property
-    def columns(self) -> Columns:
-        """The columns that a prediction adds, and their types."""
-        columns = self._prediction
-        return {**columns, "model_id": str} if self.versioned else columns
+    @functools.cached_property
+    def _prediction(self) -> Prediction:
+        return Prediction(
+            task=self.task,
+            parameters=self.parameters,
+            output=self.output,
+            versioned=self.versioned,
+        )
 
     @functools.cached_property
     def _added(self) -> tuple[str, ...]:
-        """The names of the columns that rows gain: computed once, looked at for every row."""
-        return () if self.input is None else tuple(self.columns)
-
-    @property
-    def _prediction(self) -> Columns:
-        columns = self.task.columns(self.parameters)
-        if self.output is None:
-            return columns
-        if len(columns) == 1:
-            return {self.output: next(iter(columns.values()))}
-        return {self.output: RowTypeConstraint.from_fields(list(columns.items()))}
+        """The names of the columns that rows gain: computed once, read for every row."""
+        return () if self.input is None else tuple(self._prediction.columns)
 
     @functools.cached_property
     def _inputs(self) -> Inputs:
@@ -124,11 +115,11 @@ class Binding:
         )
 
     def example(self, element: Any) -> Any:
-        """The task's input in an element.
+        """The example in an element: what the task's pipeline is called with.
 
-        Raises TypeError for what the task cannot take, or the type of the results cannot hold, and
-        ValueError for a row that has a column of the prediction's already: before the model has
-        answered it, and all rows like it.
+        Raises before the model computes anything: TypeError for an element that the task cannot
+        take or the type of the results cannot hold, and ValueError for a row that already has a
+        column that the prediction adds.
         """
         value = self._value(element)
         if self.key_check is not None:
@@ -143,12 +134,12 @@ class Binding:
             )
         for name in self._added:
             if name in own:
-                raise ValueError(self._collision(name))
+                raise ValueError(self._prediction.collision(name))
         if self.row_check is not None:
             self.row_check(value, own)
         if not isinstance(self.input, str):
-            found = {name: _cell(own, column) for name, column in self.input.items()}
-            return self._of_columns(self._inputs.named, found)
+            cells = {name: _cell(own, column) for name, column in self.input.items()}
+            return self._of_columns(self._inputs.named, cells)
         cell = _cell(own, self.input)
         if self._inputs.is_text(cell):
             return cell
@@ -170,34 +161,36 @@ class Binding:
             if own is None or self._inputs.takes(own):
                 raise
             types = {name: functools.partial(isinstance, cell) for name, cell in own.items()}
-            raise TypeError(f"{error}. {self._forgotten(types)}") from None
+            raise TypeError(f"{error}. {self._input_advice(types)}") from None
 
-    def _forgotten(self, fits: Mapping[str, Callable[[tuple[type, ...]], bool]]) -> str:
+    def _input_advice(self, fits: Mapping[str, Callable[[tuple[type, ...]], bool]]) -> str:
         columns = ", ".join(map(str, fits))
         return f"The elements are rows with the columns {columns:.200}: {self._inputs.likely(fits)}"
 
     def results(self) -> Callable[[Any, Any, str], Any]:
-        """A function from an element, its inference and the model to what the transform gives."""
-        if self.input is None:
-
-            def found(element: Any, inference: Any, model_id: str) -> Any:
-                return PredictionResult(self._value(element), inference, model_id)
-        else:
-            cells = {as_mapping: self._cells(as_mapping) for as_mapping in (True, False)}
-
-            def found(element: Any, inference: Any, model_id: str) -> Any:
-                row = element[1] if self.keyed else element
-                added = cells[isinstance(row, Mapping)](inference)
-                return self._with_columns(
-                    row, {**added, "model_id": model_id} if self.versioned else added
-                )
-
+        """A function (element, inference, model id) → the result of the transform."""
+        make = self._to_result if self.input is None else self._to_row()
         if not self.keyed:
-            return found
+            return make
         return lambda element, inference, model_id: (
             element[0],
-            found(element, inference, model_id),
+            make(element, inference, model_id),
         )
+
+    def _to_result(self, element: Any, inference: Any, model_id: str) -> PredictionResult:
+        return PredictionResult(self._value(element), inference, model_id)
+
+    def _to_row(self) -> Callable[[Any, Any, str], Any]:
+        cells = {as_mapping: self._prediction.cells(as_mapping) for as_mapping in (True, False)}
+
+        def make(element: Any, inference: Any, model_id: str) -> Any:
+            row = element[1] if self.keyed else element
+            added = cells[isinstance(row, Mapping)](inference)
+            return self._with_columns(
+                row, {**added, "model_id": model_id} if self.versioned else added
+            )
+
+        return make
 
     def _value(self, element: Any) -> Any:
         if not self.keyed:
@@ -206,54 +199,22 @@ class Binding:
             raise TypeError(f"keyed=True takes (key, value) pairs, got {shown(element, 200)}")
         return element[1]
 
-    def _cells(self, as_mapping: bool) -> Callable[[Any], dict[str, Any]]:
-        """A function from an inference to the cells of its columns."""
-        converts = {name: converter(kind, as_mapping) for name, kind in self._prediction.items()}
-
-        def cells(inference: Any) -> dict[str, Any]:
-            values = self.task.values(inference, self.parameters)
-            if not isinstance(values, Mapping):
-                raise ValueError(f"a row has one prediction, got {shown(values, 200)}")
-            if self.output is not None:
-                values = {self.output: next(iter(values.values())) if len(values) == 1 else values}
-            return {
-                name: self._cell(name, convert, values.get(name))
-                for name, convert in converts.items()
-            }
-
-        return cells
-
-    def _cell(self, name: str, convert: Convert, value: Any) -> Any:
-        try:
-            return convert(value)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise TypeError(
-                f"the prediction's column {name!r} cannot hold {typed(value)}: {error}"
-            ) from error
-
     def _with_columns(self, row: Any, cells: dict[str, Any]) -> Any:
         own = columns_of(row)
         assert own is not None  # or it had no example
         for name in cells:  # of a postprocess of the user's, after any preprocess
             if name in own:
-                raise ValueError(self._collision(name))
+                raise ValueError(self._prediction.collision(name))
         if self.row_check is not None:
             self.row_check(row, own)
         return {**own, **cells} if isinstance(row, Mapping) else beam.Row(**own, **cells)
 
-    def _collision(self, column: str) -> str:
-        there = f"the rows have a column {column!r} already"
-        if column == "model_id" and self.versioned:
-            return f"{there}, where the model's id goes: rename theirs (output='…' does not help)"
-        if self.output is not None:
-            return f"{there}, so output={column!r} cannot be the prediction's: choose another name"
-        return f"{there}, as the prediction would: choose a name for its column with output='…'"
-
     def check(self, element_type: Any) -> None:
         """Raises ValueError if elements of a type cannot be answered.
 
-        They lack the input columns, or have the output's; a column has a type that is no input;
-        they are rows, and no column is named, or are none.
+        That is so if the rows lack an input column, already have an output column, or an input
+        column has a type that the task does not accept; and if elements are rows but `input` is not
+        set, or are not rows though it is.
         """
         fields = fields_of(self._value_type(element_type))
         if self.input is None:
@@ -273,7 +234,7 @@ class Binding:
             self._check_type(name, column, fields[column])
         for column in self._added:
             if column in fields:
-                raise ValueError(self._collision(column))
+                raise ValueError(self._prediction.collision(column))
 
     def _check_names(self) -> None:
         for column in self._added:
@@ -287,7 +248,7 @@ class Binding:
         if fields is None or self.task.open_inputs or self._inputs.takes(fields):
             return
         known = {name: functools.partial(fits, kind) for name, kind in fields.items()}
-        raise ValueError(self._forgotten(known))
+        raise ValueError(self._input_advice(known))
 
     def _check_rows(self, element_type: Any) -> None:
         kind = self._value_type(element_type)
@@ -311,17 +272,18 @@ class Binding:
             )
 
     def result_type(self, element_type: Any) -> Any:
-        """The type of what the transform gives, for schemas and coders downstream."""
-        found: Any = PredictionResult
-        if self.input is not None:
-            passed = self._passed_on(element_type)
-            found = typehints.Any
-            if passed is not None:
-                found = RowTypeConstraint.from_fields([*passed.items(), *self.columns.items()])
-        return typehints.Tuple[self._key_type(element_type), found] if self.keyed else found
+        """The type of the results, for schemas and coders downstream."""
+        result = PredictionResult if self.input is None else self._row_type(element_type)
+        return typehints.Tuple[self._key_type(element_type), result] if self.keyed else result
+
+    def _row_type(self, element_type: Any) -> Any:
+        passed = self._passed_on(element_type)
+        if passed is None:
+            return typehints.Any
+        return RowTypeConstraint.from_fields([*passed.items(), *self._prediction.columns.items()])
 
     def holding(self, element_type: Any) -> Self:
-        """The same for elements of a type: it refuses those that its results' type cannot hold."""
+        """The same binding, which refuses elements that the type of the results cannot hold."""
         passed = None if self.input is None else self._passed_on(element_type)
         return replace(
             self,
@@ -330,7 +292,7 @@ class Binding:
         )
 
     def _passed_on(self, element_type: Any) -> dict[str, Any] | None:
-        """The columns of rows that results have, too, with their types; None: no schema can be."""
+        """The columns that rows keep, with their types; None if results can have no schema."""
         kind = self._value_type(element_type)
         fields = None if is_typed_dict(kind) else fields_of(kind)
         if fields is None or any(name.startswith("_") for name in fields):
@@ -352,26 +314,18 @@ class Binding:
         return pair[1]
 
     def schema(self, input_schema: pa.Schema | None = None) -> pa.Schema:
-        """The pyarrow schema of the rows: those of the input, then the prediction's.
+        """The pyarrow schema of the rows: the columns of the input, then the prediction's.
 
-        Its metadata tells `datasets` which columns are images and sounds, beside those of the
-        input. Raises ValueError for rows that cannot be answered, as `check` does.
+        Its metadata tells `datasets` which columns are images and audio, in addition to those of
+        the input. Raises ValueError for rows that cannot be answered, as `check` does.
         """
         if input_schema is not None:
-            known = {field.name: python_type(field.type) for field in input_schema}
+            fields = {field.name: python_type(field.type) for field in input_schema}
             if self.input is None:
-                self._check_no_rows(known)
+                self._check_no_rows(fields)
             else:
-                self._check_columns(self.input, known)
-        fields = list(input_schema) if input_schema is not None else []
-        metadata = dict(input_schema.metadata or {}) if input_schema is not None else {}
-        files = {name: hub_feature(kind) for name, kind in self.columns.items() if has_files(kind)}
-        if files:
-            hub = json.loads(metadata.get(_HUB, b"{}"))
-            hub.setdefault("info", {}).setdefault("features", {}).update(files)
-            metadata[_HUB] = json.dumps(hub).encode()
-        columns = [arrow_field(*column) for column in self.columns.items()]
-        return pa.schema(fields + columns, metadata or None)
+                self._check_columns(self.input, fields)
+        return extended(input_schema, self._prediction.columns)
 
 
 def _cell(row: Mapping[str, Any], column: str) -> Any:

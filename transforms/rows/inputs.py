@@ -1,4 +1,4 @@
-"""What a task is given of an element: nested rows taken apart, JSON read, and all of it checked."""
+"""Examples from elements or columns: nested rows flattened, JSON parsed, everything checked."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..options.nested import plain, without_rows
 from ..options.shown import shown, typed
 from ..options.suggest import unknown
 from ..tasks.task import Parameters, Task
-from ..tasks.texts import hint
+from ..tasks.text_checks import hint
 
-_CHAT_IN_JSON = re.compile(r"\s*\[[\s\[]*\{")  # no prompt is parsed that does not begin like one
+_CHAT_IN_JSON = re.compile(r"\s*\[[\s\[]*\{")  # a prompt that does not begin like one is not parsed
 _JSON = ("[", "{")
-#: What tells the struct of a file, or of samples, from other mappings.
+#: Fields that distinguish the struct of a file, or of samples, from other mappings.
 _STRUCTS = {
     "image": {"bytes", "path"},
     "video": {"bytes", "path"},
@@ -30,18 +30,19 @@ _TYPE_NAMES: dict[type, str] = {str: "a string", list: "a list", dict: "a mappin
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """Elements, or what the columns of rows hold, to what the task's pipeline is called with."""
+    """Converts elements, or cells of rows, to what the task's pipeline is called with."""
 
     task: Task
     parameters: Parameters
-    #: Whether there is one prediction for each row: a list of inputs is refused then.
+    #: Whether the values are cells of rows: a row has one prediction, so a list of several inputs
+    #: is refused.
     single: bool = False
-    #: Whether a string that is a chat in JSON is that chat (True), or a prompt (False). None: it is
-    #: refused.
+    #: A string that holds a chat in JSON: True reads the chat, False takes it as a prompt, None
+    #: refuses it.
     json_chats: bool | None = None
 
     def is_text(self, given: Any) -> bool:
-        """Whether it is a string that is the input as it is: most are, and there are many."""
+        """Whether a value is a string that needs no conversion: the most frequent case."""
         if type(given) is not str or not self._takes_text:
             return False
         return self.task.lists != "chat" or not _CHAT_IN_JSON.match(given)
@@ -53,9 +54,9 @@ class Inputs:
         return as_it_is and str in self.task.inputs[first] and len(self._needed) <= 1
 
     def of(self, given: Any) -> Any:
-        """The input in an element, or in the column of the first input.
+        """The example in an element, or in the column of the first input.
 
-        Raises TypeError for what the task cannot take, naming what it can.
+        Raises TypeError for a value that the task cannot take, naming the types that it can.
         """
         task = self.task
         if task.open_inputs:
@@ -67,27 +68,27 @@ class Inputs:
         if not self.single and len(self._needed) > 1:
             names = ", ".join(map(repr, task.inputs))
             raise TypeError(f"must be a mapping with {names}, got {typed(value)}")
-        found = self._one(first, value, changed=self.single or value is not given)
+        one = self._one(first, value, changed=self.single or value is not given)
         # A request for decisions is a mapping; a list would be several requests.
         wrap = self.single and len(task.inputs) > 1 and first not in task.media
-        return {first: found} if wrap and not isinstance(found, str) else found
+        return {first: one} if wrap and not isinstance(one, str) else one
 
     def named(self, given: Mapping[str, Any]) -> Any:
         """The inputs by name; the input alone where there is only one. Raises TypeError."""
         task = self.task
         if task.open_inputs:
             return without_rows(given) if self.single else given
-        found = {}
-        for name, value in given.items():
+        example = {}
+        for name, cell in given.items():
             if name not in task.inputs:
                 raise TypeError(unknown("input", name, task.inputs))
-            item = plain(value)
-            found[name] = self._one(name, item, changed=self.single or item is not value)
+            value = plain(cell)
+            example[name] = self._one(name, value, changed=self.single or value is not cell)
         for name in self._needed:
-            if name not in found:
+            if name not in example:
                 raise TypeError(f"the input {name!r} is missing; got {', '.join(map(str, given))}")
         only = next(iter(task.inputs))
-        return found[only] if len(task.inputs) == 1 else found
+        return example[only] if len(task.inputs) == 1 else example
 
     def accepted(self, name: str) -> tuple[type, ...]:
         """The types that an input may have."""
@@ -104,14 +105,14 @@ class Inputs:
         return bool(struct) or (names <= task.inputs.keys() and names.issuperset(self._needed))
 
     def likely(self, fits: Mapping[str, Callable[[tuple[type, ...]], bool]]) -> str:
-        """What `input` could be for rows with these columns, each with whether types fit it."""
+        """Advice on what `input` could be, given a predicate for the types of each column."""
         needed = self._needed or [next(iter(self.task.inputs))]
         if len(needed) > 1:
             pairs = (f"{name!r}: {name if name in fits else '…'!r}" for name in needed)
             return f"set input={{{', '.join(pairs)}}}"
         (name,) = needed
-        found = [each for each, fit in fits.items() if fit(self.accepted(name))]
-        columns = [name] if name in fits else found[:3]
+        fitting = [column for column, fit in fits.items() if fit(self.accepted(name))]
+        columns = [name] if name in fits else fitting[:3]
         return (
             f"set input={' or '.join(map(repr, columns))}" if columns else "set input to a column"
         )
@@ -125,14 +126,14 @@ class Inputs:
         return bool(self.parameters.get("is_split_into_words"))
 
     def _names_inputs(self, value: Mapping[Any, Any]) -> bool:
-        """Whether a mapping is a set of inputs, and not itself the first of them."""
+        """Whether a mapping holds inputs by name, and is not itself the first input."""
         task = self.task
         if not self.single:
             return not task.is_plain(value)
         return bool(value) and value.keys() <= task.inputs.keys()
 
     def _one(self, name: str, value: Any, changed: bool) -> Any:
-        """One input, checked. `changed`: it is not as the user wrote it, but as rows hold it."""
+        """One input, checked. `changed`: it was read from nested rows, not given as it is."""
         task = self.task
         if value is None and name in task.optional_inputs:
             return value
@@ -146,7 +147,7 @@ class Inputs:
         return value
 
     def _listed(self, name: str, value: Any, changed: bool) -> Any:
-        """The first input where it may be a list: a chat, words, samples, or several inputs."""
+        """The first input of a task where a list is a chat, words, samples, or several inputs."""
         lists = self.task.lists
         if isinstance(value, str):
             if lists == "chat":
@@ -183,20 +184,20 @@ class Inputs:
         )
 
     def _of_text(self, name: str, text: str) -> Any:
-        """A prompt, or the chat that it is the JSON of."""
+        """A prompt; or the chat, if the text is one in JSON."""
         if self.json_chats is False or not _CHAT_IN_JSON.match(text):
             return text
         if not self.json_chats and not ('"role"' in text and '"content"' in text):
             return text
         try:
-            found = json.loads(text)
+            parsed = json.loads(text)
         except ValueError as error:
             if not self.json_chats:
                 return text
             raise TypeError(
                 f"{name} looks like a chat in JSON, but is not valid JSON ({error}): {shown(text)}"
             ) from None
-        chats = found if isinstance(found[0], list) else [found]
+        chats = parsed if isinstance(parsed[0], list) else [parsed]
         if not all(map(_is_chat, chats)):
             if not self.json_chats:
                 return text
@@ -205,7 +206,7 @@ class Inputs:
                 f"{shown(text)}"
             )
         if self.json_chats:
-            return found
+            return parsed
         raise TypeError(
             f"{name} is a string that holds a chat in JSON: json_chats=True takes it as that chat, "
             f"json_chats=False as a prompt; got {shown(text)}"
@@ -218,7 +219,7 @@ class Inputs:
             names = " or ".join(sorted(_STRUCTS[kind]))
             raise TypeError(f"{name}: a mapping must have {names}, got {typed(value)}")
         if kind is not None and value is not None:
-            return  # whoever decodes it says what is wrong with it
+            return  # the decoder says what is wrong with it
         kinds = self.accepted(name) if task.lists == "words" else task.inputs[name]
         if not isinstance(value, kinds):
             expected = " or ".join(_TYPE_NAMES.get(t, t.__name__) for t in kinds)
@@ -227,7 +228,7 @@ class Inputs:
 
 
 def _parsed(value: Any) -> Any:
-    """The structure in a string of JSON; whatever else as it is."""
+    """The structure in a string of JSON; any other value unchanged."""
     if not isinstance(value, str) or not value.lstrip().startswith(_JSON):
         return value
     try:
@@ -245,9 +246,10 @@ def _is_chat(value: Any) -> bool:
 
 
 def _without_nones(value: Any) -> Any:
-    """A chat without the fields that its rows have for other messages and blocks only.
+    """A chat without the null fields of its messages and blocks.
 
-    Where all rows have the same columns, a text has an image that is null: templates would show it.
+    All structs of a column have the same fields, so a block of text has an image that is null, and
+    chat templates would show it.
     """
     return [_message(each) for each in value] if isinstance(value, list) else value
 
@@ -255,10 +257,10 @@ def _without_nones(value: Any) -> Any:
 def _message(message: Any) -> Any:
     if not isinstance(message, Mapping):
         return message
-    found = {k: v for k, v in message.items() if v is not None or k in ("role", "content")}
-    if isinstance(found.get("content"), list):
-        found["content"] = [_block(block) for block in found["content"]]
-    return found
+    fields = {k: v for k, v in message.items() if v is not None or k in ("role", "content")}
+    if isinstance(fields.get("content"), list):
+        fields["content"] = [_block(block) for block in fields["content"]]
+    return fields
 
 
 def _block(block: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Rows whose values are not of the types that they are declared with.
+"""Checks of rows and keys whose values do not have their declared types.
 
-Between workers, Beam's coder of a row ends the job at such a value, or changes it: an int of 2.5
-becomes 2. Nothing else looks at it, so the row is checked before the model answers it.
+Between workers, Beam's row coder fails the job at such a value, or changes it: 2.5 in a column of
+integers becomes 2. So rows are checked before the model runs.
 """
 
 from __future__ import annotations
@@ -33,39 +33,41 @@ _MISSING = object()
 
 
 def column_type(kind: Any) -> Any:
-    """The type of a column that is passed on, where it is often None whatever its class says.
+    """The type of a column in results: optional, because values are often None in any column.
 
-    Any, of which Beam pickles the values, for what its schemas cannot say: mappings of anything;
-    unions and pairs, of which they take the first type for all.
+    It is Any, whose values Beam pickles, for types that Beam's schemas cannot express: mappings of
+    any values, and unions and tuples of several types, which schemas reduce to the first.
     """
     kind = python_type(kind)
-    if kind is Any or not _is_known(kind):
+    if kind is Any or not _is_expressible(kind):
         return Any
-    # Beam's coder of bytes takes no negative numbers.
+    # Beam's coder of int8 cannot encode negative numbers.
     return Optional[np.int16 if kind is np.int8 else kind]  # noqa: UP045 - or a TypeConstraint
 
 
-def _is_known(kind: Any) -> bool:
-    """Whether Beam's schemas can say what a type is, with all that is in it."""
-    if not _is_sayable(kind):
+def _is_expressible(kind: Any) -> bool:
+    """Whether Beam's schemas can express a type and all types within it."""
+    if not _has_schema(kind):
         return False
     row = kind if isinstance(kind, RowTypeConstraint) else RowTypeConstraint.from_user_type(kind)
     if row is not None:
-        return all(_is_known(field) for _, field in row._fields)
+        return all(_is_expressible(field) for _, field in row._fields)
     origin = typing.get_origin(kind)
     arguments = [each for each in typing.get_args(kind) if each not in (type(None), ...)]
-    if origin in _UNIONS:  # of the types in one, they take the first
-        return len(arguments) == 1 and _is_known(arguments[0])
+    if origin in _UNIONS:  # a schema would take the first type only
+        return len(arguments) == 1 and _is_expressible(arguments[0])
     if not arguments or not isinstance(origin, type) or not issubclass(origin, Iterable):
         return True
-    found = len(set(arguments)) if origin is tuple else len(arguments)
-    return found == (2 if issubclass(origin, Mapping) else 1) and all(map(_is_known, arguments))
+    count = len(set(arguments)) if origin is tuple else len(arguments)
+    return count == (2 if issubclass(origin, Mapping) else 1) and all(
+        map(_is_expressible, arguments)
+    )
 
 
-def _is_sayable(kind: Any) -> bool:
+def _has_schema(kind: Any) -> bool:
     try:
         typing_to_runner_api(kind)
-    except Exception:  # Beam raises what comes: ValueError, KeyError, …
+    except Exception:  # Beam raises errors of any class
         return False
     return True
 
@@ -73,14 +75,16 @@ def _is_sayable(kind: Any) -> bool:
 class RowCheck:
     """Raises TypeError for a row with a value that does not fit the type of its column.
 
-    Values fit that Beam's coder gives back equal; of whatever holds several, as a list of them.
+    A value fits if Beam's coder returns it equal; collections of any class are returned as lists.
     """
 
     def __init__(self, columns: Mapping[str, Any]) -> None:
         fields = [
             pb.Field(name=name, type=typing_to_runner_api(each)) for name, each in columns.items()
         ]
-        self._schema: bytes = pb.Schema(fields=fields).SerializeToString()  # that can be pickled
+        self._schema: bytes = pb.Schema(
+            fields=fields
+        ).SerializeToString()  # protobuf messages cannot be pickled
         self._types = {name: _named(kind) for name, kind in columns.items()}
 
     @functools.cached_property
@@ -89,7 +93,7 @@ class RowCheck:
         return [(each.name, _SURE.get(each.type.atomic_type), holds(each.type)) for each in fields]
 
     def __call__(self, row: Any, columns: Mapping[str, Any]) -> None:
-        """Check a row, whose columns these are."""
+        """Check a row; `columns` are its cells by name."""
         if isinstance(row, Mapping):
             raise TypeError(f"the row is a {type(row).__name__}, which its type does not say")
         for name, sure, fits in self._columns:
@@ -105,7 +109,7 @@ class RowCheck:
 
 
 class KeyCheck:
-    """Raises TypeError for a key that does not fit its type: Beam's coder must give it back."""
+    """Raises TypeError for a key that Beam's coder for its type would change or refuse."""
 
     def __init__(self, kind: Any) -> None:
         self._kind = _named(kind)
@@ -135,18 +139,18 @@ def _named(kind: Any) -> str:
 def _is_held(fits: Holds, value: Any) -> bool:
     try:
         return fits(value)
-    except Exception:  # of a value whose length, order or fields are not what they seem
+    except Exception:  # the value's own methods may raise
         return False
 
 
 def holds(kind: pb.FieldType) -> Holds:
-    """A function that says of a value whether a type of Beam's schemas can hold it."""
-    found = _BY_KIND[kind.WhichOneof("type_info")](kind)
-    return _or_none(found) if kind.nullable and found is not _anything else found
+    """A predicate for values that a type of Beam's schemas can hold."""
+    check = _BY_KIND[kind.WhichOneof("type_info")](kind)
+    return _or_none(check) if kind.nullable and check is not _anything else check
 
 
-def _or_none(found: Holds) -> Holds:
-    return lambda value: value is None or found(value)
+def _or_none(check: Holds) -> Holds:
+    return lambda value: value is None or check(value)
 
 
 def _anything(value: Any) -> bool:
@@ -187,7 +191,7 @@ _ATOMS: Mapping[int, Holds] = {
     pb.FLOAT: _is_short_number,
     pb.DOUBLE: _is_number,
 }
-#: Python's own, whose every value is held: lists of hundreds are not looked at one by one.
+#: Python types of which every value fits: long lists of them are not checked one by one.
 _SURE = {pb.DOUBLE: float, pb.BOOLEAN: bool, pb.BYTES: bytes}
 
 

@@ -1,4 +1,4 @@
-"""What the types of elements say of their columns, before there are any elements."""
+"""Columns and keys of elements, as far as their types declare them when the pipeline is built."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from apache_beam.typehints.row_type import GeneratedClassRowTypeConstraint, RowT
 
 from ..options.nested import dataclass_names
 
-#: Types whose values are nothing else, whatever subclasses there are.
+#: Types without subclasses that could be an input of another type.
 _KNOWN = (
     *(str, bytes, int, float, bool, np.number, np.bool_, decimal.Decimal),
     *(datetime.date, datetime.time, datetime.timedelta),
@@ -27,14 +27,14 @@ _UNIONS = (typing.Union, types.UnionType)
 
 
 def fields_of(element_type: Any) -> dict[str, Any] | None:
-    """The columns of rows of a type, with their types; None if it does not say.
+    """The columns of rows of a type, with their types; None if the type does not declare them.
 
-    Of NamedTuples, dataclasses and TypedDicts, those that Beam takes for rows and the others; of
-    rows that may be None; of a namedtuple without types, which may be any.
+    It knows Beam's row types, NamedTuples, dataclasses and TypedDicts, also in a union with None.
+    The columns of a namedtuple without annotations have the type Any.
     """
     kind = without_none(element_type)
     if isinstance(kind, RowTypeConstraint):
-        # A class that Beam made of the fields says less of them.
+        # A class that Beam generated has less precise annotations than the fields.
         made = isinstance(kind, GeneratedClassRowTypeConstraint)
         own = {} if made else _declared(kind.user_type) or {}
         return {name: own.get(name, field) for name, field in kind._fields}
@@ -42,7 +42,7 @@ def fields_of(element_type: Any) -> dict[str, Any] | None:
 
 
 def is_typed_dict(element_type: Any) -> bool:
-    """Whether the rows of a type are dicts."""
+    """Whether a type is a TypedDict."""
     return typing.is_typeddict(without_none(element_type))
 
 
@@ -54,20 +54,20 @@ def without_none(kind: Any) -> Any:
 
 
 def pair_of(element_type: Any) -> tuple[Any, Any] | None:
-    """The types of key and value; Any where it does not say. None: such elements are no pairs."""
+    """The types of key and value, Any if unknown; None if elements of the type are not pairs."""
     kind = without_none(element_type)
     if typing.get_origin(kind) is tuple:
-        found = typing.get_args(kind)
-        if Ellipsis in found:
+        arguments = typing.get_args(kind)
+        if Ellipsis in arguments:
             return typehints.Any, typehints.Any
-        return (found[0], found[1]) if len(found) == 2 else None
+        return (arguments[0], arguments[1]) if len(arguments) == 2 else None
     if kind in _KNOWN or _is_mapping(kind) or fields_of(kind) is not None:
         return None
     return typehints.Any, typehints.Any
 
 
 def is_no_row(element_type: Any) -> bool:
-    """Whether elements of a type are known to be no rows."""
+    """Whether elements of a type are certainly not rows."""
     kind = without_none(element_type)
     if kind in _KNOWN:
         return True
@@ -77,7 +77,7 @@ def is_no_row(element_type: Any) -> bool:
 def fits(kind: Any, accepted: tuple[type, ...]) -> bool:
     """Whether values of a column's type may be an input of the accepted types.
 
-    True where it is unknown: what the type does not say, the values show later.
+    True if it is unknown: the values are checked later.
     """
     kind = python_type(kind)
     kinds = _kinds(kind)
@@ -110,12 +110,12 @@ def _is_sequence(kind: Any) -> bool:
 
 
 def python_type(kind: Any) -> Any:
-    """Python's own type for one of Beam's, which are the same but for what they are called."""
+    """The Python type for one of Beam's type constraints; other types unchanged."""
     if not isinstance(kind, typehints.TypeConstraint) or isinstance(kind, RowTypeConstraint):
         return kind
     try:
         return convert_to_python_type(kind)
-    except ValueError:  # Python has none, as for Beam's Collection
+    except ValueError:  # there is none, as for Beam's Collection
         return typehints.Any
 
 
@@ -134,6 +134,6 @@ def _declared(kind: Any) -> dict[str, Any] | None:
         return None
     try:
         hints = typing.get_type_hints(kind)
-    except (NameError, TypeError):  # of names that are only known to type checkers
+    except (NameError, TypeError):  # annotations that only type checkers can resolve
         hints = {}
     return {name: hints.get(name, typehints.Any) for name in names}

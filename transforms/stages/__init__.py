@@ -1,1 +1,1 @@
-"""Everything of Beam: the transforms and their stages."""
+"""Everything that stands on Beam: the transforms, their stages and their metrics."""

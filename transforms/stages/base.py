@@ -1,4 +1,4 @@
-"""Preprocess, Forward and Postprocess: the three stages of every task."""
+"""The base of all stages' DoFns: where results go, and where failures do."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -16,7 +16,7 @@ FAILED = "failed"
 
 
 class StageFn(beam.DoFn):  # type: ignore[misc]
-    """What the stages have in common: where results go, and where failures do."""
+    """A stage of a task; failures go to an output of their own if they are handled."""
 
     stage: str
 
@@ -26,7 +26,7 @@ class StageFn(beam.DoFn):  # type: ignore[misc]
 
     @property
     def _name(self) -> str:
-        """What runs, for messages."""
+        """The name of what runs, for messages."""
         return self._spec.task
 
     def _failed(
@@ -37,7 +37,10 @@ class StageFn(beam.DoFn):  # type: ignore[misc]
         attempts: int = 1,
         stage: str | None = None,
     ) -> TaggedOutput:
-        """The failure row of an element, in its window; raises where rows are not asked for."""
+        """The failure row of an element, in its window.
+
+        Raises ElementError unless failures are handled, and always the errors that end a job.
+        """
         stage = stage or self.stage
         if is_fatal(error):
             raise error
@@ -49,10 +52,10 @@ class StageFn(beam.DoFn):  # type: ignore[misc]
 
 
 class _Windows(tuple[Any, ...]):
-    """Windows of a buffered element, as they are.
+    """The windows of a buffered element, kept as they are.
 
-    Beam repeats the windows of what `process` yields as often as the element at hand has
-    windows, taking it for that element's own output.
+    Beam repeats the windows of an output of `process` as often as the current element has
+    windows, since it takes the output for that element's own.
     """
 
     def __mul__(self, times: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The engine of a task's model."""
+"""The description of the engine that runs a task's model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..weights import object_store
 
 
 def engine_spec(spec: Spec) -> EngineSpec:
-    """The engine of a task's model."""
+    """The engine of a task's model; equal specs share one."""
     device, placed = spec.model.device, spec.model.device_map is not None
     sources = (spec.model.source, spec.model.tokenizer, spec.model.processor)
     stored = [object_store.version(each) for each in sources if each is not None and is_uri(each)]

@@ -1,4 +1,4 @@
-"""Failure rows beside results, for every transform that asks for them."""
+"""Failure rows beside results, for every transform of this package."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import collections
 import copy
 import types
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import apache_beam as beam
 
 from .base import FAILED
 from .failure_rows import failure_type
-
-if TYPE_CHECKING:
-    pass
 
 _NONE: Mapping[str, Any] = types.MappingProxyType({})
 
@@ -35,15 +32,15 @@ class WithFailures(beam.PTransform):  # type: ignore[misc]
         return copied
 
     def _outputs(self, good: Any, bad: list[Any]) -> Any:
-        """What `expand` returns: the results alone, or results and failures."""
+        """The outputs of `expand`: the results alone, or results and failures."""
         if self._tags is None:
             return good
         for rows in bad:
             rows.element_type = failure_type()
         all_bad = bad[0] if len(bad) == 1 else tuple(bad) | "Failures" >> beam.Flatten()
         all_bad.element_type = failure_type()
-        named: Any = collections.namedtuple  # the names are only known now
-        return named("Results", self._tags)(good, all_bad)
+        results: Any = collections.namedtuple  # its fields are known only here
+        return results("Results", self._tags)(good, all_bad)
 
     def _apply(
         self,
@@ -53,7 +50,7 @@ class WithFailures(beam.PTransform):  # type: ignore[misc]
         hints: Mapping[str, Any] = _NONE,
         sides: Mapping[str, Any] = _NONE,
     ) -> tuple[Any, list[Any]]:
-        """A stage's DoFn on a PCollection: its results, and its failures if asked for."""
+        """Apply a stage's DoFn: its results, and its failures if they are handled."""
         step = beam.ParDo(fn, **sides).with_resource_hints(**hints)
         if self._tags is None:
             return pcoll | "Run" >> step.with_output_types(result_type), []

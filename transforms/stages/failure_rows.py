@@ -1,4 +1,4 @@
-"""Elements that could not be answered: an exception that names one, or a row that stands for it."""
+"""Failures of elements: the exception that names an element, and the row that stands for it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from apache_beam.typehints.row_type import RowTypeConstraint
 from ..engine.errors import contained, kind_of, message_of
 from ..options.shown import cut, shown
 
-_LONGEST = 2_000  # characters: some libraries repeat in a message all that they were given
+_LONGEST = 2_000  # characters: some libraries repeat their whole input in a message
 _LONGEST_TRACEBACK = 20_000
 
 
 class ElementError(Exception):
     """One element failed: which, in which stage, and why. `__cause__` is the original error.
 
-    Made from its message alone, as Beam makes it again when it adds the name of the step.
+    It takes its message alone, since Beam creates it anew when it adds the name of the step.
     """
 
     @classmethod
@@ -47,7 +47,7 @@ def failure(stage: str, element: Any, error: BaseException, attempts: int = 1) -
 
 
 def _encodable(element: Any) -> Any:
-    """The element; a text that shows it where Beam cannot hand it on: an open file, for example."""
+    """The element, or a text that shows it if Beam cannot encode it, such as an open file."""
     try:
         with contained:
             registry.get_coder(typehints.Any).encode(element)
@@ -57,12 +57,12 @@ def _encodable(element: Any) -> Any:
 
 
 def _text(text: str) -> str:
-    """The text with escapes for halves of pairs of surrogates, which UTF-8 has not."""
+    """The text with escapes for unpaired surrogates, which UTF-8 cannot encode."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def _ends(text: str) -> str:
-    """The text without its middle where it is too long: a traceback says most at its ends."""
+    """The text without its middle if it is too long: the ends of a traceback say most."""
     half = _LONGEST_TRACEBACK // 2
     return text if len(text) <= 2 * half else f"{text[:half]}\n…\n{text[-half:]}"
 
@@ -70,8 +70,8 @@ def _ends(text: str) -> str:
 def failure_type() -> Any:
     """The schema of failure rows.
 
-    An element may be of any type: one that failed is often not what the type of its PCollection
-    says, and Beam would fail to encode it, or change its numbers.
+    An element may be of any type: a failed one often does not match the type of its PCollection,
+    and Beam would fail to encode it, or would change its numbers.
     """
     return RowTypeConstraint.from_fields(
         [

@@ -9,7 +9,7 @@ from typing import Any
 import apache_beam as beam
 
 
-def resolved(option: str, given: Any) -> Any:
+def custom_stage(option: str, given: Any) -> Any:
     """The function or PTransform of an option; a name, "module.function", is imported.
 
     Raises:

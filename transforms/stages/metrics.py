@@ -1,4 +1,4 @@
-"""What the engine and the stages have done: for a job's metrics, and for a progress bar."""
+"""Metrics of the engine and the stages, for Beam's metrics and for a progress bar."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..options.metrics_namespace import NAMESPACE
 
 
 class EngineMetrics:
-    """Beam's counters and distributions of what an engine does, where RunInference has none.
+    """Beam's counters and distributions of an engine's work, beside those of RunInference.
 
     padding_percent and batch_wait_micro_secs of each batch; compute_micro_secs, idle_micro_secs,
     splits_memory, splits_data, engine_restarts and replayed in total.
@@ -29,7 +29,7 @@ class EngineMetrics:
         self._replayed = count(NAMESPACE, "replayed")
 
     def add(self, reports: Iterable[Report]) -> None:
-        """Count what an engine reported."""
+        """Count an engine's reports."""
         for report in reports:
             if isinstance(report, BatchReport):
                 self._add_batch(report)
@@ -40,7 +40,7 @@ class EngineMetrics:
                 self._replayed.inc(report.replayed)
 
     def _add_load(self, report: LoadReport) -> None:
-        """RunInference counts it."""
+        """Not counted here: RunInference does."""
 
     def _add_batch(self, report: BatchReport) -> None:
         if report.split:
@@ -53,7 +53,7 @@ class EngineMetrics:
 
 
 class StageMetrics(EngineMetrics):
-    """The same, and those that Beam's RunInference has, by its names.
+    """The same, and the metrics of Beam's RunInference under its names.
 
     num_inferences, failed_batches_counter, inference_request_batch_size,
     inference_batch_latency_micro_secs, model_byte_size and load_model_latency_milli_secs.
@@ -84,7 +84,7 @@ class StageMetrics(EngineMetrics):
 
 
 def count_failure(kind: str) -> None:
-    """Count a failed element in Beam's counter of its kind: failures_data and so on."""
+    """Count a failed element in Beam's counter for its kind, such as failures_data."""
     Metrics.counter(NAMESPACE, f"failures_{kind}").inc()
 
 
@@ -99,9 +99,9 @@ def count_misfit() -> None:
 
 @dataclass
 class Counts:
-    """Elements, since the process started or `reset`.
+    """Numbers of elements since the process started, or since `reset`.
 
-    Bundles on several threads may rarely lose a step: these are shown, not relied upon.
+    Not exact, for display alone: bundles on several threads may rarely lose a step.
     """
 
     read: int = 0
@@ -113,10 +113,10 @@ _counts = Counts()
 
 
 def counts() -> Counts:
-    """The counts, live."""
+    """The counts of this process, as they change."""
     return _counts
 
 
 def reset() -> None:
-    """Begin anew."""
+    """Set the counts to zero."""
     _counts.read = _counts.answered = _counts.failed = 0

@@ -1,7 +1,7 @@
-"""Any ModelHandler of Beam's in our engine: vLLM, ONNX, TensorRT, PyTorch, scikit-learn, your own.
+"""Beam's ModelHandlers in this engine: vLLM, ONNX, TensorRT, PyTorch, scikit-learn, a user's own.
 
-The engine makes the batches, across bundles, and finds the element that makes one fail; the
-handler loads its model and answers them.
+The engine forms the batches, across bundles, and finds the example that makes a batch fail; the
+handler loads its model and runs the batches.
 """
 
 from __future__ import annotations
@@ -45,30 +45,30 @@ class HandlerProgram:
     def run(self, chunks: Sequence[Any]) -> list[Any]:
         """The handler's predictions. Raises ValueError if it does not give one for each."""
         with computing:
-            found = list(self._handler.run_inference(list(chunks), self._model, self._arguments))
-        if len(found) != len(chunks):
+            results = list(self._handler.run_inference(list(chunks), self._model, self._arguments))
+        if len(results) != len(chunks):
             name = type(self._handler).__name__
-            raise ValueError(f"{name} gave {len(found)} predictions for {len(chunks)} examples")
-        return found
+            raise ValueError(f"{name} gave {len(results)} predictions for {len(chunks)} examples")
+        return results
 
 
 class HandlerModel:
-    """A handler's loaded model, as an engine computes with it."""
+    """A handler's loaded model, in the form that an engine computes with."""
 
     generates = False
 
     def __init__(self, handler: Any) -> None:
         handler.set_environment_vars()
-        before = _resident()
+        before = _peak_memory()
         self._handler = handler
         with contained:
             self._model = handler.load_model()
-        #: What the process has grown by, as RunInference measures it.
-        self.nbytes = _resident() - before
+        #: Bytes by which the process has grown, as RunInference measures a model's size.
+        self.nbytes = _peak_memory() - before
 
     @property
     def accelerated(self) -> bool:
-        """Whether the machine has an accelerator: where the model is, only the handler knows."""
+        """Whether the machine has an accelerator: only the handler knows where its model is."""
         return bool(torch.accelerator.is_available())
 
     def program(self, parameters: Mapping[str, Any]) -> HandlerProgram:
@@ -93,10 +93,10 @@ class HandlerFn(EngineFn):
         self._handles_failures = handles_failures
         self._limits = limits_of(handler.batch_elements_kwargs())
         shared = handler.share_model_across_processes()
-        # Made where the pipeline is built: its key is the same for all workers.
+        # Created while the pipeline is built, so that all workers have the same key.
         self._sharing = Sharing(share="machine" if shared else "process", processes=processes)
-        self._before = list(handler.get_preprocess_fns())
-        self._after = list(handler.get_postprocess_fns())
+        self._preprocess_fns = list(handler.get_preprocess_fns())
+        self._postprocess_fns = list(handler.get_postprocess_fns())
 
     @property
     def _name(self) -> str:
@@ -112,26 +112,26 @@ class HandlerFn(EngineFn):
         )
         return registry.acquire(spec)
 
-    def _flight_of(self, engine: AnyEngine, answer_bytes: float | None) -> InFlightWindow:
-        return InFlightWindow(engine.client(self._arguments), self._limits, answer_bytes)
+    def _new_window(self, output_bytes: float | None) -> InFlightWindow:
+        return InFlightWindow(self._engine.session(self._arguments), self._limits, output_bytes)
 
-    def _chunks(self, element: Any) -> tuple[list[Any], int]:
+    def _features(self, element: Any) -> tuple[Any, list[Any], int]:
         metrics.counts().read += 1
-        example = _through(self._before, element)
-        return [example], nbytes(example)
+        example = _apply_all(self._preprocess_fns, element)
+        return element, [example], nbytes(example)
 
-    def _answer(self, element: Any, chunks: list[Any]) -> Any:
-        found = _through(self._after, chunks[0])
+    def _result(self, kept: Any, outputs: list[Any]) -> Any:
+        result = _apply_all(self._postprocess_fns, outputs[0])
         metrics.counts().answered += 1
-        return found
+        return result
 
 
-def check(handler: Any, arguments: Mapping[str, Any] | None) -> None:
-    """Raises TypeError or ValueError for what cannot sit in our engine."""
+def check_handler(handler: Any, arguments: Mapping[str, Any] | None) -> None:
+    """Raises TypeError or ValueError for a handler or arguments that the engine cannot run."""
     if not isinstance(handler, ModelHandler):
         raise TypeError(f"handler must be one of Beam's ModelHandlers, got {shown(handler)}")
     if handler.should_skip_batching():
-        raise ValueError("handler has with_no_batching(): here it is the engine that makes batches")
+        raise ValueError("handler has with_no_batching(): the engine forms the batches here")
     inner = handler
     while (base := getattr(inner, "_base", None)) is not None:
         inner = base
@@ -149,11 +149,11 @@ def check(handler: Any, arguments: Mapping[str, Any] | None) -> None:
 
 
 def limits_of(batching: Mapping[str, Any]) -> Limits:
-    """What a handler's `batch_elements_kwargs` allow in one batch.
+    """The limits of a batch that a handler's `batch_elements_kwargs` describe.
 
-    Sizes by element_size_fn count against max_batch_weight, or as BatchElements has it against
-    max_batch_size; else examples are counted. The engine never waits for a batch to fill, so that
-    min_batch_size and max_batch_duration_secs have nothing to say.
+    Sizes by element_size_fn count against max_batch_weight, or against max_batch_size as in
+    Beam's BatchElements; without it, examples are counted. The engine never waits for a batch to
+    fill, so min_batch_size and max_batch_duration_secs have no effect.
     """
     most, weight = batching.get("max_batch_size"), batching.get("max_batch_weight")
     if "element_size_fn" not in batching:
@@ -164,18 +164,18 @@ def limits_of(batching: Mapping[str, Any]) -> Limits:
 
 
 def _size_fn(batching: Mapping[str, Any]) -> Callable[[Any], int]:
-    found = batching.get("element_size_fn") or batching.get("length_fn")
-    return found if found is not None else lambda example: 1
+    size = batching.get("element_size_fn") or batching.get("length_fn")
+    return size if size is not None else lambda example: 1
 
 
-def _through(functions: Sequence[Callable[[Any], Any]], value: Any) -> Any:
+def _apply_all(functions: Sequence[Callable[[Any], Any]], example: Any) -> Any:
     for function in functions:
-        value = function(value)
-    return value
+        example = function(example)
+    return example
 
 
-def _resident() -> int:
-    """The most bytes of memory that the process has had; 0 where the system does not say."""
+def _peak_memory() -> int:
+    """The process's peak memory in bytes; 0 where the system does not report it."""
     try:
         import resource
     except ImportError:

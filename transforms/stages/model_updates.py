@@ -1,4 +1,4 @@
-"""Another version of a model while a job runs: what is asked for, and what becomes of it."""
+"""Updates of a model while a job runs: which version is requested, and when it takes over."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from . import engines
 logger = logging.getLogger(__name__)
 
 
-def model_of(update: Any) -> str | None:
-    """The model that a side input names; None where it names none.
+def requested_model(update: Any) -> str | None:
+    """The model that a side input names; None if it names no model.
 
     Args:
       update: Beam's ModelMetadata, or its model_id alone: a model's id, directory or URI, or a
@@ -30,16 +30,16 @@ def model_of(update: Any) -> str | None:
     return os.path.dirname(name) if name.endswith((".json", ".safetensors")) else name
 
 
-def version(first: ModelSpec, model: str) -> ModelSpec:
-    """A version of a job's first model: that one itself, with its revision, if it is asked for."""
+def version_spec(first: ModelSpec, model: str) -> ModelSpec:
+    """The spec of another version of a job's first model; of that one with its own revision."""
     return first if model == first.source else replace(first, source=model, revision=None)
 
 
 class ModelVersions:
-    """The engine of a job's model, and of the version that is to follow it.
+    """The engine of a job's model, and the engine of the version that follows it.
 
-    The next one loads while this one answers; `due` says when it can take over. One that cannot
-    be loaded is left out, and the log says why.
+    The next version loads while this one answers; `due` says when it can take over. A version
+    that cannot be loaded is skipped, and the log says why.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -47,20 +47,21 @@ class ModelVersions:
         self._first = spec.model
         self.engine: AnyEngine
         self.engine, self._release = _acquired(spec)
-        self._asked = spec.model.source
+        self._requested = spec.model.source
         self._next: tuple[Spec, AnyEngine, Callable[[], None]] | None = None
 
-    def ask(self, model: str | None) -> None:
-        """Begin to load a version, if it is another than the last one asked for."""
-        if model is None or model == self._asked:
+    def request(self, model: str | None) -> None:
+        """Begin to load a version, unless it is the last one requested."""
+        if model is None or model == self._requested:
             return
-        self._asked = model
+        self._requested = model
         self._drop()
         try:
-            spec = replace(self.spec, model=version(self._first, model))
+            spec = replace(self.spec, model=version_spec(self._first, model))
             self._next = (spec, *_acquired(spec))
         except Exception:
-            logger.exception("the model stays %s: %s is none", self.spec.model.source, model)
+            source = self.spec.model.source
+            logger.exception("keeping model %s: %s is not a model", source, model)
 
     @property
     def due(self) -> bool:
@@ -68,26 +69,27 @@ class ModelVersions:
         if self._next is None:
             return False
         if self._next[1].dead:
-            logger.error("the model stays %s: %s failed", self.spec.model.source, self._asked)
+            source = self.spec.model.source
+            logger.error("keeping model %s: %s failed to load", source, self._requested)
             self._drop()
             return False
         return self._next[1].ready
 
     def swap(self) -> None:
-        """Let the next version take over. What was submitted to this one must be answered."""
+        """Let the next version take over. All tickets submitted to this one must be answered."""
         assert self._next is not None
         self._release()
         self.spec, self.engine, self._release = self._next
         self._next = None
 
     def revive(self) -> None:
-        """Replace an engine that will answer nothing any more."""
+        """Replace an engine that is dead."""
         if self.engine.dead:
             self._release()
             self.engine, self._release = _acquired(self.spec)
 
     def close(self) -> None:
-        """Give up the share in all engines."""
+        """Release all engines."""
         self._drop()
         self._release()
 

@@ -1,6 +1,7 @@
 """The last stage: Records of outputs to predictions."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -8,14 +9,12 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from ..engine.errors import contained
 from ..options.spec import Spec
-from ..pipelines.construction_lock import computing
-from ..pipelines.factory import weightless
-from ..pipelines.split_call import SplitPipeline
 from ..rows.binding import Binding
 from . import metrics
 from .base import StageFn, with_own_windows
-from .model_updates import version
+from .model_updates import version_spec
 from .record import Record
+from .record_pipeline import RecordPipeline
 
 
 class PostprocessFn(StageFn):
@@ -36,17 +35,17 @@ class PostprocessFn(StageFn):
 
     def setup(self) -> None:
         """Load the tokenizer or processors, but no weights."""
-        self._calls: dict[str, SplitPipeline] = {}
+        self._pipelines: dict[str, RecordPipeline] = {}
         if self._function is None:
-            self._call(self._spec.model.source)
+            self._pipeline(self._spec.model.source)
         self._result = self._binding.results()
 
-    def _call(self, model_id: str) -> SplitPipeline:
-        """The pipeline of a version of the model."""
-        if model_id not in self._calls:
-            pipe = weightless(version(self._spec.model, model_id))
-            self._calls[model_id] = SplitPipeline(pipe, self._spec.parameters)
-        return self._calls[model_id]
+    def _pipeline(self, model_id: str) -> RecordPipeline:
+        """The weightless pipeline of a version of the model."""
+        if model_id not in self._pipelines:
+            spec = replace(self._spec, model=version_spec(self._spec.model, model_id))
+            self._pipelines[model_id] = RecordPipeline(spec, self._binding.task)
+        return self._pipelines[model_id]
 
     def process(
         self, record: Record, windowed: WindowedValue = beam.DoFn.WindowedValueParam
@@ -55,16 +54,14 @@ class PostprocessFn(StageFn):
         model_id = record.model_id or self._spec.model.source
         try:
             with contained:
-                found = self._result(record.element, self._postprocess(record), model_id)
+                result = self._result(record.element, self._inference(record, model_id), model_id)
         except Exception as error:
             return with_own_windows([self._failed(record.element, windowed, error)], windowed)
         metrics.counts().answered += 1
-        return [found]
+        return [result]
 
-    def _postprocess(self, record: Record) -> Any:
+    def _inference(self, record: Record, model_id: str) -> Any:
+        outputs = record.chunks
         if self._function is None:
-            call = self._call(record.model_id or self._spec.model.source)
-            with computing:
-                return call.postprocess(record.example, record.chunks, record.counts)
-        chunks = record.chunks
-        return self._function(chunks[0] if len(chunks) == 1 else chunks)
+            return self._pipeline(model_id).inference(record, outputs)
+        return self._function(outputs[0] if len(outputs) == 1 else outputs)

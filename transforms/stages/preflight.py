@@ -29,7 +29,7 @@ _STAGES = ("preprocess", "forward", "postprocess")
 _PROCESSORS = ("_load_processor", "_load_image_processor", "_load_feature_extractor")
 
 
-def check(spec: Spec, replaced: Collection[str] = ()) -> None:
+def check_task(spec: Spec, replaced: Collection[str] = ()) -> None:
     """Load everything but the weights, and try the parameters on it.
 
     `replaced`: "preprocess" or "postprocess", of which the user has an own.
@@ -52,7 +52,7 @@ def check(spec: Spec, replaced: Collection[str] = ()) -> None:
         given = ", ".join(f"{name}={shown(value)}" for name, value in spec.parameters.items())
         raise ValueError(f"{spec.task}: {_reason(error)} (given: {given})") from error
     if "preprocess" not in replaced:
-        rehearsal.check(pipe, task_of(spec.model), spec.parameters)
+        rehearsal.rehearse(pipe, task_of(spec.model), spec.parameters)
     if replaced:
         _check_read(pipe, spec, stages, replaced)
 

@@ -1,18 +1,18 @@
-"""What travels between the stages: an element with its features, later with its outputs."""
+"""Records, which travel between the stages: an element with its features, then its outputs."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..engine.process import protocol
+from ..engine.process import pickling
 from ..options.sizes import nbytes
 
 
 class Record:
-    """An element on its way: `chunks` are features after Preprocess, outputs after Forward.
+    """An element between stages: `chunks` are features after Preprocess, outputs after Forward.
 
-    In one process, tensors are handed on as they are. Between processes they cross as the bytes
-    of their own elements: a row of a batch, pickled as a tensor, would take the whole batch along.
+    Within a process, tensors are passed on as they are. Between processes only the bytes of their
+    own elements cross: a row of a batch, pickled as a tensor, would take the whole batch along.
     """
 
     __slots__ = ("chunks", "counts", "element", "example", "model_id")
@@ -27,18 +27,18 @@ class Record:
     ) -> None:
         #: The element that came in: a plain input, a row, or a (key, value) pair.
         self.element = element
-        #: What the task is asked about, with stand-ins for images, audio and video.
+        #: The input of the task, with small stand-ins for images, audio and video.
         self.example = example
         #: One mapping for each chunk that the model sees.
         self.chunks = chunks
-        #: How many chunks each input of the example has: a text has one input.
+        #: How many chunks each input of the example has: a single text is one input.
         self.counts = counts
-        #: The model that gave the outputs.
+        #: The model that computed the outputs.
         self.model_id = model_id
 
     def __reduce__(self) -> tuple[Any, ...]:
         content = (self.element, self.example, self.chunks, self.counts, self.model_id)
-        return _record, (protocol.message(content),)
+        return _record, (pickling.dump_each(content),)
 
     @property
     def nbytes(self) -> int:
@@ -47,5 +47,5 @@ class Record:
 
 
 def _record(dumped: bytes) -> Record:
-    (content,) = protocol.parts(dumped)
+    (content,) = pickling.load_each(dumped)
     return Record(*content)

@@ -1,4 +1,4 @@
-"""The first stage tried on a small input: what only the tokenizer or processor can refuse."""
+"""The first stage tried on a small example: finds what only the tokenizer or processor refuses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..pipelines.split_call import SplitPipeline
 from ..tasks import REQUIRED, Task
 
 _TEXT = "A word."
-#: Short inputs by their names: what would fail with them fails with every input.
+#: Short inputs by name: parameters that fail with them fail with every input.
 _INPUTS: Mapping[str, Any] = {
     "text": _TEXT,
     "question": "Who?",
@@ -29,13 +29,17 @@ _INPUTS: Mapping[str, Any] = {
 }
 
 
-def check(pipe: Any, task: Task, parameters: Mapping[str, Any]) -> None:
-    """Try the parameters on a small input.
+def rehearse(pipe: Any, task: Task, parameters: Mapping[str, Any]) -> None:
+    """Try the parameters on a small example.
 
-    pipe: the pipeline without weights.
+    Args:
+      pipe: the weightless pipeline.
+      task: the task, which says what its inputs are.
+      parameters: those of the job.
 
-    Raises ValueError for a parameter with which the first stage fails, and without which it does
-    not.
+    Raises:
+      ValueError: the first stage fails with a parameter, and succeeds without it.
+
     """
     needed = {name for name in parameters if task.parameters.get(name) is REQUIRED}
     needed |= parameters.keys() & task.inputs.keys()
@@ -43,7 +47,7 @@ def check(pipe: Any, task: Task, parameters: Mapping[str, Any]) -> None:
     if sample is None or parameters.keys() <= needed:
         return
     error = _error(pipe, task, parameters, sample)
-    if error is None or isinstance(error, ImportError):  # workers may have what is not here
+    if error is None or isinstance(error, ImportError):  # workers may have the package
         return
     if _error(pipe, task, _only(parameters, needed), sample) is not None:
         return  # the input does not suit the model
@@ -65,41 +69,41 @@ def _said(error: Exception) -> str:
 
 
 def _error(pipe: Any, task: Task, parameters: Mapping[str, Any], sample: Any) -> Exception | None:
-    """What the first stage raises, given a small input."""
+    """The error of the first stage for a small example, if any."""
     try:
         with warnings.catch_warnings(), computing, contained:
-            warnings.simplefilter("ignore")  # workers say it
-            call = SplitPipeline(pipe, parameters)
-            call.preprocess(decoded(sample, task, pipe, MediaLimits()))
+            warnings.simplefilter("ignore")  # the workers give them
+            split = SplitPipeline(pipe, parameters)
+            split.preprocess(decoded(sample, task, pipe, MediaLimits()))
     except Exception as error:
         return error
     return None
 
 
 def _sample(task: Task, pipe: Any, parameters: Mapping[str, Any]) -> Any:
-    """A small input of a task; None for a task of which none is known."""
-    asked = [
+    """A small example of a task; None if there is none for it."""
+    names = [
         name
         for name in task.inputs
         if name not in task.optional_inputs or name in ("image", "word_boxes", "candidate_labels")
     ]
-    found = {
+    example = {
         name: _medium(task.media[name]) if name in task.media else _INPUTS.get(name)
-        for name in asked
+        for name in names
         if name not in parameters
     }
-    if task.open_inputs or not found or any(value is None for value in found.values()):
+    if task.open_inputs or not example or any(value is None for value in example.values()):
         return None
     mask = getattr(pipe.tokenizer, "mask_token", None)
     if task.name == "fill-mask":
-        found["text"] = f"{_TEXT} {mask}"
+        example["text"] = f"{_TEXT} {mask}"
     if task.lists == "words" and parameters.get("is_split_into_words"):
-        found["text"] = _TEXT.split()
-    return found if len(found) > 1 else next(iter(found.values()))
+        example["text"] = _TEXT.split()
+    return example if len(example) > 1 else next(iter(example.values()))
 
 
 def _medium(kind: str) -> Any:
-    """A small image, two of them, or a second of sound; None: of a video nobody knows how long."""
+    """A small image, two images, or a second of sound; None for a video: its length varies."""
     image = np.arange(64 * 64 * 3, dtype=np.uint8).reshape(64, 64, 3)
     known = {
         "image": image,

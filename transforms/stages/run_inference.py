@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
+import operator
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
 from ..batching.replica import Replica
-from ..engine import reports as reports_module
 from ..engine.engine import Engine
-from ..engine.errors import contained, is_fatal
-from ..engine.tickets import Parameters, Ticket
-from ..media.decoding import decoded, stand_in
+from ..engine.errors import is_fatal
+from ..engine.reports import Report
+from ..engine.tickets import Parameters
 from ..options import metrics_namespace
 from ..options.sizes import nbytes
 from ..options.spec import Spec
 from ..pipelines.construction_lock import computing
-from ..pipelines.factory import weightless
-from ..pipelines.split_call import SplitPipeline
 from ..rows.binding import Binding
 from ..weights import hub
 from . import metrics, preflight
+from .engine_loop import EngineLoop
 from .failure_rows import ElementError, failure
-from .model_updates import model_of, version
+from .model_updates import requested_model, version_spec
 from .record import Record
+from .record_pipeline import MOST_PREFETCHED, RecordPipeline
 from .task_transform import TaskTransform, options_of
 from .window import InFlightWindow
 
-_PREFETCHED = 64  # a tokenizer gains nothing from more
-
-#: Options of a TaskTransform that RunInference has in a form of its own.
-_ELSEWHERE = {
+#: Options of a TaskTransform that RunInference has in another form: what to use instead.
+ALTERNATIVES = {
     "model_metadata_pcoll": "use RunInference's model_metadata_pcoll",
     "watch_model_pattern": "use RunInference's watch_model_pattern",
     "keyed": "wrap the handler in Beam's KeyedModelHandler",
@@ -48,8 +46,8 @@ _ELSEWHERE = {
 }
 
 
-#: Options of a TaskTransform that this handler honours, beside `model`.
-HONOURED = frozenset(
+#: Options of a TaskTransform that this handler takes, beside `model`.
+SUPPORTED = frozenset(
     {
         "allow_random_weights",
         "attn_implementation",
@@ -80,33 +78,32 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
     ```
 
     Examples become `PredictionResult(example, inference, model_id)`, where `inference` is what
-    `transformers.pipeline(task, model)(example, **parameters)` returns. RunInference makes
-    batches; within each, the engine makes those that the model sees, without the padding that
-    comes of mixed lengths. RunInference's `inference_args` are the task's parameters, too, and
-    come before the handler's own. The model is checked when the pipeline is built.
+    `transformers.pipeline(task, model)(example, **parameters)` returns. RunInference forms
+    batches; from each, the engine forms those that the model computes, without the padding that
+    mixed lengths cause. RunInference's `inference_args` are parameters of the task, and override
+    the handler's own. The model is checked when the pipeline is built.
 
-    RunInference's `with_exception_handling` gives up the whole batch that a bad example is in.
-    With `return_failures=True` the others are answered, and the bad one's `inference` is a
-    `beam.Row` with the columns of a failure row: element, stage, kind, error, message, traceback,
-    attempts. The transform of the task gives them apart, and batches across bundles, too: prefer
-    it where RunInference is not needed.
+    RunInference's `with_exception_handling` gives up the whole batch that has a bad example.
+    With `return_failures=True` the other examples are answered, and the `inference` of the bad
+    one is a `beam.Row` with the columns of a failure row: element, stage, kind, error, message,
+    traceback, attempts. The task's transform has failures in an output of their own, and batches
+    across bundles: prefer it where RunInference is not needed.
 
     Args:
-      task: the task's name, as `transformers.pipeline` names it.
+      task: the name of the task in `transformers.pipeline`.
       model: a Hugging Face model id, a local directory or a URI, as TaskTransform takes it.
       min_batch_size, max_batch_size, max_batch_duration_secs, element_size_fn: how many examples
-        RunInference hands over at once. More give the engine more to choose from.
-      large_model: one model for the processes of a machine, by Beam's MultiProcessShared.
-      model_copies: so many models for the processes of a machine.
+        RunInference passes at once. With more examples the engine has more to choose from.
+      large_model: one model for all processes of a machine, by Beam's MultiProcessShared.
+      model_copies: the number of models for all processes of a machine.
       env_vars: environment variables, set before the model is loaded.
-      return_failures: give failures as inferences instead of raising them.
-      **options: those of TaskTransform, but for the ones of rows and of stages; the task's own
-        parameters.
+      return_failures: return failures as inferences instead of raising them.
+      **options: those of TaskTransform, except for rows and stages; the task's own parameters.
 
     Raises:
-      ValueError: an option or parameter has a value that cannot be right.
+      ValueError: an option or parameter has an invalid value.
       TypeError: an option or parameter does not exist, or is missing.
-      FileNotFoundError: a local model is not there.
+      FileNotFoundError: a local model does not exist.
 
     """
 
@@ -135,28 +132,28 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
             env_vars=dict(env_vars or {}),
         )
         for name in options:
-            if name in _ELSEWHERE:
-                raise TypeError(f"TaskModelHandler has no option {name!r}: {_ELSEWHERE[name]}")
-            if name in options_of(TaskTransform) and name not in HONOURED:
+            if name in ALTERNATIVES:
+                raise TypeError(f"TaskModelHandler has no option {name!r}: {ALTERNATIVES[name]}")
+            if name in options_of(TaskTransform) and name not in SUPPORTED:
                 raise TypeError(
                     f"TaskModelHandler has no option {name!r}: only the transform of the task has"
                 )
         transform = TaskTransform(model, task=task, **options)
         self._spec = transform.spec
         self._first = self._spec.model
-        self._binding = transform._binding
+        self._binding = transform.plan.binding
         self._return_failures = return_failures
 
     def validate_inference_args(self, inference_args: Mapping[str, Any] | None) -> None:
-        """What RunInference asks when the pipeline is built: these, and the model, are checked.
+        """Check the arguments and the model; RunInference calls it while the pipeline is built.
 
-        From here on the model is the commit that its revision is now.
+        From here on the model's revision is the commit that it is now.
         """
         self._first = hub.pinned(self._spec.model)
         self._spec = replace(self._spec, model=self._first)
         parameters = {**self._spec.parameters, **(inference_args or {})}
         self._binding.task.check_parameters(parameters)
-        preflight.check(replace(self._spec, parameters=parameters))
+        preflight.check_task(replace(self._spec, parameters=parameters))
 
     def load_model(self) -> TaskModel:
         """The model on its device. Raises ModelLoadError."""
@@ -168,39 +165,41 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
         model: TaskModel,
         inference_args: Mapping[str, Any] | None = None,
     ) -> Iterator[PredictionResult]:
-        """The predictions of the examples, in their order. May be called from several threads."""
+        """The predictions of the examples, in their order. Safe for use by several threads."""
         examples = list(batch)
         arguments = dict(inference_args or {})
-        model_id, found, reports = model.infer(examples, arguments, self._return_failures)
+        model_id, inferences, reports = model.infer(examples, arguments, self._return_failures)
         metrics.EngineMetrics().add(reports)
-        for inference in found:
+        for inference in inferences:
             if isinstance(inference, beam.Row):
                 metrics.count_failure(inference.kind)
-        return map(PredictionResult, examples, found, [model_id] * len(found))
+        return map(PredictionResult, examples, inferences, [model_id] * len(inferences))
 
     def update_model_path(self, model_path: str | None = None) -> None:
         """Load another model from now on.
 
-        Its id, its directory or URI, or those of a .json or .safetensors file in it, as
-        RunInference's `watch_model_pattern` finds them.
+        Args:
+          model_path: its id, directory or URI, or the path of a .json or .safetensors file in it,
+            as RunInference's `watch_model_pattern` finds them.
+
         """
-        model = model_of(model_path)
+        model = requested_model(model_path)
         if model is not None:
-            self._spec = replace(self._spec, model=version(self._first, model))
+            self._spec = replace(self._spec, model=version_spec(self._first, model))
 
     def get_num_bytes(self, batch: Sequence[Any]) -> int:
         """Bytes of the texts, files and arrays in a batch."""
         return nbytes(list(batch))
 
     def get_metrics_namespace(self) -> str:
-        """Where RunInference's metrics are: beside those of the transforms."""
+        """The namespace of RunInference's metrics: that of the transforms."""
         return metrics_namespace.NAMESPACE
 
 
 class TaskModel:
-    """A task's model, loaded, with an engine of its own; safe for use by several threads.
+    """A task's loaded model with an engine of its own; safe for use by several threads.
 
-    `infer` is its only method, since Beam may keep it in another process.
+    `infer` is its only method: Beam may keep the object in another process.
     """
 
     def __init__(self, spec: Spec, binding: Binding) -> None:
@@ -209,108 +208,115 @@ class TaskModel:
         self._parameters = Parameters(spec.parameters)
         replica = Replica(spec.model)
         self._engine = Engine(lambda: replica, spec.limits, spec.model.source)
-        #: Pipelines without weights that no thread is using, by their parameters.
-        self._calls: list[tuple[str, SplitPipeline]] = []
-        self._answer_bytes: float | None = None
-        # Beam tells nobody that it is done with a model: it forgets it.
+        #: Weightless pipelines that no thread is using, with the keys of their parameters.
+        self._idle: list[tuple[str, RecordPipeline]] = []
+        self._output_bytes: float | None = None
+        # Beam does not say when it no longer needs a model: it only drops the object.
         weakref.finalize(self, self._engine.stop).atexit = False
 
     def infer(
         self, examples: list[Any], arguments: Mapping[str, Any], return_failures: bool
-    ) -> tuple[str, list[Any], list[reports_module.Report]]:
-        """The model's id, for each example its inference or the row of its failure, and reports.
+    ) -> tuple[str, list[Any], list[Report]]:
+        """The model's id; the inference or failure row of each example; the engine's reports.
 
-        Raises ElementError for the first that fails, unless rows are asked for.
+        Raises ElementError for the first example that fails, unless `return_failures`.
         """
         parameters = self._parameters
         if arguments:
             parameters = Parameters({**parameters, **arguments})
-        call = self._take(parameters)
-        client = self._engine.client(parameters)
-        flight = InFlightWindow(client, self._spec.limits, self._answer_bytes)
+        pipeline = self._take_pipeline(parameters)
+        session = self._engine.session(parameters)
+        in_flight = InFlightWindow(session, self._spec.limits, self._output_bytes)
         try:
-            work = _Work(call, self._spec, self._binding, flight, return_failures)
-            return self._spec.model.source, work.answers(examples), work.reports
+            loop = _BatchLoop(pipeline, self._spec.task, self._binding, in_flight, return_failures)
+            return self._spec.model.source, loop.inferences(examples), loop.reports
         finally:
-            flight.cancel()
-            self._answer_bytes = flight.answer_bytes
-            self._calls.append((parameters.key, call))
+            in_flight.cancel()
+            self._output_bytes = in_flight.output_bytes
+            self._idle.append((parameters.key, pipeline))
 
-    def _take(self, parameters: Parameters) -> SplitPipeline:
-        """A pipeline for one thread: a tokenizer is not safe for two."""
-        calls = self._calls
-        for _ in range(len(calls)):
+    def _take_pipeline(self, parameters: Parameters) -> RecordPipeline:
+        """A pipeline for this thread alone: a tokenizer is not safe for several."""
+        idle = self._idle
+        for _ in range(len(idle)):
             try:
-                found, call = calls.pop()
+                key, pipeline = idle.pop()
             except IndexError:  # another thread was faster
                 break
-            if found == parameters.key:
-                return call
-            calls.insert(0, (found, call))
-        return SplitPipeline(weightless(self._spec.model), parameters)
+            if key == parameters.key:
+                return pipeline
+            idle.insert(0, (key, pipeline))
+        return RecordPipeline(replace(self._spec, parameters=parameters), self._binding.task)
 
 
-class _Work:
+@dataclass(slots=True)
+class _Numbered:
+    """An example of a batch, what is kept of it, or its inference; with the example's index."""
+
+    index: int
+    value: Any
+
+    def with_value(self, value: Any) -> _Numbered:
+        return _Numbered(self.index, value)
+
+
+class _BatchLoop(EngineLoop):
     """The examples of one batch on their way through the engine."""
 
     def __init__(
         self,
-        call: SplitPipeline,
-        spec: Spec,
+        pipeline: RecordPipeline,
+        task_name: str,
         binding: Binding,
-        flight: InFlightWindow,
+        in_flight: InFlightWindow,
         return_failures: bool,
     ) -> None:
-        self._call = call
-        self._spec = spec
+        self._pipeline = pipeline
+        self._task_name = task_name
         self._binding = binding
-        self._flight = flight
+        self._in_flight: InFlightWindow = in_flight
         self._return_failures = return_failures
-        #: What the engine has done meanwhile.
-        self.reports: list[reports_module.Report] = []
+        #: The engine's reports of this batch.
+        self.reports: list[Report] = []
 
-    def answers(self, examples: list[Any]) -> list[Any]:
-        """What each example gives, in their order."""
-        found: dict[int, Any] = {}
+    def inferences(self, examples: list[Any]) -> list[Any]:
+        """The inference or failure row of each example, in their order."""
+        results: list[_Numbered] = []
         for i, example in enumerate(examples):
-            if i % _PREFETCHED == 0 and not self._binding.task.media:
-                texts = examples[i : i + _PREFETCHED]
-                self._call.prefetch([text for text in texts if type(text) is str])
-            try:
-                with contained:
-                    record = self._preprocess(example)
-            except Exception as error:
-                found[i] = self._failed("preprocess", example, error)
-            else:
-                self._flight.submit((i, record), list(record.chunks), record.nbytes)
-            while self._flight.ready:
-                found.update([self._collect(self._flight.take())])
-        while self._flight.count:
-            found.update([self._collect(self._flight.take())])
-        return [found[i] for i in range(len(examples))]
+            if i % MOST_PREFETCHED == 0 and not self._binding.task.media:
+                self._pipeline.prefetch(examples[i : i + MOST_PREFETCHED])
+            results += self._submit(_Numbered(i, example))
+        results += self._drain()
+        results.sort(key=operator.attrgetter("index"))
+        return [result.value for result in results]
 
-    def _preprocess(self, example: Any) -> Record:
-        task = self._binding.task
-        value = self._binding.example(example)
-        ready = decoded(value, task, self._call.pipe, self._spec.media_limits)
+    def _features(self, element: Any) -> tuple[Record, list[Any], int]:
+        example = self._binding.example(element)
+        decoded_example = self._pipeline.decode(example)
         with computing:
-            chunks, counts = self._call.preprocess(ready)
-        return Record(example, stand_in(value, task), chunks, counts)
+            record = self._pipeline.record(element, example, decoded_example)
+        return record, list(record.chunks), record.nbytes
 
-    def _collect(self, ticket: Ticket) -> tuple[int, Any]:
-        i, record = ticket.token
-        self.reports += ticket.reports
-        if ticket.error is not None:
-            return i, self._failed("forward", record.element, ticket.error, ticket.attempts)
-        try:
-            with contained, computing:
-                return i, self._call.postprocess(record.example, ticket.chunks, record.counts)
-        except Exception as error:
-            return i, self._failed("postprocess", record.element, error)
+    def _result(self, kept: Record, outputs: list[Any]) -> Any:
+        return self._pipeline.inference(kept, outputs)
 
-    def _failed(self, stage: str, example: Any, error: BaseException, attempts: int = 1) -> Any:
+    def _element(self, kept: Record) -> Any:
+        return kept.element
+
+    def _add_reports(self, reports: Sequence[Report]) -> None:
+        self.reports += reports
+
+    def _failed(
+        self,
+        element: Any,
+        place: _Numbered,
+        error: BaseException,
+        attempts: int = 1,
+        stage: str | None = None,
+    ) -> _Numbered:
+        stage = stage or "forward"
         if is_fatal(error):
             raise error
         if not self._return_failures:
-            raise ElementError.of(self._spec.task, stage, example, error) from error
-        return failure(stage, example, error, attempts)
+            raise ElementError.of(self._task_name, stage, element, error) from error
+        return place.with_value(failure(stage, element, error, attempts))

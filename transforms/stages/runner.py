@@ -1,4 +1,4 @@
-"""What can be told of the runner while the pipeline is built."""
+"""Facts about the runner that are known while the pipeline is built."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from apache_beam.options.pipeline_options import DirectOptions, PortableOptions
 from apache_beam.runners.direct.direct_runner import BundleBasedDirectRunner, SwitchingDirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-#: They run in this process unless told otherwise.
+#: Runners in this process, unless their options say otherwise.
 _LOCAL_RUNNERS = (FnApiRunner, SwitchingDirectRunner, BundleBasedDirectRunner)
 
 
 def worker_processes(pipeline: beam.Pipeline) -> int | None:
-    """How many worker processes the pipeline's runner has on a machine. None: it does not say."""
+    """How many worker processes the pipeline's runner has on a machine. None: not known here."""
     options = pipeline.options
     if options.view_as(PortableOptions).environment_type == "LOOPBACK":
         return 1

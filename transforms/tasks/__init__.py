@@ -1,4 +1,4 @@
-"""One small declaration per task."""
+"""Tasks: one small declaration each."""
 
 from .registry import ABSENT, ALIASES, LEFT_OUT, TASKS, canonical, find
 from .task import REQUIRED, Task

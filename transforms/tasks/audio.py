@@ -4,7 +4,6 @@ Columns carry the names of Hugging Face's inference types; annotations are not p
 text.py.
 """
 
-import io
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
@@ -13,12 +12,12 @@ import numpy as np
 import torch
 
 from .columns import Audio
-from .structures import itself
+from .input_structures import itself
 from .task import Columns, Parameters, Task
 from .text import LABELS, Label
-from .texts import GENERATION, template, text, texts
+from .text_checks import GENERATION, template, text, texts
 
-#: What an audio may be: see media/audio.py.
+#: The types of an audio input, see media/audio.py.
 AUDIO = (
     *(str, bytes, bytearray, memoryview, os.PathLike, Mapping),
     *(np.ndarray, torch.Tensor, list),
@@ -27,7 +26,7 @@ _PIPELINES = "transforms.pipelines.classes.speech:"
 
 
 class Chunk(NamedTuple):
-    """A piece of what was said, with its start and end in seconds; the end may be unknown."""
+    """A piece of the transcript, with its start and end in seconds; the end may be unknown."""
 
     text: str
     timestamp: Optional[Sequence[Optional[float]]]
@@ -42,18 +41,9 @@ def _speech_columns(parameters: Parameters) -> Columns:
 def _audio_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
     rate = inference["sampling_rate"]
     return {
-        "audio": {"bytes": wav(inference["audio"], rate), "path": None},
+        "audio": {"array": inference["audio"], "sampling_rate": rate},
         "sampling_rate": rate,
     }
-
-
-def wav(samples: Any, rate: int) -> bytes:
-    """A WAV file of float samples, (samples,) or (channels, samples), to the last bit."""
-    import soundfile
-
-    file = io.BytesIO()
-    soundfile.write(file, np.asarray(samples).T, rate, format="WAV", subtype="FLOAT")
-    return file.getvalue()
 
 
 TASKS = (

@@ -1,6 +1,6 @@
-"""Images and sounds in columns: files as structs of bytes and path, as `datasets` has them.
+"""Images and audio in columns: structs of bytes and path, as in `datasets`.
 
-Beam reads the annotations of these NamedTuples: they are not postponed, and say Optional.
+Beam reads the annotations of these NamedTuples, so they are not postponed and use Optional.
 """
 
 from typing import Any, NamedTuple, Optional
@@ -20,5 +20,5 @@ class Audio(NamedTuple):
     path: Optional[str]
 
 
-#: The columns that `datasets` shows as pictures or plays, and what it calls them.
+#: The types of file columns, and the names of their features in `datasets`.
 FILES: dict[Any, str] = {Image: "Image", Audio: "Audio"}

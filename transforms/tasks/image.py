@@ -7,20 +7,25 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from .columns import Image
-from .structures import itself, pair
+from .input_structures import itself, pair
 from .task import Columns, Parameters, Task
 from .text import LABELS, Label
-from .texts import template, texts
+from .text_checks import template, texts
 
-#: What an image may be, and a Pillow image: see media/image.py.
+#: The types of an image input, besides Pillow images; see media/image.py.
 IMAGE = (bytes, bytearray, memoryview, str, os.PathLike, Mapping, np.ndarray)
 
-#: What the processors that find objects read of a model's outputs.
-_FOUND = {"logits", "pred_boxes", "pred_logits", "presence_logits", "out_masks"} | {
+#: Outputs of the model that the processors for object detection read.
+_DETECTION_OUTPUTS = {"logits", "pred_boxes", "pred_logits", "presence_logits", "out_masks"} | {
     f"{kind}order_logits" for kind in ("", "relative_", "successor_")
 }
-#: What those that segment read.
-_SEGMENTED = {"pred_masks", "class_queries_logits", "masks_queries_logits", "patch_offsets"}
+#: Outputs of the model that the processors for segmentation read.
+_SEGMENTATION_OUTPUTS = {
+    "pred_masks",
+    "class_queries_logits",
+    "masks_queries_logits",
+    "patch_offsets",
+}
 
 
 class Box(NamedTuple):
@@ -33,7 +38,7 @@ class Box(NamedTuple):
 
 
 class Object(NamedTuple):
-    """One object: its label and probability, and where it is."""
+    """One object: its label, its probability and its box."""
 
     label: str
     score: float
@@ -59,7 +64,7 @@ class Keypoint(NamedTuple):
 
 
 class Match(NamedTuple):
-    """Two points, one of each image, that show the same thing."""
+    """Two points, one in each image, that match."""
 
     keypoint_image_0: Keypoint
     keypoint_image_1: Keypoint
@@ -67,7 +72,7 @@ class Match(NamedTuple):
 
 
 class RunLengths(NamedTuple):
-    """A mask column by column, as COCO has it: pixels outside, then inside, and so on in turn."""
+    """A mask in COCO's run-length encoding: by columns, pixels outside and inside in turn."""
 
     size: Sequence[int]
     counts: Sequence[int]
@@ -77,18 +82,18 @@ def _fixed(**columns: Any) -> Callable[[Parameters], Columns]:
     return lambda parameters: columns
 
 
-def _listed(name: str) -> Callable[[Any, Parameters], Mapping[str, Any]]:
-    """An answer that is a list of things is one column holding that list."""
+def _as_column(name: str) -> Callable[[Any, Parameters], Mapping[str, Any]]:
+    """The whole inference as one column."""
     return lambda inference, parameters: {name: inference}
 
 
 def _on_images(**declared: Any) -> dict[str, Any]:
-    """The declarations of a task whose only input is an image."""
+    """What a task declares whose only input is an image."""
     return {"inputs": {"image": IMAGE}, "media": {"image": "image"}, **declared}
 
 
 def _on_labelled_images() -> dict[str, Any]:
-    """The same, with labels for each image if they are not the same for all."""
+    """What a task declares whose inputs are an image and, optionally, its own candidate labels."""
     return {
         "inputs": {"image": IMAGE, "candidate_labels": LABELS},
         "optional_inputs": frozenset({"candidate_labels"}),
@@ -108,7 +113,7 @@ def _embedding_values(inference: Any, parameters: Parameters) -> Mapping[str, An
     features = np.asarray(inference, np.float32)[0]
     if parameters.get("pool"):
         return {"embedding": features.reshape(-1)}
-    if features.ndim == 3:  # a convolution's map, (channels, height, width)
+    if features.ndim == 3:  # a feature map, (channels, height, width)
         features = features.reshape(len(features), -1).T
     return {"features": features}
 
@@ -129,7 +134,7 @@ TASKS = (
         **_on_images(),
         parameters={"top_k": 5, "function_to_apply": None, "timeout": None},
         columns=_fixed(predictions=Sequence[Label]),
-        values=_listed("predictions"),
+        values=_as_column("predictions"),
         outputs=frozenset({"logits"}),
     ),
     Task(
@@ -161,8 +166,8 @@ TASKS = (
         **_on_images(),
         parameters={"threshold": 0.5, "timeout": None},
         columns=_fixed(objects=Sequence[Object]),
-        values=_listed("objects"),
-        outputs=frozenset(_FOUND),
+        values=_as_column("objects"),
+        outputs=frozenset(_DETECTION_OUTPUTS),
     ),
     Task(
         name="image-segmentation",
@@ -176,8 +181,8 @@ TASKS = (
             "timeout": None,
         },
         columns=_fixed(segments=Sequence[Segment]),
-        values=_listed("segments"),
-        outputs=frozenset(_FOUND | _SEGMENTED | {"semantic_seg"}),
+        values=_as_column("segments"),
+        outputs=frozenset(_DETECTION_OUTPUTS | _SEGMENTATION_OUTPUTS | {"semantic_seg"}),
     ),
     Task(
         name="zero-shot-image-classification",
@@ -190,7 +195,7 @@ TASKS = (
             "timeout": None,
         },
         columns=_fixed(predictions=Sequence[Label]),
-        values=_listed("predictions"),
+        values=_as_column("predictions"),
         pipeline="transforms.pipelines.classes.zero_shot_image:ZeroShotImageClassificationPipeline",
     ),
     Task(
@@ -199,9 +204,9 @@ TASKS = (
         **_on_labelled_images(),
         parameters={"candidate_labels": None, "threshold": 0.1, "top_k": None, "timeout": None},
         columns=_fixed(objects=Sequence[Object]),
-        values=_listed("objects"),
+        values=_as_column("objects"),
         pipeline="transforms.pipelines.classes.zero_shot_image:ZeroShotObjectDetectionPipeline",
-        outputs=frozenset(_FOUND),
+        outputs=frozenset(_DETECTION_OUTPUTS),
     ),
     Task(
         name="mask-generation",
@@ -237,7 +242,7 @@ TASKS = (
         structures={"images": pair},
         parameters={"threshold": 0.0, "timeout": None},
         columns=_fixed(matches=Sequence[Match]),
-        values=_listed("matches"),
+        values=_as_column("matches"),
     ),
     Task(
         name="image-to-image",
@@ -245,7 +250,7 @@ TASKS = (
         **_on_images(),
         parameters={"timeout": None},
         columns=_fixed(image=Image),
-        values=_listed("image"),
+        values=_as_column("image"),
         pipeline="transforms.pipelines.classes.image_to_image:ImageToImagePipeline",
         model_classes=("AutoModelForImageToImage",),
         default_model=("caidas/swin2SR-classical-sr-x2-64", "cee1c92"),

@@ -1,22 +1,22 @@
-"""The tasks of images with texts. Columns carry Hugging Face's names; see text.py."""
+"""The tasks of several modalities. Columns carry Hugging Face's names; see text.py."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from .audio import AUDIO, wav
+from .audio import AUDIO
 from .columns import Audio, Image
 from .image import IMAGE
-from .structures import itself, word_boxes
+from .input_structures import itself, word_boxes
 from .task import Columns, Parameters, Task
 from .text import asks_for_several, generated_text, only
-from .texts import questions, text
+from .text_checks import questions, text
 from .video import VIDEO
 
 _PIPELINES = "transforms.pipelines.classes."
 
 
 class DocumentAnswer(NamedTuple):
-    """An answer; from words and boxes, its probability and the first and last of its words."""
+    """An answer; for models of words and boxes, its probability and its first and last word."""
 
     answer: Optional[str]
     score: Optional[float]
@@ -25,7 +25,7 @@ class DocumentAnswer(NamedTuple):
 
 
 class ImageAnswer(NamedTuple):
-    """An answer, and its probability where the model chooses among answers."""
+    """An answer, and its probability if the model is a classifier."""
 
     answer: str
     score: Optional[float]
@@ -51,17 +51,17 @@ class QuestionAnswer(NamedTuple):
 
 
 def _decisions(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
-    found = []
+    answers = []
     for name, answer in inference.items():
         options = answer.get("probabilities")
         if options is not None:
             options = [{"option": key, "probability": value} for key, value in options.items()]
-        found.append({**answer, "question": name, "probabilities": options})
-    return {"answers": found}
+        answers.append({**answer, "question": name, "probabilities": options})
+    return {"answers": answers}
 
 
 _TEXT = generated_text("generated_text")
-#: What the models that speak do it at: their processors do not say.
+#: The sampling rate of the models that generate speech: their processors do not state it.
 _SPOKEN_RATE = 24_000
 
 
@@ -80,10 +80,10 @@ def _any_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
         values: Mapping[str, Any] = _TEXT["values"](inference, parameters)
         return values
     name = f"generated_{mode}"
-    found = [answer[name] for answer in inference]
+    answers = [answer[name] for answer in inference]
     if mode == "audio":
-        found = [{"bytes": wav(each, _SPOKEN_RATE), "path": None} for each in found]
-    return {name: found if asks_for_several(parameters) else only(found)}
+        answers = [{"array": samples, "sampling_rate": _SPOKEN_RATE} for samples in answers]
+    return {name: answers if asks_for_several(parameters) else only(answers)}
 
 
 def _answers(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
@@ -230,7 +230,7 @@ TASKS = (
         transform="TextToImage",
         inputs={"prompt": (str,), "negative_prompt": (str,)},
         optional_inputs=frozenset({"negative_prompt"}),
-        # None: what the model's own pipeline has.
+        # None: the default of the model's own pipeline.
         parameters={
             "seed": 0,
             "num_inference_steps": None,

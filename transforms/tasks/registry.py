@@ -1,4 +1,4 @@
-"""Task names to tasks."""
+"""The registry of tasks, by name, alias and common other names."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ ABSENT: frozenset[str] = frozenset(
 TASKS: dict[str, Task] = {task.name: task for task in _ALL if task.name not in ABSENT}
 ALIASES: dict[str, str] = {alias: task.name for task in TASKS.values() for alias in task.aliases}
 
-#: Tasks of transformers, past and present, that have no transform, and why.
+#: Tasks of past and present transformers without a transform, each with the reason.
 LEFT_OUT: dict[str, str] = {}
 
-#: What else tasks are called.
-_CALLED: dict[str, str] = {
+#: Other common names of tasks, for suggestions.
+_OTHER_NAMES: dict[str, str] = {
     "asr": "automatic-speech-recognition",
     "captioning": "image-to-text",
     "chat": "text-generation",
@@ -75,7 +75,7 @@ _LANGUAGE_PAIR = re.compile(r"translation_[a-z]{2,3}_to_[a-z]{2,3}")
 
 
 def find(name: str) -> Task:
-    """The task of that name or alias. Raises ValueError naming the valid ones."""
+    """The task of a name or alias. Raises ValueError, which lists the valid names."""
     if isinstance(name, str) and _LANGUAGE_PAIR.fullmatch(name):
         return TASKS["translation"]
     if name in ABSENT:
@@ -91,10 +91,10 @@ def find(name: str) -> Task:
 
 
 def _meant(name: object) -> str | None:
-    """The task that goes by another name, or is written in another way."""
-    called = _CALLED.get(normal(name).removesuffix("pipeline"))
-    if called is not None:
-        return called
+    """The name of the task that was probably meant by an unknown name."""
+    task = _OTHER_NAMES.get(normal(name).removesuffix("pipeline"))
+    if task is not None:
+        return task
     by_transform = {task.transform: task.name for task in TASKS.values()}
     transform = likely(name, by_transform)
     own = likely(name, [*TASKS, *ALIASES])
@@ -102,5 +102,5 @@ def _meant(name: object) -> str | None:
 
 
 def canonical(name: str) -> str:
-    """The name that the pipeline is built with: `translation_en_to_fr` says the languages."""
+    """The name to build the pipeline with: aliases are resolved, language pairs are kept."""
     return name if _LANGUAGE_PAIR.fullmatch(name) else find(name).name

@@ -10,8 +10,14 @@ from typing import Any
 
 from ..options.shown import shown
 from ..options.suggest import likely, unknown
-from .kinds import ALSO_TEXTS, CONDITIONS, YAML_CONDITIONS, kinds, tokenizer_kinds
-from .texts import GENERATION, Check, check_values
+from .parameter_checks import (
+    ALSO_TEXTS,
+    CONDITIONS,
+    YAML_CONDITIONS,
+    parameter_checks,
+    tokenizer_checks,
+)
+from .text_checks import GENERATION, Check, check_values
 
 
 class _Required:
@@ -30,53 +36,53 @@ Parameters = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One task. Declarations are data: what runs is a transformers pipeline class."""
+    """The declaration of one task. A pipeline class of transformers does the work."""
 
     name: str
     transform: str
-    #: Inputs by name, the first one being the element itself where it is not a mapping.
+    #: The types of the inputs, by name. An element that is not a mapping is the first input.
     inputs: Mapping[str, tuple[type, ...]]
     optional_inputs: frozenset[str] = frozenset()
-    #: The task's own parameters with Hugging Face's defaults.
+    #: The task's own parameters, with Hugging Face's defaults.
     parameters: Parameters
-    #: Parameters, keywords within them and inputs that are texts, and what checks each: kinds.py
-    #: has what checks the others.
+    #: Checks of parameters, of keywords within them and of inputs that must be strings;
+    #: parameter_checks.py has those of other parameters.
     texts: Mapping[str, Check] = field(default_factory=dict)
-    #: Whether any keyword of the tokenizer's call is a parameter, too.
+    #: Whether all keywords of the tokenizer's call are parameters, too.
     tokenizer_keywords: bool = False
-    #: Whether any keyword of `model.generate` is a parameter, too.
+    #: Whether all keywords of `model.generate` are parameters, too.
     generates: bool = False
-    #: Whether any other keyword may be a parameter, too: the model's own pipeline decides later.
+    #: Whether any other keyword may be a parameter, too, which the model's own pipeline checks.
     open_parameters: bool = False
-    #: Whether an input is whatever the pipeline's call takes, or a mapping of any names.
+    #: Whether inputs are not declared: the example is passed to the pipeline's call unchecked.
     open_inputs: bool = False
     #: The typed columns of a prediction, given the parameters.
     columns: Callable[[Parameters], Columns]
     #: The columns' values in one inference, given the parameters.
     values: Callable[[Any, Parameters], Mapping[str, Any]]
-    #: Inputs that are media, and of what kind: see media/decoding.py.
+    #: The kinds of inputs that are media, see media/decoding.py.
     media: Mapping[str, str] = field(default_factory=dict)
-    #: What a list in the first input is: "chat", "words" of one text where they are asked for, or
-    #: the "samples" of one sound; any other list holds several inputs. None: it is no list, or one
-    #: input whatever is in it.
+    #: The meaning of a list in the first input: a "chat"; the "words" of one text, if
+    #: is_split_into_words is set; or the "samples" of one audio. Any other list holds several
+    #: inputs. None: the first input is never a list, or any list is one input.
     lists: str | None = None
-    #: Inputs that are structures, which may come as JSON, each with what makes it of nested rows.
+    #: Structured inputs, which may be JSON text: each with its conversion from nested rows.
     structures: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
-    #: Outputs of the model that postprocess reads: no others leave the engine. Empty: all of them.
+    #: The model's outputs that postprocess reads; no others leave the engine. Empty: all.
     outputs: frozenset[str] = frozenset()
-    #: Parameters that change the columns, each with a value that does: for the list of tasks.
+    #: Parameters that change the columns, each with an example value, for the list of tasks.
     choices: Parameters = field(default_factory=dict)
-    #: Outputs of the model with one position per token (dimension 1): cut to an element's own
-    #: tokens when it leaves a padded batch.
+    #: The model's outputs with one position per token (dimension 1): in a padded batch, they are
+    #: trimmed to the element's own tokens.
     token_outputs: frozenset[str] = frozenset()
     aliases: tuple[str, ...] = ()
-    #: "module:Class" of a pipeline of ours; None: the one that transformers has for `name`. One
-    #: whose models are not transformers' has class methods `load` and `weightless`.
+    #: "module:Class" of a pipeline class of this project; None: transformers' class for `name`. A
+    #: class for models of another library has class methods `load` and `weightless`.
     pipeline: str | None = None
-    #: Names of transformers' Auto classes that load its model; with a pipeline of ours only.
+    #: Names of transformers' Auto classes that load the model, if `pipeline` is set.
     model_classes: tuple[str, ...] = ()
     default_model: tuple[str, str] | None = None
-    #: Whether it came after the oldest transformers that is allowed: absent where that has it not.
+    #: Whether older supported versions of transformers lack the task.
     recent: bool = False
 
     def pipeline_class(self) -> type[Any]:
@@ -88,8 +94,8 @@ class Task:
             if isinstance(stock, type):  # transformers before 5.2x
                 return stock
             module, _, name = stock.rpartition(".")
-        found: type[Any] = getattr(importlib.import_module(module), name)
-        return found
+        cls: type[Any] = getattr(importlib.import_module(module), name)
+        return cls
 
     def auto_classes(self) -> tuple[Any, ...]:
         """The Auto classes that can load a model of this task, in order of preference."""
@@ -98,7 +104,7 @@ class Task:
         return named_classes(self.model_classes)
 
     def default(self) -> tuple[str, str]:
-        """The model and revision that Hugging Face runs when none is named."""
+        """The default model and its revision."""
         model = self.default_model or _supported(self.name)["default"]["model"]
         return next(iter(model.values())) if isinstance(model, Mapping) else model
 
@@ -107,7 +113,7 @@ class Task:
 
         Raises TypeError or ValueError for a value that cannot be right whatever the model is.
 
-        `options`: names that are valid beside the parameters, and may have been meant.
+        `options`: further valid names, for suggestions.
         """
         more: dict[str, Collection[str]] = {}
         if self.tokenizer_keywords:
@@ -135,31 +141,32 @@ class Task:
         within = {**(GENERATION if self.generates else {}), **self.texts}
         checks = dict(within)
         if not self.open_parameters:
-            checks = {**kinds(self.parameters, of_transformers=not self.open_inputs), **within}
+            own = parameter_checks(self.parameters, of_transformers=not self.open_inputs)
+            checks = {**own, **within}
         if not self.open_inputs:
-            within = {**tokenizer_kinds(), **within}
+            within = {**tokenizer_checks(), **within}
         if self.tokenizer_keywords:
-            checks = {**tokenizer_kinds(), **checks}
+            checks = {**tokenizer_checks(), **checks}
         check_values(checks, within, given)
         for name in given.keys() - checks.keys():
             self._check_word(name, given[name])
 
     def _check_word(self, name: str, value: Any) -> None:
-        """Raises TypeError for what was no text before it was put into quotes."""
+        """Raises TypeError for a word such as 'true' that should not be quoted."""
         words = (*CONDITIONS, *(YAML_CONDITIONS if name in ALSO_TEXTS else ()))
         if isinstance(value, str) and value.lower() in words and not self.open_parameters:
             raise TypeError(f"{name} cannot be the text {shown(value)}: leave out the quotes")
 
     def is_plain(self, example: Mapping[Any, Any]) -> bool:
-        """Whether a mapping is itself the value of the first input, and not a set of inputs."""
+        """Whether a mapping is itself the first input, and does not hold inputs by name."""
         first = next(iter(self.inputs))
         if first in self.media:  # a struct of bytes and path, or of samples
             return not self.inputs.keys() & example.keys()
         return len(self.inputs) == 1 and isinstance(example, self.inputs[first])
 
 
-#: Names that transformers gave up, or that others have: the parameter or option that is meant
-#: (empty: there is none), and what to write.
+#: Former names, and names in other libraries: the parameter or option that replaces each (empty:
+#: none), and the advice.
 _RENAMED = {
     "return_all_scores": ("top_k", "top_k=None"),
     "topk": ("top_k", "'top_k'"),
@@ -200,12 +207,12 @@ _COMMON = ("max_new_tokens", "do_sample", "temperature", "top_p", "top_k", "num_
 
 
 def _rarity(name: str) -> tuple[int, str]:
-    """A key to sort the parameters of generation by: common ones first."""
+    """A sort key for the keywords of generation: common ones first."""
     return (_COMMON.index(name) if name in _COMMON else len(_COMMON), name)
 
 
 def _renamed(name: str, valid: Collection[str]) -> str | None:
-    """A hint at what is now in place of a name that others have, or transformers had."""
+    """Advice for a former name or the name in another library; else None."""
     now, text = _RENAMED.get(name, (None, ""))
     if now == "":
         return text
@@ -213,7 +220,7 @@ def _renamed(name: str, valid: Collection[str]) -> str | None:
 
 
 def _is_meant(name: str, options: Collection[str]) -> bool:
-    """Whether a name that anything may have is an option with two letters in the wrong order."""
+    """Whether a name is probably an option with two letters swapped."""
     close = likely(name, options)
     return close is not None and sorted(close) == sorted(name)
 
@@ -221,8 +228,8 @@ def _is_meant(name: str, options: Collection[str]) -> bool:
 def _supported(name: str) -> Mapping[str, Any]:
     from transformers.pipelines import SUPPORTED_TASKS
 
-    found: Mapping[str, Any] = SUPPORTED_TASKS[name]
-    return found
+    entry: Mapping[str, Any] = SUPPORTED_TASKS[name]
+    return entry
 
 
 def named_classes(names: Sequence[str]) -> tuple[Any, ...]:
@@ -236,7 +243,7 @@ def named_classes(names: Sequence[str]) -> tuple[Any, ...]:
 
 
 def tokenizer_keywords() -> frozenset[str]:
-    """The keywords of a tokenizer's call that say how to tokenize rather than what."""
+    """The keywords of a tokenizer's call, without its inputs."""
     from transformers import PreTrainedTokenizerBase
 
     names = frozenset(inspect.signature(PreTrainedTokenizerBase.__call__).parameters)

@@ -1,8 +1,8 @@
-"""The text tasks, those that transformers 5 dropped included.
+"""The text tasks, including those that transformers 5 dropped.
 
-Columns carry the names of Hugging Face's inference types; a prediction that is a list of things
-is one column holding that list. (Beam reads the annotations of
-NamedTuples: they are not postponed here, and say Optional, since it does not know `| None`.)
+Columns carry the names of Hugging Face's inference types. A prediction that is a list is one column
+of that list. Beam reads the annotations of NamedTuples and does not know `| None`, so annotations
+are not postponed here and use Optional.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
-from .structures import itself
+from .input_structures import itself
 from .task import REQUIRED, Columns, Parameters, Task
-from .texts import list_of_texts, template, text, texts
+from .text_checks import list_of_texts, template, text, texts
 
 _TEXT = {"text": (str,)}
-#: What the candidate labels of one element may be.
+#: The types of the candidate labels of one element.
 LABELS = (list, tuple, np.ndarray, str)
 _TEXT_TO_TEXT = "transforms.pipelines.classes.text_to_text:"
 
@@ -63,11 +63,11 @@ def _fixed(**columns: Any) -> Callable[[Parameters], Columns]:
 
 
 def _itself(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
-    found: Mapping[str, Any] = inference
-    return found
+    columns: Mapping[str, Any] = inference
+    return columns
 
 
-# text-classification: one label as two columns; a list of labels where `top_k` asks for one.
+# text-classification: one label as two columns; a list of labels if `top_k` is given.
 
 
 def _classification_columns(parameters: Parameters) -> Columns:
@@ -79,12 +79,12 @@ def _classification_columns(parameters: Parameters) -> Columns:
 def _classification_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
     if "top_k" in parameters:
         return {"predictions": inference}
-    # transformers wraps the answer to a bare string in a list, the answer to a text pair not.
+    # transformers wraps the answer to a string in a list, but not the answer to a text pair.
     return _itself(inference[0] if isinstance(inference, list) else inference, parameters)
 
 
 def _entities(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
-    # transformers answers the words of one text as a list of one text.
+    # transformers treats the words of one text as a list of one text.
     return {"entities": inference[0] if parameters.get("is_split_into_words") else inference}
 
 
@@ -94,11 +94,11 @@ def _fillings(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
     return {"predictions": flat}
 
 
-# generated text: one string, or a list where several sequences are asked for.
+# generated text: one string, or a list if several sequences are generated.
 
 
 def asks_for_several(parameters: Parameters) -> bool:
-    """Whether each input has several answers."""
+    """Whether more than one sequence is generated for each input."""
     given = {**parameters, **(parameters.get("generate_kwargs") or {})}
     config = given.get("generation_config")
     asked = given.get("num_return_sequences", getattr(config, "num_return_sequences", None))
@@ -106,7 +106,7 @@ def asks_for_several(parameters: Parameters) -> bool:
 
 
 def generated_text(name: str) -> dict[str, Any]:
-    """The declarations of a task whose answers are [{name: text}, …]."""
+    """What a task declares whose inferences are [{name: text}, …]: columns, values and choices."""
 
     def columns(parameters: Parameters) -> Columns:
         column, kind = _generated_column(name, parameters)
@@ -114,7 +114,7 @@ def generated_text(name: str) -> dict[str, Any]:
 
     def values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
         column, _ = _generated_column(name, parameters)
-        # transformers nests the answers to a list of inputs once more.
+        # transformers nests the answers once more if the inputs were a list.
         answers = inference[0] if isinstance(inference[0], list) else inference
         texts = [_last_message(answer.get(column)) for answer in answers]
         return {column: texts if asks_for_several(parameters) else only(texts)}
@@ -124,7 +124,7 @@ def generated_text(name: str) -> dict[str, Any]:
 
 
 def only(answers: Sequence[Any]) -> Any:
-    """The answer of a column that holds one. Raises ValueError for several: none is dropped."""
+    """The only answer. Raises ValueError for several, so that none is lost."""
     if len(answers) > 1:
         raise ValueError(
             f"the model gave {len(answers)} answers, and a row has one: its own generation config "
@@ -145,7 +145,7 @@ def _generated_column(name: str, parameters: Parameters) -> tuple[str, Any]:
 
 
 def _last_message(answer: Any) -> Any:
-    """A chat's answer is the whole conversation: its column is what the model said last."""
+    """The text of an answer. A chat's answer is the whole conversation: its last message."""
     if isinstance(answer, list) and answer and isinstance(answer[-1], Mapping):
         return answer[-1]["content"]
     return answer.tolist() if hasattr(answer, "tolist") else answer

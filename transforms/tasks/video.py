@@ -8,7 +8,7 @@ import numpy as np
 from .task import Task
 from .text import Label
 
-#: What a video may be: see media/video.py.
+#: The types of a video input, see media/video.py.
 VIDEO = (bytes, bytearray, memoryview, str, os.PathLike, Mapping, np.ndarray)
 
 TASKS = (

@@ -1,1 +1,1 @@
-"""An engine in a process of its own, and the ways between it and the workers."""
+"""An engine in a process of its own, and how worker processes reach it."""

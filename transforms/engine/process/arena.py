@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Sequence
 
-_ALIGN = 64  # bytes: what vector instructions like
+_ALIGN = 64  # bytes: vector instructions are fastest on aligned data
 
 
 class Spans:

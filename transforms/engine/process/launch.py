@@ -24,7 +24,7 @@ from apache_beam.internal.cloudpickle import cloudpickle
 from ...options import content_hash
 from ..interface import EngineSpec
 
-#: The file beside the sockets that is locked by whoever starts, joins or ends such a process.
+#: The file beside the sockets that is locked to start, join or end such a process.
 LOCK = "lock"
 _LONGEST = 50  # characters of a path: a socket's has 104 at most on some systems
 
@@ -39,18 +39,18 @@ main()
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerConfig:
     """What the process is told when it starts."""
 
     spec: EngineSpec
     #: The file descriptor of the socket to listen on.
     listener: int
-    #: Of the socket.
+    #: The path of that socket.
     path: str
 
 
 def engine_key(spec: EngineSpec) -> str:
-    """The same for engines that may stand in for each other, and are shared in the same way."""
+    """Equal for engines that may replace each other and are shared in the same way."""
     return content_hash.digest((spec.identity, spec.sharing))
 
 
@@ -61,8 +61,8 @@ def folder() -> Path:
         parent = "/tmp"  # noqa: S108 - what is in it is checked below
     path = Path(parent, f"pipelines-beam-{os.getuid()}")
     path.mkdir(mode=0o700, exist_ok=True)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise PermissionError(
             f"{path} must be a directory that only you can enter (mode 0700): remove it"
         )
@@ -106,7 +106,7 @@ def _start(spec: EngineSpec, path: str) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(128)
-        settings = cloudpickle.dumps(Settings(spec, listener.fileno(), path))
+        config = cloudpickle.dumps(ServerConfig(spec, listener.fileno(), path))
         process = subprocess.Popen(  # noqa: S603 - our own program
             # -P: nothing is imported from the folder that this happens to run in.
             [sys.executable, "-P", "-c", _PROGRAM],
@@ -117,10 +117,10 @@ def _start(spec: EngineSpec, path: str) -> None:
                 "HF_HUB_DISABLE_PROGRESS_BARS": "1",  # nobody sees them there
             },
             pass_fds=[listener.fileno()],
-            start_new_session=True,  # it outlives who started it
+            start_new_session=True,  # it outlives the process that started it
         )
     process.returncode = 0  # it may outlive this process: not Popen's business any more
     threading.Thread(target=os.waitpid, args=(process.pid, 0), daemon=True).start()
     assert process.stdin is not None
     with process.stdin as pipe:
-        pipe.write(settings)
+        pipe.write(config)

@@ -1,91 +1,139 @@
-"""How features and outputs cross between processes: pickled, large tensors in shared memory.
+"""The messages between a worker and an engine's process: who sends what, and when.
 
-The process that submits features owns an arena: memory without a name that it hands to the engine's
-process as a file descriptor, and that is gone with the two. A tensor is copied into it once and
-used there in place. Small values, and those for which the arena has no room, cross in the message.
+A worker connects; both prove that they know the job's key; the process sends its process id, and
+the worker hands over the file descriptor of its arena. From then on the worker sends
+
+- `OpenSession` before the first ticket of a bundle,
+- `SubmitTicket` for each ticket,
+- `CancelSession` when the tickets of a bundle will not be collected any more;
+
+and the process, in any order,
+
+- `ModelLoaded` when the model is there, or at once if it is,
+- `BatchBegun` before each batch that has some of the worker's tickets, and before the first one
+  after it that has none,
+- `TicketAnswered` for each ticket, those of a cancelled session included, with the outputs,
+- `EngineBroken` before it ends because it cannot compute any more.
+
+Either side may end at any time: then the connection ends, too, without a message. The
+worker then sends what was not answered to another process, under the same numbers.
+
+A message is pickled as a plain tuple behind the number of its kind, which takes fewer bytes than
+the name of its class, and less time.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copyreg
-import io
 import os
 import pickle
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NamedTuple, get_args
 
-import torch
-
-from .arena import Arena, MappedArena, Span
-
-_SMALL = 16 * 1024  # bytes: cheaper in the message
-
-
-class _Pickler(pickle.Pickler):
-    dispatch_table = copyreg.dispatch_table.copy()
+from ..errors import PicklableError
+from ..reports import Report
+from . import pickling
+from .arena import Span
 
 
-def _reduce_tensor(tensor: torch.Tensor) -> tuple[Any, ...]:
-    tensor = tensor.detach().cpu().contiguous()
-    if tensor.dtype is torch.bfloat16:  # numpy has no such type
-        return _bfloat16, (tensor.view(torch.int16).numpy(),)
-    return torch.from_numpy, (tensor.numpy(),)
+class OpenSession(NamedTuple):
+    """From a worker: a bundle's tickets follow, with these parameters."""
+
+    session: int
+    #: Equal for equal parameters.
+    key: str
+    #: Pickled, as a mapping.
+    parameters: bytes
 
 
-_Pickler.dispatch_table[torch.Tensor] = _reduce_tensor
+class SubmitTicket(NamedTuple):
+    """From a worker: the features of an element's chunks."""
+
+    ticket: int
+    session: int
+    #: Whether its chunks run in batches of their own.
+    run_isolated: bool
+    #: Where in the arena the large tensors are.
+    spans: Sequence[Span]
+    #: What else `pickling.dumps` gave.
+    features: bytes
 
 
-def reduce_by(kind: type[Any], reduce: Callable[[Any], tuple[Any, ...]]) -> None:
-    """Have values of a class cross as `reduce` says, in place of how they pickle themselves."""
-    _Pickler.dispatch_table[kind] = reduce
+class CancelSession(NamedTuple):
+    """From a worker: the session's tickets are not to be computed any more."""
+
+    session: int
 
 
-def _bfloat16(bits: Any) -> torch.Tensor:
-    return torch.from_numpy(bits).view(torch.bfloat16)
+class ModelLoaded(NamedTuple):
+    """From the process: the model is there."""
 
 
-def dumps(value: Any, arena: Arena) -> tuple[bytes, list[Span]]:
-    """A value as bytes, and where its large tensors are in the arena, as far as it has room."""
-    spans: list[Span] = []
+class BatchBegun(NamedTuple):
+    """From the process: which of the worker's tickets are in the batch that runs now."""
 
-    def in_message(buffer: pickle.PickleBuffer) -> bool:
-        raw = buffer.raw()
-        if raw.nbytes < _SMALL or (span := arena.put(raw)) is None:
-            return True
-        spans.append(span)
-        return False
-
-    file = io.BytesIO()
-    try:
-        _Pickler(file, protocol=5, buffer_callback=in_message).dump(value)
-    except BaseException:
-        arena.free(spans)
-        raise
-    return file.getvalue(), spans
+    tickets: Sequence[int]
 
 
-def loads(data: bytes, spans: Sequence[Span], arena: MappedArena) -> Any:
-    """What `dumps` was given; tensors in the arena are read where they are."""
-    buffers = [arena.get(span) for span in spans]
-    return pickle.loads(data, buffers=buffers)  # noqa: S301 - from a process of the same job
+class TicketAnswered(NamedTuple):
+    """From the process: a ticket failed; or, with an error of None, its outputs are behind this."""
+
+    ticket: int
+    error: PicklableError | None
+    #: What the engine has done since its last reports.
+    reports: Sequence[Report]
+    #: About how many tickets and chunks wait, of all workers.
+    waiting: int
+    #: Whether the engine will answer nothing any more but with this error.
+    dead: bool
 
 
-def message(*values: Any) -> bytes:
-    """Values one behind the other, for `parts`."""
-    file = io.BytesIO()
-    for value in values:
-        _Pickler(file, protocol=5).dump(value)
-    return file.getvalue()
+class EngineBroken(NamedTuple):
+    """From the process: why it ends."""
+
+    reason: str
 
 
-def parts(data: bytes) -> Iterator[Any]:
-    """The values of a message, each read when its turn comes: the last may be unknown here."""
-    file = io.BytesIO(data)
-    while file.tell() < len(data):
-        yield pickle.load(file)  # noqa: S301 - from a process of the same job
+Message = (
+    SubmitTicket
+    | TicketAnswered
+    | BatchBegun
+    | OpenSession
+    | CancelSession
+    | ModelLoaded
+    | EngineBroken
+)
+_KINDS: tuple[type[Message], ...] = get_args(Message)
+_NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
+
+
+def pack(message: Message) -> bytes:
+    """A message as it is sent."""
+    return pickle.dumps((_NUMBERS[type(message)], *message))
+
+
+def unpack(data: bytes) -> Message:
+    """The message in what was received."""
+    number, *fields = pickle.loads(data)  # noqa: S301 - from a process of the same job
+    message: Message = _KINDS[number](*fields)
+    return message
+
+
+def pack_with(message: Message, outputs: Any) -> bytes:
+    """A message and outputs as they are sent. Raises what pickling the outputs raises."""
+    return pickling.dump_each((_NUMBERS[type(message)], *message), outputs)
+
+
+def unpack_with_outputs(data: bytes) -> tuple[Message, Iterator[Any]]:
+    """The message in what was received, and the outputs behind it, if any.
+
+    They are unpickled when they are asked for: that fails if a class is not known here.
+    """
+    values = pickling.load_each(data)
+    number, *fields = next(values)
+    return _KINDS[number](*fields), values
 
 
 def shut(connection: Connection) -> None:

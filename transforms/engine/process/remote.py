@@ -1,55 +1,91 @@
-"""A worker's access to an engine in another process, whatever becomes of that process."""
+"""A worker's access to an engine in another process, which is replaced when it dies."""
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import itertools
 import logging
 import os
 import pickle
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import reduction
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any
 
-from ..errors import BatchTimeoutError, EngineCrashError, EngineError
+from ..errors import EngineError
 from ..reports import RestartReport
-from ..tickets import AnyEngine, BundleSession, Parameters, Ticket
-from . import arena, protocol
+from ..tickets import BundleSession, Ticket
+from . import protocol
+from .arena import Arena
+from .in_flight import InFlightTicket, InFlightTickets
+from .protocol import (
+    BatchBegun,
+    CancelSession,
+    EngineBroken,
+    Message,
+    ModelLoaded,
+    OpenSession,
+    SubmitTicket,
+    TicketAnswered,
+)
 
 logger = logging.getLogger(__name__)
 
-_DEATHS_LOADING = 5  # engines that may die one after the other before any batch
-_DEATHS = 10  # and with nothing answered
-_DEATHS_OVER_ONE = 3  # over one element: in company, then twice alone
-_TIMES_OVERDUE = 2  # in company, then alone
+_MAX_DEATHS_LOADING = 5  # processes that may die one after the other before any batch began
+_MAX_DEATHS = 10  # and after one began, with nothing answered in between
 
 
-@dataclass(slots=True)
-class _Sent:
-    """A ticket as it crosses; kept until it is answered, to be sent again."""
+class LinkState(enum.Enum):
+    """How far a worker is with an engine's process.
 
-    ticket: Ticket
-    data: bytes
-    spans: list[arena.Span]
-    #: Engines that died while they computed it.
-    deaths: int = 0
+    ```
+                  joined            a batch begins           it takes too long
+    CONNECTING ──────────► JOINED ──────────────► SERVING ─────────────────────► KILLED
+        ▲                    │                       │                              │
+        └────────────────────┴── the process ended ──┴──────────────────────────────┘
+    ```
+
+    Each may become FAILED, when no other process is tried, and CLOSED. FAILED may become CLOSED.
+    """
+
+    #: No process, or one that has not yet accepted this worker.
+    CONNECTING = enum.auto()
+    #: The process knows this worker and its tickets; none of them was in a batch.
+    JOINED = enum.auto()
+    #: A batch with tickets of this worker's has begun.
+    SERVING = enum.auto()
+    #: A batch took too long: the process was killed, and its end is not yet seen.
+    KILLED = enum.auto()
+    #: Nothing will be answered any more.
+    FAILED = enum.auto()
+    #: It is not used any more.
+    CLOSED = enum.auto()
+
+
+_ENDED = frozenset({LinkState.FAILED, LinkState.CLOSED})
+_CONNECTED = frozenset({LinkState.JOINED, LinkState.SERVING, LinkState.KILLED})
+_NEXT = {
+    LinkState.CONNECTING: {LinkState.JOINED, *_ENDED},
+    LinkState.JOINED: {LinkState.SERVING, LinkState.CONNECTING, *_ENDED},
+    LinkState.SERVING: {LinkState.KILLED, LinkState.CONNECTING, *_ENDED},
+    LinkState.KILLED: {LinkState.CONNECTING, *_ENDED},
+    LinkState.FAILED: {LinkState.CLOSED},
+    LinkState.CLOSED: set[LinkState](),
+}
 
 
 class RemoteEngine:
     """An engine's process, seen from a worker.
 
-    When it dies, another is started and the tickets that were not answered are handed over again:
-    those that were being computed each in a batch of its own, since one of them may be why.
+    When it dies, another is started and the tickets that were not answered are sent again.
 
     Args:
       connect: connects to the process, starting one if there is none.
-      key: what both sides prove to know.
-      name: of the model, for messages.
+      key: the secret that both sides prove to know.
+      name: the model's, for messages.
       timeout: seconds that a batch may take before the process is killed. None: any time.
       arena_bytes: the most bytes of features in shared memory.
 
@@ -65,103 +101,113 @@ class RemoteEngine:
     ) -> None:
         self._connect, self._key = connect, key
         self._timeout = timeout
-        self._arena = arena.Arena(arena_bytes)
+        self._arena = Arena(arena_bytes)
+        #: Held for all that follows; notified when a ticket comes, and by `close`.
         self._change = threading.Condition()
-        self._numbers = itertools.count()
-        self._live: dict[int, _Sent] = {}
-        self._clients: dict[BundleSession, int] = {}
-        #: Clients that the process knows.
-        self._told: set[int] = set()
+        self._state = LinkState.CONNECTING
+        self._tickets = InFlightTickets(self._arena)
+        self._session_numbers = itertools.count()
+        self._sessions: dict[BundleSession, int] = {}
+        #: Sessions that are open in the process.
+        self._opened: set[int] = set()
         self._connection: Connection | None = None
-        #: Whether the process has taken this worker in.
-        self._joined = False
         self._pid = 0
-        #: Tickets in the batch that is computed, and since when.
-        self._running: set[int] = set()
-        self._since = 0.0
-        self._began = self._overdue = False
+        #: Processes that died since the last answer.
         self._deaths = 0
+        #: Why the process ends, or why nothing will be answered any more.
         self._reason = ""
         self._restarts: list[RestartReport] = []
         self._waiting = 0
-        self._closed = False
-        self.dead = False
-        #: Whether the model is loaded, as far as this worker was told.
+        #: Whether the model was loaded once, as far as this worker was told. It stays so when the
+        #: process dies: another is started when there is a ticket for it.
         self.ready = False
         self._thread = threading.Thread(target=self._work, name=f"link to {name}", daemon=True)
         self._thread.start()
 
     @property
+    def dead(self) -> bool:
+        """Whether it will answer nothing any more."""
+        return self._state in _ENDED
+
+    @property
     def load(self) -> int:
         """About how many tickets wait for this engine, from all workers."""
-        return max(self._waiting, len(self._live))
+        return max(self._waiting, len(self._tickets))
 
     @property
     def pid(self) -> int:
-        """The engine's process; 0 before it has answered for the first time."""
+        """The engine's process; 0 before one was joined."""
         return self._pid
 
-    def client(self, parameters: Mapping[str, Any]) -> BundleSession:
+    def session(self, parameters: Mapping[str, Any]) -> BundleSession:
         """Access for one bundle."""
-        return _client(self, parameters)
+        return BundleSession.remote(self, parameters)
 
     def submit(self, ticket: Ticket) -> None:
         """Accept a ticket. Raises EngineError after `close`."""
         with self._change:
-            if self._closed:
+            if self._state is LinkState.CLOSED:
                 raise EngineError("the engine was closed")
-            if self.dead:
-                _fail(ticket, EngineError(self._reason))
+            if self._state is LinkState.FAILED:
+                ticket.fail(EngineError(self._reason))
                 return
             try:
-                sent = _Sent(ticket, *protocol.dumps(ticket.chunks, self._arena))
+                number, sent = self._tickets.add(ticket)
             except Exception as error:  # features that cannot be pickled
-                _fail(ticket, error)
+                ticket.fail(error)
                 return
-            ticket.chunks = []
-            number = next(self._numbers)
-            self._live[number] = sent
-            if self._joined:
+            if self._state in _CONNECTED:
                 self._send(number, sent)
             else:
                 self._change.notify_all()
 
-    def forget(self, client: BundleSession) -> None:
-        """Have a cancelled client's tickets passed over."""
+    def forget(self, session: BundleSession) -> None:
+        """Have a cancelled session's tickets passed over."""
         with self._change:
-            number = self._clients.pop(client, None)
-            if number in self._told:
-                self._told.discard(number)
-                self._post(("cancel", number))
+            number = self._sessions.pop(session, None)
+            if number in self._opened:
+                self._opened.discard(number)
+                self._post(CancelSession(number))
 
     def close(self) -> None:
-        """Leave. The process ends when it has no other users."""
+        """Stop using the process. It ends when it has no other users."""
         with self._change:
-            if self._closed:
+            if self._state is LinkState.CLOSED:
                 return
-            self._closed = True
+            self._enter(LinkState.CLOSED)
             self._change.notify_all()
             if self._connection is not None:
                 protocol.shut(self._connection)
         self._thread.join()
         self._arena.close()
 
-    # Sending, with the lock held.
+    # With the lock held.
 
-    def _send(self, number: int, sent: _Sent) -> None:
-        client = sent.ticket.client
-        known = self._clients.get(client)
+    def _enter(self, state: LinkState) -> None:
+        """Change to a state, if the present one leads to it: an end stays, whatever comes later."""
+        if state in _NEXT[self._state]:
+            self._state = state
+
+    def _send(self, number: int, sent: InFlightTicket) -> None:
+        session = sent.ticket.session
+        known = self._sessions.get(session)
         if known is None:
-            known = self._clients[client] = next(self._numbers)
-        if known not in self._told:
-            self._told.add(known)
-            self._post(("client", known, client.key, client.pickled))
-        self._post(("ticket", number, known, sent.ticket.alone, sent.spans, sent.data))
+            known = self._sessions[session] = next(self._session_numbers)
+        if known not in self._opened:
+            self._opened.add(known)
+            self._post(OpenSession(known, session.key, session.pickled))
+        isolated = sent.ticket.run_isolated
+        self._post(SubmitTicket(number, known, isolated, sent.spans, sent.features))
 
-    def _post(self, message: tuple[Any, ...]) -> None:
+    def _post(self, message: Message) -> None:
         assert self._connection is not None
         with contextlib.suppress(OSError):  # the process has died: all is sent again to the next
-            self._connection.send_bytes(pickle.dumps(message))
+            self._connection.send_bytes(protocol.pack(message))
+
+    def _give_up(self, reason: str) -> None:
+        self._enter(LinkState.FAILED)
+        self._reason = reason
+        self._tickets.fail_all(reason)
 
     # The thread that listens.
 
@@ -172,9 +218,9 @@ class RemoteEngine:
                     self._join()
                     self._listen()
                 except (EOFError, OSError) as error:
-                    if self._connection is None:  # not a death: there was nothing to die
+                    if self._connection is None:  # no process died: there was none yet
                         self._reason = f"{type(error).__name__}: {error}"
-                self._left()
+                self._process_ended()
         except BaseException as error:
             with self._change:
                 self._give_up(f"{type(error).__name__}: {error}")
@@ -184,190 +230,104 @@ class RemoteEngine:
                 raise
 
     def _wanted(self) -> bool:
-        """Wait until a process is needed: at first, and then for whatever is live."""
+        """Wait until a process is needed: at first at once, later when there are tickets."""
         with self._change:
-            while self._deaths and not self._live and not self._closed:
+            while self._deaths and not self._tickets and not self.dead:
                 self._change.wait()
-            return not self._closed and not self.dead
+            return not self.dead
 
     def _join(self) -> None:
-        """Connect, and hand over all that is live."""
+        """Connect, and send all tickets."""
         connection = self._connect()
         with self._change:
             self._connection = connection
-            if self._closed:
+            if self._state is LinkState.CLOSED:
                 return
         answer_challenge(connection, self._key)
         deliver_challenge(connection, self._key)
         self._pid = pickle.loads(connection.recv_bytes())  # noqa: S301 - it knew the key
         reduction.send_handle(connection, self._arena.fd, self._pid)
         with self._change:
-            self._joined = True
-            self._drop_cancelled()
-            for number, sent in self._live.items():
+            self._enter(LinkState.JOINED)
+            self._tickets.drop_cancelled()
+            for number, sent in self._tickets:
                 self._send(number, sent)
 
     def _listen(self) -> None:
-        assert self._connection is not None
-        while not self._closed:
-            if self._timeout is not None and not self._connection.poll(self._patience()):
-                self._kill()
-                continue
-            parts = protocol.parts(self._connection.recv_bytes())
-            message = next(parts)
-            if message[0] == "answer":
-                self._answered(parts, *message[1:])
-            elif message[0] == "begin":
-                with self._change:
-                    self._running = {number for number in message[1] if number in self._live}
-                    self._since = time.monotonic()
-                    self._began = True
-            elif message[0] == "loaded":
-                self.ready = True
-            else:
-                self._reason = message[1]
+        """Receive what the process sends, until it ends or `close`. Raises EOFError or OSError."""
+        connection = self._connection
+        assert connection is not None
+        while self._state is not LinkState.CLOSED:
+            if self._timeout is not None:
+                seconds = self._tickets.seconds_left(self._timeout)
+                if not connection.poll(seconds):
+                    self._kill()
+                    continue
+            self._receive(*protocol.unpack_with_outputs(connection.recv_bytes()))
 
-    def _patience(self) -> float | None:
-        """Seconds until the batch that is computed is overdue."""
-        if self._timeout is None or not self._running:
-            return None
-        return max(0.0, self._since + self._timeout - time.monotonic())
+    def _receive(self, message: Message, outputs: Iterator[Any]) -> None:
+        match message:
+            case TicketAnswered():
+                self._answered(message, outputs)
+            case BatchBegun(numbers):
+                with self._change:
+                    self._tickets.begin(numbers)
+                    self._enter(LinkState.SERVING)
+            case ModelLoaded():
+                self.ready = True
+            case EngineBroken(reason):
+                self._reason = reason
 
     def _kill(self) -> None:
         logger.warning("no answer within %s s: the engine's process is killed", self._timeout)
-        self._overdue = True
-        self._since = time.monotonic()
+        with self._change:
+            self._enter(LinkState.KILLED)
+            self._tickets.allow_more_time()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self._pid, signal.SIGKILL)
 
-    def _answered(  # noqa: PLR0917 - as the server sends it
-        self,
-        parts: Iterator[Any],
-        number: int,
-        crossing: Any,
-        reports: Sequence[Any],
-        waiting: int,
-        dead: bool,
-    ) -> None:
-        error = None if crossing is None else crossing.error()
+    def _answered(self, answer: TicketAnswered, values: Iterator[Any]) -> None:
+        error = None if answer.error is None else answer.error.error()
         outputs: list[Any] = []
         try:
-            outputs = next(parts)
+            outputs = next(values)
         except Exception as unknown:  # of a class that is not known here
             error = unknown
         with self._change:
-            sent = self._live.pop(number)
-            self._arena.free(sent.spans)
-            self._running.discard(number)
-            self._deaths, self._waiting = 0, waiting if self._live else 0
-            if dead:
-                self._reason, self.dead = str(error), True
-            if not sent.ticket.client.cancelled:
-                reports = (*self._restarts, *reports)
+            ticket = self._tickets.pop(answer.ticket)
+            self._deaths, self._waiting = 0, answer.waiting if self._tickets else 0
+            if answer.dead:
+                self._reason = str(error)
+                self._enter(LinkState.FAILED)
+            ticket.reports = answer.reports
+            if not ticket.session.cancelled:
+                ticket.reports = (*self._restarts, *answer.reports)
                 self._restarts = []
-        ticket = sent.ticket
-        ticket.reports = reports
         if error is None:
-            ticket.chunks = outputs
+            ticket.outputs = outputs
         ticket.error = error
-        ticket.client.answered.put(ticket)
+        ticket.session.answered.put(ticket)
 
-    def _left(self) -> None:
-        """The process is gone: find out over what, and prepare what is live for the next."""
+    def _process_ended(self) -> None:
+        """Prepare what is not answered for another process; give up if too many have died."""
         with self._change:
             if self._connection is not None:
                 self._connection.close()
-            self._connection, self._joined = None, False
-            self._told.clear()
-            if self._closed or self.dead:
+            self._connection = None
+            self._opened.clear()
+            if self.dead:
                 self._give_up(self._reason or "the engine was closed")
                 return
-            self._deaths += 1
             logger.warning("an engine's process died: another takes over")
-            self._drop_cancelled()
-            for number in self._running & self._live.keys():
-                self._suspect(number)
-            self._restarts.append(RestartReport(len(self._live)))
-            if self._deaths >= (_DEATHS if self._began else _DEATHS_LOADING):
-                self._give_up(f"the engine's process died {self._deaths} times: {self._why}")
-            self._running = set()
-            self._began = self._overdue = False
+            reason = self._reason or "it crashed or was killed, for lack of memory perhaps"
+            self._deaths += 1
+            self._tickets.drop_cancelled()
+            killed = self._state is LinkState.KILLED
+            self._tickets.process_died(self._timeout if killed else None, reason)
+            self._restarts.append(RestartReport(len(self._tickets)))
+            served = self._state in (LinkState.SERVING, LinkState.KILLED)
+            if self._deaths >= (_MAX_DEATHS if served else _MAX_DEATHS_LOADING):
+                self._give_up(f"the engine's process died {self._deaths} times: {reason}")
+                return
+            self._enter(LinkState.CONNECTING)
             self._reason = ""
-
-    def _drop_cancelled(self) -> None:
-        for number in [n for n, sent in self._live.items() if sent.ticket.client.cancelled]:
-            self._arena.free(self._live.pop(number).spans)
-
-    @property
-    def _why(self) -> str:
-        return self._reason or "it crashed or was killed, for lack of memory perhaps"
-
-    def _suspect(self, number: int) -> None:
-        """An element in the batch that was computed: it runs alone, or fails."""
-        sent = self._live[number]
-        ticket = sent.ticket
-        sent.deaths += 1
-        ticket.alone = True
-        ticket.attempts = sent.deaths
-        error: Exception
-        if self._overdue and sent.deaths >= _TIMES_OVERDUE:
-            error = BatchTimeoutError(f"no answer within {self._timeout} s, in a batch of its own")
-        elif sent.deaths >= _DEATHS_OVER_ONE:
-            error = EngineCrashError(f"the engine's process died over this element: {self._why}")
-        else:
-            ticket.attempts += 1
-            return
-        self._arena.free(self._live.pop(number).spans)
-        _fail(ticket, error)
-
-    def _give_up(self, reason: str) -> None:
-        self.dead, self._reason = True, reason
-        for sent in self._live.values():
-            _fail(sent.ticket, EngineError(reason))
-        self._live.clear()
-
-
-def _client(engine: AnyEngine, parameters: Mapping[str, Any]) -> BundleSession:
-    """Access for one bundle."""
-    known = Parameters.of(parameters)
-    return BundleSession(engine, known, known.key, pickled=known.pickled)
-
-
-def _fail(ticket: Ticket, error: BaseException) -> None:
-    ticket.error = error
-    ticket.client.answered.put(ticket)
-
-
-class ReplicaGroup:
-    """Replicas of one model on several accelerators: each ticket goes to the least loaded."""
-
-    def __init__(self, engines: Sequence[RemoteEngine]) -> None:
-        self._engines = engines
-
-    @property
-    def dead(self) -> bool:
-        """Whether one of them will answer nothing any more."""
-        return any(engine.dead for engine in self._engines)
-
-    @property
-    def ready(self) -> bool:
-        """Whether all have their model loaded."""
-        return all(engine.ready for engine in self._engines)
-
-    def client(self, parameters: Mapping[str, Any]) -> BundleSession:
-        """Access for one bundle."""
-        return _client(self, parameters)
-
-    def submit(self, ticket: Ticket) -> None:
-        """Accept a ticket."""
-        min(self._engines, key=lambda engine: engine.load).submit(ticket)
-
-    def forget(self, client: BundleSession) -> None:
-        """Have a cancelled client's tickets passed over."""
-        for engine in self._engines:
-            engine.forget(client)
-
-    def close(self) -> None:
-        """Leave them all."""
-        for engine in self._engines:
-            engine.close()

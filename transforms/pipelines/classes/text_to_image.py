@@ -23,8 +23,8 @@ from ...options.shown import shown
 from ...options.sources import is_uri
 from ...options.spec import ModelSpec
 from ...options.suggest import unknown
-from ...tasks.kinds import kinds
-from ...tasks.texts import check_values
+from ...tasks.parameter_checks import parameter_checks
+from ...tasks.text_checks import check_values
 from ...weights import headers, object_store
 from .. import patches
 from ..construction_lock import computing
@@ -170,7 +170,8 @@ class TextToImagePipeline(UnpaddedPipeline, SelfLoadingPipeline, Pipeline):  # t
             if name not in valid:
                 raise TypeError(f"{self.kind.__name__}: {unknown('parameter', name, valid)}")
         given = {name: value for name, value in parameters.items() if value is not None}
-        checks = kinds({name: taken[name].default for name in given}, of_transformers=False)
+        defaults = {name: taken[name].default for name in given}
+        checks = parameter_checks(defaults, of_transformers=False)
         check_values(checks, {}, given)
         for name, value in given.items():
             if name in _POSITIVE and (not _is_integer(value) or value < 1):

@@ -1,0 +1,247 @@
+"""The states of a worker's link to an engine's process, with a process that does as it is told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing import Pipe, reduction
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+from typing import Any
+
+import pytest
+
+from transforms.engine.errors import BatchTimeoutError, EngineError
+from transforms.engine.process import protocol
+from transforms.engine.process.protocol import (
+    BatchBegun,
+    CancelSession,
+    Message,
+    ModelLoaded,
+    OpenSession,
+    SubmitTicket,
+    TicketAnswered,
+)
+from transforms.engine.process.remote import LinkState, RemoteEngine
+from transforms.engine.reports import RestartReport
+
+KEY = b"a secret"
+
+
+class Process:
+    """The other end of a link."""
+
+    def __init__(self, link: Connection) -> None:
+        self._link = link
+
+    def receive(self) -> Message:
+        assert self._link.poll(60)
+        return protocol.unpack(self._link.recv_bytes())
+
+    def send(self, message: Message) -> None:
+        self._link.send_bytes(protocol.pack(message))
+
+    def answer(self, number: int, outputs: Any, dead: bool = False) -> None:
+        answer = TicketAnswered(number, None, (), 0, dead)
+        self._link.send_bytes(protocol.pack_with(answer, outputs))
+
+    def die(self) -> None:
+        self._link.close()
+
+
+class Processes:
+    """Those that a worker connects to, one after the other."""
+
+    def __init__(self) -> None:
+        self._joined: queue.Queue[Process] = queue.Queue()
+        #: Held to keep the worker waiting for a connection.
+        self.starting = threading.Lock()
+
+    def connect(self) -> Connection:
+        with self.starting:
+            ours, theirs = Pipe()
+        threading.Thread(target=self._accept, args=(ours,), daemon=True).start()
+        return theirs
+
+    def _accept(self, link: Connection) -> None:
+        with contextlib.suppress(EOFError, OSError):  # the worker has gone
+            deliver_challenge(link, KEY)
+            answer_challenge(link, KEY)
+            link.send_bytes(pickle.dumps(os.getpid()))
+            os.close(reduction.recv_handle(link))
+            self._joined.put(Process(link))
+
+    def next(self) -> Process:
+        return self._joined.get(timeout=60)
+
+
+@pytest.fixture
+def processes() -> Processes:
+    return Processes()
+
+
+Make = Callable[..., RemoteEngine]
+
+
+@pytest.fixture
+def link() -> Iterator[Make]:
+    engines: list[RemoteEngine] = []
+
+    def make(connect: Callable[[], Connection], timeout: float | None = None) -> RemoteEngine:
+        engines.append(RemoteEngine(connect, KEY, "test", timeout, 1 << 20))
+        return engines[-1]
+
+    yield make
+    for each in engines:
+        each.close()
+
+
+def state(engine: RemoteEngine) -> LinkState:
+    return engine._state
+
+
+def comes(engine: RemoteEngine, expected: LinkState) -> bool:
+    end = time.monotonic() + 60
+    while state(engine) is not expected and time.monotonic() < end:
+        time.sleep(0.005)
+    return state(engine) is expected
+
+
+def test_a_link_joins_serves_and_is_closed(link: Make, processes: Processes) -> None:
+    with processes.starting:
+        engine = link(processes.connect)
+        session = engine.session({"top_k": 2})
+        session.submit("token", ["features"])
+        assert state(engine) is LinkState.CONNECTING
+    process = processes.next()
+    opened, submitted = process.receive(), process.receive()
+    assert isinstance(opened, OpenSession)
+    assert opened.key == session.key
+    assert pickle.loads(opened.parameters) == {"top_k": 2}
+    assert isinstance(submitted, SubmitTicket)
+    assert (submitted.session, submitted.run_isolated) == (opened.session, False)
+    assert pickle.loads(submitted.features) == ["features"]
+    assert state(engine) is LinkState.JOINED
+    assert not engine.ready
+    process.send(ModelLoaded())
+    process.send(BatchBegun([submitted.ticket]))
+    assert comes(engine, LinkState.SERVING)
+    assert engine.ready
+    process.answer(submitted.ticket, ["outputs"])
+    ticket = session.answered.get(timeout=60)
+    assert (ticket.token, ticket.outputs, ticket.error) == ("token", ["outputs"], None)
+    assert state(engine) is LinkState.SERVING
+    assert not engine.dead
+    session.cancel()
+    assert process.receive() == CancelSession(opened.session)
+    engine.close()
+    assert state(engine) is LinkState.CLOSED
+    assert engine.dead
+    with pytest.raises(EngineError, match="closed"):
+        session.submit("late", ["features"])
+
+
+def test_what_was_computed_is_sent_again_to_run_isolated(link: Make, processes: Processes) -> None:
+    engine = link(processes.connect)
+    session = engine.session({})
+    session.submit("computed", [1])
+    session.submit("waiting", [2])
+    process = processes.next()
+    opened, computed, waiting = (process.receive() for _ in range(3))
+    assert isinstance(computed, SubmitTicket)
+    assert isinstance(waiting, SubmitTicket)
+    process.send(BatchBegun([computed.ticket]))
+    assert comes(engine, LinkState.SERVING)
+    process.die()
+    process = processes.next()
+    assert process.receive() == opened
+    assert process.receive() == computed._replace(run_isolated=True)
+    assert process.receive() == waiting
+    assert state(engine) is LinkState.JOINED
+    process.answer(waiting.ticket, ["b"])
+    process.answer(computed.ticket, ["a"])
+    first, second = (session.answered.get(timeout=60) for _ in range(2))
+    assert (first.token, first.outputs, first.attempts) == ("waiting", ["b"], 1)
+    assert (second.token, second.outputs, second.attempts) == ("computed", ["a"], 2)
+    assert first.reports == (RestartReport(2),)
+    assert second.reports == ()
+
+
+def test_a_batch_that_takes_too_long_has_its_process_killed(
+    link: Make, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: killed.append(pid))
+    engine = link(processes.connect, timeout=0.05)
+    session = engine.session({})
+    session.submit("slow", [1])
+    for _ in range(2):
+        process = processes.next()
+        submitted = [process.receive(), process.receive()][-1]
+        assert isinstance(submitted, SubmitTicket)
+        process.send(BatchBegun([submitted.ticket]))
+        assert comes(engine, LinkState.KILLED)
+        process.send(BatchBegun([submitted.ticket]))  # what it had sent before: still killed
+        process.die()
+    ticket = session.answered.get(timeout=60)
+    assert isinstance(ticket.error, BatchTimeoutError)
+    assert comes(engine, LinkState.CONNECTING)  # until there is another ticket
+    assert not engine.dead
+    assert set(killed) == {engine.pid}
+
+
+def test_all_tickets_are_told_why_no_process_can_be_reached(link: Make) -> None:
+    asked: list[float] = []
+
+    def connect() -> Connection:
+        asked.append(time.monotonic())
+        raise ConnectionRefusedError("nobody listens")
+
+    engine = link(connect)
+    session = engine.session({})
+    session.submit("early", [1])
+    said = "the engine's process died 5 times: ConnectionRefusedError: nobody listens"
+    assert str(session.answered.get(timeout=60).error) == said
+    assert state(engine) is LinkState.FAILED
+    assert engine.dead
+    session.submit("late", [2])
+    late = session.answered.get(timeout=60)
+    assert isinstance(late.error, EngineError)
+    assert str(late.error) == said
+    assert len(asked) == 5
+    engine.close()
+    assert state(engine) is LinkState.CLOSED
+
+
+def test_an_engine_that_answers_nothing_any_more_is_not_replaced(
+    link: Make, processes: Processes
+) -> None:
+    engine = link(processes.connect)
+    session = engine.session({})
+    session.submit("token", [1])
+    process = processes.next()
+    submitted = [process.receive(), process.receive()][-1]
+    assert isinstance(submitted, SubmitTicket)
+    process.answer(submitted.ticket, [2], dead=True)
+    assert session.answered.get(timeout=60).token == "token"
+    assert state(engine) is LinkState.FAILED
+    process.send(BatchBegun([]))
+    process.die()
+    engine._thread.join(60)
+    assert not engine._thread.is_alive()
+    assert state(engine) is LinkState.FAILED
+
+
+def test_a_link_that_is_closed_while_it_joins_ends(link: Make, processes: Processes) -> None:
+    with processes.starting:
+        engine = link(processes.connect)
+        closing = threading.Thread(target=engine.close)
+        closing.start()
+        assert comes(engine, LinkState.CLOSED)
+    closing.join(60)
+    assert not closing.is_alive()
+    assert not engine._thread.is_alive()

@@ -1,0 +1,74 @@
+"""A task's weightless pipeline between elements and Records: with the model, transformers' own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import transformers
+from support.comparing import same
+from support.files import png
+from support.pictures import PICTURES
+from support.texts import CORPUS
+
+from transforms.batching.replica import Replica
+from transforms.options.spec import ModelSpec, Spec
+from transforms.pipelines.construction_lock import computing
+from transforms.stages.record import Record
+from transforms.stages.record_pipeline import RecordPipeline
+from transforms.tasks import find
+
+Model = Callable[[str], str]
+
+
+def pipeline(task: str, directory: str, **parameters: Any) -> tuple[RecordPipeline, Spec]:
+    spec = Spec(model=ModelSpec(task=task, source=directory), parameters=parameters)
+    return RecordPipeline(spec, find(task)), spec
+
+
+def inference(made: RecordPipeline, spec: Spec, record: Record) -> Any:
+    """What the pipeline makes of the model's outputs for a Record."""
+    program = Replica(spec.model).program(spec.parameters)
+    return made.inference(record, [program.run([chunk])[0] for chunk in record.chunks])
+
+
+def test_texts(model: Model) -> None:
+    directory = model("bert-classification")
+    made, spec = pipeline("text-classification", directory, top_k=2)
+    oracle = transformers.pipeline("text-classification", directory, device="cpu")
+    with computing:
+        made.prefetch([*CORPUS[:3], {"text": CORPUS[3]}])
+        records = [made.record(("key", text), text, text) for text in CORPUS[:3]]
+    for text, record in zip(CORPUS, records, strict=False):
+        assert record.element == ("key", text)
+        assert record.example == text
+        assert record.counts == [1]
+        assert same(inference(made, spec, record), oracle(text, top_k=2))
+
+
+def test_labels_are_chunks_of_one_record(model: Model) -> None:
+    labels = {"candidate_labels": ["sport", "home", "war"]}
+    made, spec = pipeline("zero-shot-classification", model("bert-nli"), **labels)
+    oracle = transformers.pipeline("zero-shot-classification", model("bert-nli"), device="cpu")
+    with computing:
+        record = made.record(CORPUS[0], CORPUS[0], CORPUS[0])
+    assert (len(record.chunks), record.counts) == (3, [3])
+    assert same(inference(made, spec, record), oracle(CORPUS[0], **labels))
+
+
+def test_media_are_decoded_and_leave_a_small_stand_in(model: Model) -> None:
+    directory = model("vit-classification")
+    made, spec = pipeline("image-classification", directory)
+    oracle = transformers.pipeline("image-classification", directory, device="cpu")
+    file = png(PICTURES[0])
+    fetched: Future[bytes] = Future()
+    fetched.set_result(file)
+    for example in (file, fetched):
+        decoded_example = made.decode(example)
+        assert decoded_example.tobytes() == PICTURES[0].tobytes()
+        with computing:
+            record = made.record(file, file, decoded_example)
+        assert record.element == file
+        assert record.example.size == (1, 1)
+        assert same(inference(made, spec, record), oracle(PICTURES[0]))

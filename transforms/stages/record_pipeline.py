@@ -1,0 +1,49 @@
+"""A task's weightless pipeline: examples to Records, and their outputs to inferences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ..media.decoding import decoded, stand_in
+from ..options.spec import Spec
+from ..pipelines.construction_lock import computing
+from ..pipelines.factory import weightless
+from ..pipelines.split_call import SplitPipeline
+from ..tasks import Task
+from .record import Record
+
+MOST_PREFETCHED = 64  # texts in one call: a tokenizer gains nothing from more
+
+
+class RecordPipeline:
+    """Turns examples into Records of features, and Records with outputs into inferences.
+
+    Not safe for use by several threads at once, as a tokenizer is not.
+    """
+
+    def __init__(self, spec: Spec, task: Task) -> None:
+        self._split = SplitPipeline(weightless(spec.model), spec.parameters)
+        self._task = task
+        self._limits = spec.media_limits
+
+    def prefetch(self, examples: Iterable[Any]) -> None:
+        """Tokenize the texts among the next examples in one call."""
+        self._split.prefetch([example for example in examples if type(example) is str])
+
+    def decode(self, example: Any) -> Any:
+        """The example with its media decoded; media may be futures of their bytes."""
+        return decoded(example, self._task, self._split.pipe, self._limits)
+
+    def record(self, element: Any, example: Any, decoded_example: Any) -> Record:
+        """The Record of an element with the features of its example.
+
+        The caller must hold `computing`: taking it for many elements at once saves time.
+        """
+        chunks, counts = self._split.preprocess(decoded_example)
+        return Record(element, stand_in(example, self._task), chunks, counts)
+
+    def inference(self, record: Record, outputs: list[Any]) -> Any:
+        """The result of the pipeline's call, given the outputs of each chunk."""
+        with computing:
+            return self._split.postprocess(record.example, outputs, record.counts)

@@ -1,0 +1,141 @@
+"""The options of a task's transform: their checks, and the plan that they make up.
+
+`options` are the arguments of the constructor by name, `parameters` among them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any, TypeAlias
+
+import apache_beam as beam
+
+from ..options.media_limits import MediaLimits
+from ..options.shown import shown
+from ..options.spec import Limits, ModelSpec, Sharing, Spec
+from ..options.suggest import unknown
+from ..pipelines.custom import returned_type, values
+from ..rows.binding import Binding
+from ..tasks import Task, find
+from .plan import TaskPlan
+
+Options: TypeAlias = Mapping[str, Any]
+
+
+def model_spec(task: str, options: Options) -> ModelSpec:
+    """Which weights to load, and how."""
+    arguments = {**_fields(ModelSpec, options), "task": task, "source": options["model"]}
+    if arguments["model_kwargs"] is None:
+        del arguments["model_kwargs"]
+    return ModelSpec(**arguments)
+
+
+def default_model(task: str, revision: str | None) -> dict[str, Any]:
+    """The options `model` and `revision` where no model is given; a warning names it."""
+    model, default_revision = find(task).default()
+    revision = revision or default_revision
+    warnings.warn(
+        f"no model given for {task}: using {model!r}, revision {revision!r}. Name a model and a "
+        "revision, or the answers may change when this default does.",
+        stacklevel=3,
+    )
+    return {"model": model, "revision": revision}
+
+
+def task_plan(model: ModelSpec, task: Task, options: Options) -> TaskPlan:
+    """The plan of a task's transform."""
+    parameters = options["parameters"]
+    _check_used(task, options)
+    spec = Spec(
+        model=model,
+        parameters=parameters,
+        limits=Limits(**_fields(Limits, options)),
+        media_limits=_media_limits(options["media_limits"] or {}, parameters),
+        sharing=Sharing(share=options["share"], timeout=options["batch_timeout"]),
+    )
+    postprocess = options["postprocess"]
+    if callable(postprocess) and not isinstance(postprocess, beam.PTransform):
+        of_rows = options["input"] is not None
+        task = replace(task, **_custom_columns(postprocess, of_rows))
+    updates = _updates(options["model_metadata_pcoll"], options["watch_model_pattern"])
+    bound = {**_fields(Binding, options), "task": task, "versioned": updates is not None}
+    return TaskPlan(
+        spec=spec,
+        binding=Binding(**bound),
+        preprocess=options["preprocess"],
+        postprocess=postprocess,
+        updates=updates,
+    )
+
+
+def error_output(error_handling: Mapping[str, Any]) -> str:
+    """The name of the failures' output in Beam YAML's error_handling."""
+    names = {name: value for name, value in error_handling.items() if not name.startswith("__")}
+    if set(names) != {"output"} or not isinstance(names["output"], str):
+        raise ValueError(f"error_handling must be {{output: a name}}, got {shown(names)}")
+    return names["output"]
+
+
+def _fields(cls: type[Any], options: Options) -> dict[str, Any]:
+    """The options for which a dataclass has fields of the same names."""
+    return {each.name: options[each.name] for each in fields(cls) if each.name in options}
+
+
+def _check_used(task: Task, options: Options) -> None:
+    """Raises ValueError for an option that would be ignored."""
+    first = isinstance(options["preprocess"], beam.PTransform)
+    last = isinstance(options["postprocess"], beam.PTransform)
+    ignored: dict[str, str] = {}
+    if last:
+        ignored["output"] = "postprocess is a transform of your own, which names its columns itself"
+    if first and last:
+        own = "preprocess and postprocess are transforms of your own, which read the elements"
+        ignored |= {"input": own, "keyed": own}
+    if options["preprocess"] is not None:
+        ignored["media_limits"] = "preprocess is your own, which reads the media"
+    elif not task.media:
+        ignored["media_limits"] = (
+            "the pipeline class reads its media itself"
+            if task.open_inputs
+            else f"{task.name} reads no images, audio or video"
+        )
+    for name, reason in ignored.items():
+        if options[name]:
+            raise ValueError(f"{name} would be ignored: {reason}")
+
+
+def _updates(metadata: Any, pattern: str | None) -> Any:
+    """The PCollection or file pattern that names the model that answers, or None."""
+    if metadata is not None and pattern is not None:
+        raise ValueError("model_metadata_pcoll and watch_model_pattern exclude each other")
+    if not isinstance(metadata, beam.PCollection | None):
+        raise TypeError(f"model_metadata_pcoll must be a PCollection, got {shown(metadata)}")
+    if not isinstance(pattern, str | None) or pattern == "":
+        raise TypeError(f"watch_model_pattern must be a file pattern, got {shown(pattern)}")
+    return metadata if pattern is None else pattern
+
+
+def _media_limits(limits: Mapping[str, float], parameters: Mapping[str, Any]) -> MediaLimits:
+    """The limits, with the `timeout` that transformers' media tasks have as a parameter."""
+    if not isinstance(limits, Mapping):
+        raise ValueError(f"media_limits must be a mapping, got {shown(limits)}")
+    valid = {each.name for each in fields(MediaLimits)}
+    for name in limits:
+        if name not in valid:
+            raise ValueError(f"media_limits: {unknown('limit', name, valid)}")
+    timeout = parameters.get("timeout")
+    return MediaLimits(**{**({} if timeout is None else {"timeout": timeout}), **limits})
+
+
+def _custom_columns(function: Callable[[Any], Any], of_rows: bool) -> dict[str, Any]:
+    """The columns of a user's postprocess function: one column, of its annotated return type.
+
+    Raises TypeError for a type that no column of rows can have.
+    """
+    kind: Any = returned_type(function) if of_rows else Any
+    return {
+        "columns": lambda parameters: {"inference": kind},
+        "values": values,
+    }
