@@ -254,6 +254,7 @@ def _git(arguments: list[str], put: Put) -> None:
 #: What checks the rest of a command, by its first word.
 COMMANDS: dict[str, Callable[[list[str], Put], None]] = {
     ".venv/bin/python": _python,
+    "build/release/bin/python": _python,
     "git": _git,
     "make": _make,
     "pip": _pip,
