@@ -63,7 +63,8 @@ def test_a_value_is_cut(kind: str) -> None:
     assert len(str(error)) < 600
     # What a library says may hold it all.
     row = failure("stage", value, ValueError(f"cannot use {value!r}"))
-    assert row.element is value
+    # A mappingproxy cannot be pickled: Beam could not hand it on.
+    assert row.element is value or (kind == "mapping" and len(row.element) < 2_100)
     assert len(row.message) < 2_100
     assert len(row.traceback) < 21_000
     assert "cannot use" in row.message
