@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # A worker for each core, so that each computes on one.
 PYTEST := -m pytest -n logical --dist worksteal
 
-.PHONY: run test test-all lowest oracle lint types sdist clean
+.PHONY: run test test-all lowest oracle lint types sdist docs release clean
 
 # The quickstart: embeds a few thousand real texts and shows which are alike.
 run: $(VENV)/ready
@@ -44,11 +44,53 @@ sdist: $(VENV)/ready
 	$(BIN)/python -m venv build/sdist/venv
 	build/sdist/venv/bin/python -m pip install -q "setuptools>=77"
 	build/sdist/venv/bin/python -m pip install -q --no-deps --no-build-isolation build/sdist/*.tar.gz
-	# The dependencies of the development environment, but not its copy of the project.
-	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
-		"$$(build/sdist/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/deps.pth"
+	$(call borrow,build/sdist/venv)
 	cp -r tests configs pyproject.toml README.md build/sdist/
 	cd build/sdist && OMP_NUM_THREADS=1 venv/bin/python $(PYTEST) --package
+
+# The documentation site, in build/site; a broken link fails.
+docs: build/docs/ready
+	rm -rf build/site
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/python -m mkdocs build --strict
+
+# The packages in dist/, checked: their metadata, and the quickstart in an environment that has
+# nothing but the wheel and what it needs. BORROW=1: what it needs comes from the development
+# environment, and is not downloaded.
+release: build/release/ready
+	rm -rf dist build/try
+	build/release/bin/python -m build
+	build/release/bin/python -m twine check --strict dist/*
+	$(BIN)/python -m venv build/try
+ifdef BORROW
+	build/try/bin/python -m pip install -q --no-deps dist/*.whl
+	$(call borrow,build/try)
+else
+	build/try/bin/python -m pip install -q "$$(echo dist/*.whl)[quickstart]"
+endif
+	test "$$(build/try/bin/pipelines-beam --version)" = "$$(build/release/bin/python -c \
+		"import tomllib; print(tomllib.load(open('pyproject.toml', 'rb'))['project']['version'])")"
+	cp -r configs build/try/
+	cd build/try && bin/pipelines-beam run configs/quickstart.yaml
+
+# Lets an environment use the dependencies of the development environment, but not its copy of
+# the project.
+define borrow
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" > \
+		"$$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/deps.pth"
+endef
+
+build/docs/ready: $(VENV)/ready
+	rm -rf build/docs && $(BIN)/python -m venv build/docs
+	build/docs/bin/python -m pip install -q --upgrade pip
+	build/docs/bin/python -m pip install -q --group docs
+	$(call borrow,build/docs)
+	touch $@
+
+build/release/ready: $(VENV)/ready
+	rm -rf build/release && $(BIN)/python -m venv build/release
+	build/release/bin/python -m pip install -q --upgrade pip
+	build/release/bin/python -m pip install -q --group release
+	touch $@
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

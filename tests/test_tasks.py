@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
 
 import pytest
 from support.commands import command
@@ -12,7 +11,6 @@ from support.paths import README
 
 import transforms
 from pipelines_beam import tasks
-from transforms.options.media_limits import MediaLimits
 from transforms.tasks import ABSENT, REQUIRED, TASKS
 
 
@@ -113,14 +111,3 @@ def test_the_command_line_refuses_what_it_does_not_know() -> None:
     done = command("tasks", "--runner=FlinkRunner")
     assert done.returncode == 2
     assert "--runner=FlinkRunner" in done.stderr
-
-
-def test_the_readme_has_every_limit_of_media() -> None:
-    text = README.read_text(encoding="utf-8")
-    table = text[text.index("| `media_limits` | default") :].split("\n\n")[0]
-    found: dict[str, str] = {}
-    for line in table.splitlines()[2:]:
-        names, values = line.split("|")[1:3]
-        found |= zip(re.findall(r"`(\w+)`", names), values.strip().split(", "), strict=True)
-    limits = {name: f"{value:,.0f}" for name, value in asdict(MediaLimits()).items()}
-    assert found == limits
