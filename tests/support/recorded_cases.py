@@ -1,6 +1,6 @@
 """What the revived tasks are asked, and where their recorded answers are.
 
-`record_revived.py` asks transformers 4.57, `test_revived.py` the pipelines of this package.
+`record_revived.py` asks transformers 4.57, `test_text_to_text.py` the pipelines of this package.
 Imports nothing of transformers: both versions read this table.
 """
 

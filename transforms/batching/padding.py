@@ -52,7 +52,7 @@ _SOURCES = frozenset(
 
 #: Model types in which a padded token, masked, changes nothing but floating-point noise: no
 #: convolution, recurrence or pooling over tokens, and positions that padding does not move.
-#: tests/test_padding.py proves every entry with every head that transformers has for it.
+#: tests/batching/test_padding.py proves every entry with every head that transformers has for it.
 PADS_EXACTLY: Mapping[Way, frozenset[str]] = {
     "forward": _FORWARD_AND_PROMPTS | _FORWARD,
     "prompts": _FORWARD_AND_PROMPTS | {"llava"},

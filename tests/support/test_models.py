@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+
 from support.models import MODELS, build, diffusion
 from support.models.text import RECIPES
 from support.texts import CORPUS
