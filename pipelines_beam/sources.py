@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,8 @@ def _check_elements(elements: Any) -> None:
     """Raises ValueError for elements or columns that are always null: their type is unknown."""
     if not isinstance(elements, list) or not elements:
         return
+    for i, each in enumerate(elements):
+        _check_dates(i, each)
     if all(each is None for each in elements):
         raise ValueError("all elements are null: an element must be a row or a value")
     rows = [each for each in elements if isinstance(each, Mapping)]
@@ -45,6 +48,18 @@ def _check_elements(elements: Any) -> None:
             raise ValueError(
                 f"the column {shown(name)} is null in all elements, which leaves its type unknown: "
                 "give it a value in one of them, or leave it out"
+            )
+
+
+def _check_dates(i: int, element: Any) -> None:
+    """Raises ValueError for a date in an element: Beam YAML cannot create one."""
+    columns = element if isinstance(element, Mapping) else {None: element}
+    for name, value in columns.items():
+        if isinstance(value, datetime.date):  # or a datetime
+            column = "" if name is None else f", column {shown(name)}"
+            raise ValueError(
+                f"element {i}{column}: {value} is a date, which Beam cannot create from YAML: in "
+                f"quotes it is a text, '{value}'"
             )
 
 

@@ -238,7 +238,7 @@ def test_a_table_that_is_too_large_says_so(model: Model) -> None:
 def test_on_an_accelerator_a_table_is_measured_first(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transforms.replica.is_accelerated", lambda pipe: True)
+    monkeypatch.setattr("transforms.batching.program.is_accelerated", lambda pipe: True)
     spec = ModelSpec(task="table-question-answering", source=model("tapas-qa"))
     program = Replica(spec).program({})
     monkeypatch.setattr(program._pipe, "forward", None)

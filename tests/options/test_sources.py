@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,15 @@ def test_what_is_null_in_a_transform_is_not_given() -> None:
         "sink": {"type": "LogForTesting", "name": "Log"},
     }
     assert log["config"] is None
+
+
+@pytest.mark.parametrize(
+    ("elements", "said"),
+    [
+        ([{"text": "a"}, {"text": datetime.date(2020, 1, 2)}], "element 1, column 'text': 2020"),
+        ([datetime.datetime(2020, 1, 2, 3)], "element 0: 2020-01-02 03:00:00"),
+    ],
+)
+def test_a_date_says_how_it_is_a_text(elements: list[Any], said: str) -> None:
+    with pytest.raises(ValueError, match=f"{said}.* is a date.* in quotes it is a text, '2020-01"):
+        sources.check("Create", {"elements": elements})

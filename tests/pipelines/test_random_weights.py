@@ -34,6 +34,7 @@ from pipelines_beam import (
 from transforms.batching.replica import Replica
 from transforms.engine.errors import EngineError
 from transforms.options.spec import ModelSpec
+from transforms.stages.preflight import check_task
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]
@@ -177,8 +178,23 @@ def test_weights_of_another_shape_are_named(model: Model, run: Run) -> None:
     with pytest.raises(Exception, match=r"classifier.weight has the shape \(3, 32\)"):
         run(["a"], TextClassification(model("bert-classification"), model_kwargs=labels))
     ignored = {**labels, "ignore_mismatched_sizes": True}
-    with pytest.raises(Exception, match="allow_random_weights=True"):
+    message = (
+        r"has 2 weights in another shape that text-classification reads "
+        r"\(classifier.bias: \(3,\) in place of \(7,\), classifier.weight: \(3, 32\) in place of "
+        r"\(7, 32\)\).*allow_random_weights=True"
+    )
+    with pytest.raises(Exception, match=message):
         run(["a"], TextClassification(model("bert-classification"), model_kwargs=ignored))
+
+
+def test_a_head_of_another_shape_is_refused_while_the_pipeline_is_built(model: Model) -> None:
+    directory = model("bert-classification")
+    transform = TextClassification(directory, model_kwargs={"num_labels": 5})
+    message = r"{'num_labels': 5}: classifier.weight has the shape \(3, 32\).* and \(5, 32\) in"
+    with pytest.raises(ValueError, match=message):
+        check_task(transform.spec)
+    for fine in ({"num_labels": 3}, {"num_labels": 5, "ignore_mismatched_sizes": True}):
+        check_task(TextClassification(directory, model_kwargs=fine).spec)
 
 
 def test_a_task_in_run_inference(model: Model, run: Run) -> None:

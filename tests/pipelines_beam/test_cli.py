@@ -86,7 +86,7 @@ def test_the_help_says_that_a_job_may_not_be_waited_for(
     with pytest.raises(SystemExit):
         cli.main(["run", "--help"])
     said = " ".join(capsys.readouterr().out.split())
-    assert "or was submitted and is not waited for (--no_wait_until_finish) 1 the job" in said
+    assert "or it was submitted without waiting for it (--no_wait_until_finish) 1 the job" in said
 
 
 def test_a_small_job_runs(model: Callable[[str], str], tmp_path: Path) -> None:

@@ -81,7 +81,6 @@ def test_a_source_that_the_task_does_not_have(model: Model) -> None:
         ({"do_sample": "yes"}, "do_sample must be True or False, got 'yes'"),
         ({"early_stopping": "soon"}, "early_stopping"),
         ({"num_return_sequences": 2, "do_sample": False}, "num_return_sequences"),
-        ({"stop_strings": [""]}, "stop_strings must be a text or a list of texts"),
         ({"stop_strings": []}, "stop_strings must be a text or a list of texts"),
         ({"cache_implementation": "big"}, "cache_implementation"),
         ({"generation_config": {"top_k": 3}}, "generation_config must be a GenerationConfig"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 import io
+import json
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -176,6 +177,35 @@ def test_inference_args_come_before_the_handlers_parameters(model: Model, run: R
     expected = ask("text-classification", directory, {"top_k": 2}, CORPUS[:5])
     answers = {result.example: result.inference for result in found}
     assert all(same(answers[x], y) for x, y in zip(CORPUS[:5], expected, strict=True))
+
+
+def test_inputs_are_read_with_the_inference_args(model: Model, run: Run) -> None:
+    words, directory = ["New", "York"], model("bert-ner")
+    arguments: dict[str, Any] = {"is_split_into_words": True, "ignore_labels": []}
+    handler = TaskModelHandler("token-classification", directory)
+    found = run([words, json.dumps(words)], RunInference(handler, inference_args=arguments))
+    (expected,) = ask("token-classification", directory, arguments, [words])
+    assert len(found) == 2
+    assert all(same(each.inference, expected) for each in found)
+
+
+def test_required_parameters_may_be_inference_args(model: Model, run: Run) -> None:
+    directory = model("bert-nli")
+    handler = TaskModelHandler("zero-shot-classification", directory)
+    labels = {"candidate_labels": ["sport", "home"]}
+    (found,) = run(CORPUS[:1], RunInference(handler, inference_args=labels))
+    (expected,) = ask("zero-shot-classification", directory, labels, CORPUS[:1])
+    assert same(found.inference, expected)
+    lacking: list[Any] = [None, {}, {"multi_label": True}, {"candidate_labels": []}]
+    for arguments in lacking:
+        with pytest.raises(TypeError, match="'candidate_labels' must be given"):
+            beam.Pipeline() | beam.Create(["a"]) | RunInference(handler, inference_args=arguments)
+
+
+def test_the_timeout_of_media_may_be_an_inference_arg(model: Model) -> None:
+    handler = TaskModelHandler("image-classification", model("vit-classification"))
+    with pytest.raises(ValueError, match="timeout"):
+        handler.validate_inference_args({"timeout": -1})
 
 
 @pytest.mark.parametrize(

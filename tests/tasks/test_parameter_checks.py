@@ -10,6 +10,7 @@ import pytest
 import torch
 import transformers
 from support.checks import checked
+from support.comparing import same
 from support.pictures import PICTURES
 from support.texts import CORPUS
 from transformers.pipelines.text_classification import ClassificationFunction
@@ -123,6 +124,11 @@ RIGHT: list[tuple[str, dict[str, Any]]] = [
     ("text-generation", {"tools": [{"type": "function"}], "documents": [], "max_length": 9}),
     ("text-generation", {"return_full_text": 0, "tokenizer_encode_kwargs": {"padding": True}}),
     ("image-text-to-text", {"processor_kwargs": {"return_tensors": "pt", "padding": True}}),
+    ("automatic-speech-recognition", {"stride_length_s": np.array([0.1, 0.2])}),
+    ("zero-shot-object-detection", {"top_k": 0}),
+    ("text-classification", {"top_k": 2.0}),
+    ("text-classification", {"split_special_tokens": True}),
+    ("text-generation", {"stop_sequence": ["a"]}),
     ("question-answering", {"top_k": 3, "doc_stride": 0, "align_to_words": False}),
 ]
 
@@ -230,6 +236,8 @@ def test_what_the_model_at_hand_takes(model: Model) -> None:
         ("feature-extraction", "bert-encoder", CORPUS[0], {"tokenize_kwargs": {"padding": True}}),
         ("token-classification", "bert-ner", ["a", "b"], {"is_split_into_words": True}),
         ("fill-mask", "bert-mlm", "a [MASK].", {"top_k": 1, "targets": "the"}),
+        ("text-generation", "llama-lm", CORPUS[0], {"stop_sequence": ""}),
+        ("text-generation", "llama-lm", CORPUS[0], {"stop_sequence": ["a"]}),
         ("image-segmentation", "segformer", PICTURES[0], {"subtask": "semantic"}),
         ("image-classification", "vit-classification", PICTURES[0], {"top_k": 100}),
     ]
@@ -238,6 +246,28 @@ def test_what_the_model_at_hand_takes(model: Model) -> None:
         pipe = transformers.pipeline(task, directory, device="cpu")
         assert pipe(given, **parameters) is not None
         built(task, directory, **parameters)
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"top_k": 2.0}, {"split_special_tokens": True}, {"top_k": np.int64(2)}], ids=str
+)
+def test_what_transformers_ignores_or_passes_on(
+    model: Model, run: Callable[..., list[Any]], parameters: dict[str, Any]
+) -> None:
+    directory = model("bert-classification")
+    given = ["a [SEP] b", {"text": "a", "text_pair": "b"}]
+    stock = transformers.pipeline("text-classification", directory, device="cpu")
+    for each in given:
+        (found,) = run([each], pipeline("text-classification", directory, **parameters))
+        assert same(found.inference, stock(each, **parameters))
+    columns = {"text": "text", "text_pair": "text_pair"}
+    (row,) = run(given[1:], pipeline("text-classification", directory, input=columns, **parameters))
+    assert row["label"] == stock(given[1], **parameters)["label"]
+
+
+def test_an_input_given_as_a_parameter_says_where_it_goes() -> None:
+    with pytest.raises(TypeError, match=r'text_pair is an input: .*{"text": …, "text_pair": …}'):
+        checked("text-classification", {"text_pair": "other text"})
 
 
 def test_an_input_that_does_not_suit_the_model_refuses_nothing(model: Model) -> None:

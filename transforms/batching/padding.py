@@ -67,6 +67,8 @@ _WHOLE_BATCH = (
     "custom_generate",
     "logits_processor",
     "max_time",
+    "negative_prompt_attention_mask",  # of one row
+    "negative_prompt_ids",
     "prefix_allowed_tokens_fn",
     "prompt_lookup_num_tokens",
     "return_dict_in_generate",  # one tensor of scores for every step of the longest

@@ -189,7 +189,8 @@ def _other_shapes(loaded: Sequence[patches.Loaded]) -> str:
 
     transformers says it in its log alone.
     """
-    found = (shape for each in loaded for shape in each.mismatched)
+    failed = (each for each in loaded if each.model is None)
+    found = (shape for each in failed for shape in each.mismatched)
     shapes = [
         f"{name} has the shape {tuple(saved)} in the checkpoint and {tuple(own)} in the model"
         for name, saved, own in dict.fromkeys(found)  # each class was tried more than once

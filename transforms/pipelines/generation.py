@@ -104,10 +104,8 @@ def _check_type(name: str, value: Any) -> None:
             )
     elif name == "stop_strings":
         texts = [value] if isinstance(value, str) else value
-        if not len(texts) or not all(texts):
-            raise ValueError(
-                f"stop_strings must be a text or a list of texts, none empty, got {shown(value)}"
-            )
+        if not len(texts):
+            raise ValueError(f"stop_strings must be a text or a list of texts, got {shown(value)}")
     elif name == "early_stopping":  # transformers' own check says what may be
         return
     elif isinstance(default, bool):

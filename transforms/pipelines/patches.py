@@ -141,7 +141,8 @@ def _finalize(stock: Any, model: Any, config: Any, info: Any) -> Any:
     except RuntimeError:
         _tell(Loaded(None, {}, sorted(info.mismatched_keys)))
         raise
-    _tell(Loaded(model, _named(model, found.missing_and_mismatched())))
+    made = _named(model, found.missing_and_mismatched())
+    _tell(Loaded(model, made, sorted(info.mismatched_keys)))
     return found
 
 

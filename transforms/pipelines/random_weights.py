@@ -38,6 +38,8 @@ class RandomWeight:
     name: str
     #: What the model had under the name when it was loaded.
     made: torch.Tensor
+    #: The shape that it has in the checkpoint, where that is another one; None: it is not there.
+    saved_shape: tuple[int, ...] | None = None
 
     @contextlib.contextmanager
     def spoilt(self, value: float) -> Iterator[None]:
@@ -100,11 +102,15 @@ class RandomWeight:
 def of(loaded: Sequence[Loaded]) -> list[RandomWeight]:
     """The weights that models were given in place of what their checkpoints do not have."""
     return [
-        RandomWeight(each.model, name, made)
+        RandomWeight(each.model, name, made, _shapes(each).get(name))
         for each in loaded
         for name, made in each.made.items()
         if isinstance(made, torch.nn.Parameter) or _is_constant(made)
     ]
+
+
+def _shapes(loaded: Loaded) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(saved) for name, saved, _ in loaded.mismatched}
 
 
 def _is_constant(buffer: torch.Tensor) -> bool:
@@ -219,13 +225,22 @@ class Trial:
 
 
 def _message(model: str, task: str, weights: Sequence[RandomWeight]) -> str:
-    names = [weight.name for weight in weights]
+    names = [_described(weight) for weight in weights]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    found = f"lacks {len(names)} weights"
+    if all(weight.saved_shape is not None for weight in weights):
+        found = f"has {len(names)} weights in another shape"
     return (
-        f"the checkpoint of the model {model!r} lacks {len(names)} weights that {task} reads "
+        f"the checkpoint of the model {model!r} {found} that {task} reads "
         f"({', '.join(names[:_SHOWN])}{more}): they are random. Use a checkpoint that was trained "
         "for this task, or set allow_random_weights=True"
     )
+
+
+def _described(weight: RandomWeight) -> str:
+    if weight.saved_shape is None:
+        return weight.name
+    return f"{weight.name}: {weight.saved_shape} in place of {tuple(weight.made.shape)}"
 
 
 def warn(model: str, weights: Sequence[RandomWeight]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +15,17 @@ from ..options.shown import shown, typed
 from ..options.suggest import unknown
 from ..tasks.task import Parameters, Task
 from ..tasks.text_checks import hint
+from .chats import (
+    A_CHAT,
+    begins_like_chat,
+    chats_of,
+    from_json,
+    from_other,
+    is_message,
+    looks_like_chat,
+    may_hold_chat,
+)
 
-_CHAT_IN_JSON = re.compile(r"\s*\[[\s\[]*\{")  # a prompt that does not begin like one is not parsed
 _JSON = ("[", "{")
 #: Fields that distinguish the struct of a file, or of samples, from other mappings.
 _STRUCTS = {
@@ -45,7 +53,7 @@ class Inputs:
         """Whether a value is a string that needs no conversion: the most frequent case."""
         if type(given) is not str or not self._takes_text:
             return False
-        return self.task.lists != "chat" or not _CHAT_IN_JSON.match(given)
+        return self.task.lists != "chat" or not may_hold_chat(given)
 
     @functools.cached_property
     def _takes_text(self) -> bool:
@@ -64,11 +72,13 @@ class Inputs:
         value = plain(given)
         first = next(iter(task.inputs))
         if isinstance(value, Mapping) and self._names_inputs(value):
+            if task.lists == "chat" and not value.keys() & task.inputs.keys():
+                self._check_wrapped(first, value)
             return self.named(value)
         if not self.single and len(self._needed) > 1:
             names = ", ".join(map(repr, task.inputs))
             raise TypeError(f"must be a mapping with {names}, got {typed(value)}")
-        one = self._one(first, value, changed=self.single or value is not given)
+        one = self._one(first, value, given)
         # A request for decisions is a mapping; a list would be several requests.
         wrap = self.single and len(task.inputs) > 1 and first not in task.media
         return {first: one} if wrap and not isinstance(one, str) else one
@@ -83,7 +93,7 @@ class Inputs:
             if name not in task.inputs:
                 raise TypeError(unknown("input", name, task.inputs))
             value = plain(cell)
-            example[name] = self._one(name, value, changed=self.single or value is not cell)
+            example[name] = self._one(name, value, cell)
         for name in self._needed:
             if name not in example:
                 raise TypeError(f"the input {name!r} is missing; got {', '.join(map(str, given))}")
@@ -132,16 +142,17 @@ class Inputs:
             return not task.is_plain(value)
         return bool(value) and value.keys() <= task.inputs.keys()
 
-    def _one(self, name: str, value: Any, changed: bool) -> Any:
-        """One input, checked. `changed`: it was read from nested rows, not given as it is."""
+    def _one(self, name: str, value: Any, given: Any) -> Any:
+        """One input, checked. `given`: what it was before rows and arrays were read."""
         task = self.task
         if value is None and name in task.optional_inputs:
             return value
+        changed, read = self.single or value is not given, value
         if name in task.structures:
             value = task.structures[name](_parsed(value))
         if name == next(iter(task.inputs)) and task.lists is not None:
             value = self._listed(name, value, changed)
-        self._check(name, value)
+        self._check(name, value, given if value is read else value)
         if name in task.texts:
             task.texts[name](name, value)
         return value
@@ -158,6 +169,8 @@ class Inputs:
             return _without_nones(value) if lists == "chat" and changed else value
         if not self.single and lists != "samples":
             return value  # as many answers as transformers gives
+        if lists == "chat" and any(isinstance(each, Mapping) for each in value):
+            raise TypeError(f"{name} must be a string or a chat, {A_CHAT}, got {typed(value)}")
         if len(value) == 1:
             return self._listed(name, value[0], changed)
         raise TypeError(self._several(name, len(value)))
@@ -165,7 +178,7 @@ class Inputs:
     def _is_one(self, value: list[Any]) -> bool:
         first = value[0] if value else None
         if self.task.lists == "chat":
-            return _is_message(first)
+            return is_message(first)
         if self.task.lists == "words":
             return self._split and all(isinstance(word, str) for word in value)
         return not isinstance(first, str | bytes | Mapping | np.ndarray) and not hasattr(
@@ -185,35 +198,54 @@ class Inputs:
 
     def _of_text(self, name: str, text: str) -> Any:
         """A prompt; or the chat, if the text is one in JSON."""
-        if self.json_chats is False or not _CHAT_IN_JSON.match(text):
+        if self.json_chats is False or not may_hold_chat(text):
             return text
-        if not self.json_chats and not ('"role"' in text and '"content"' in text):
+        if self.json_chats:
+            return self._of_json(name, text)
+        if not ("role" in text and "content" in text):
             return text
         try:
-            parsed = json.loads(text)
-        except ValueError as error:
-            if not self.json_chats:
+            held, form = from_json(text), ""
+        except (ValueError, RecursionError):
+            held, form = from_other(text), ", though not valid JSON: json.dumps writes it"
+        if not looks_like_chat(held):
+            return text
+        raise TypeError(
+            f"{name} is a string that holds a chat in JSON{form}: json_chats=True takes it as that "
+            f"chat, json_chats=False as a prompt; got {shown(text)}"
+        )
+
+    def _of_json(self, name: str, text: str) -> Any:
+        """The chat in a text that may be one in JSON; a text that is none."""
+        try:
+            held = from_json(text)
+        except (ValueError, RecursionError) as error:
+            if not begins_like_chat(text):
                 return text
             raise TypeError(
                 f"{name} looks like a chat in JSON, but is not valid JSON ({error}): {shown(text)}"
             ) from None
-        chats = parsed if isinstance(parsed[0], list) else [parsed]
-        if not all(map(_is_chat, chats)):
-            if not self.json_chats:
-                return text
-            raise TypeError(
-                f"{name} must be a chat in JSON, a list of messages with role and content, got "
-                f"{shown(text)}"
-            )
-        if self.json_chats:
-            return parsed
+        chats = chats_of(held)
+        if chats is not None:
+            return chats
+        if not begins_like_chat(text) and not looks_like_chat(held):
+            return text
+        raise TypeError(f"{name} must be a chat in JSON, {A_CHAT}, got {shown(text)}")
+
+    def _check_wrapped(self, name: str, value: Any) -> None:
+        """Raises TypeError for a mapping that has a chat within, or is one message of it."""
+        if not isinstance(value, Mapping) or not looks_like_chat(value):
+            return
+        advice = "put it into a list" if is_message(value) else "give the list alone"
         raise TypeError(
-            f"{name} is a string that holds a chat in JSON: json_chats=True takes it as that chat, "
-            f"json_chats=False as a prompt; got {shown(text)}"
+            f"{name} must be a string or a chat, {A_CHAT}, got {typed(value)}: {advice}"
         )
 
-    def _check(self, name: str, value: Any) -> None:
+    def _check(self, name: str, value: Any, given: Any) -> None:
+        """Raises TypeError for an input of a wrong type. `given`: what to call it."""
         task = self.task
+        if task.lists == "chat" and name == next(iter(task.inputs)):
+            self._check_wrapped(name, value)
         kind = task.media.get(name)
         if kind in _STRUCTS and isinstance(value, Mapping) and not value.keys() & _STRUCTS[kind]:
             names = " or ".join(sorted(_STRUCTS[kind]))
@@ -224,7 +256,7 @@ class Inputs:
         if not isinstance(value, kinds):
             expected = " or ".join(_TYPE_NAMES.get(t, t.__name__) for t in kinds)
             more = ", or its JSON" if name in task.structures and str not in kinds else ""
-            raise TypeError(f"{name} must be {expected}{more}, got {typed(value)}{hint(value)}")
+            raise TypeError(f"{name} must be {expected}{more}, got {typed(given)}{hint(value)}")
 
 
 def _parsed(value: Any) -> Any:
@@ -235,14 +267,6 @@ def _parsed(value: Any) -> Any:
         return json.loads(value)
     except ValueError:
         return value
-
-
-def _is_message(value: Any) -> bool:
-    return isinstance(value, Mapping) and "role" in value and "content" in value
-
-
-def _is_chat(value: Any) -> bool:
-    return isinstance(value, list) and len(value) > 0 and all(map(_is_message, value))
 
 
 def _without_nones(value: Any) -> Any:

@@ -25,6 +25,8 @@ _checked: dict[str, Any] = {}
 
 
 _STAGES = ("preprocess", "forward", "postprocess")
+#: Keywords of `from_pretrained` with which weights may have any shape, or come from other files.
+_OTHER_SHAPES = frozenset({"ignore_mismatched_sizes", "gguf_file", "subfolder"})
 #: Whether a pipeline class has use for a processor; None: it may.
 _PROCESSORS = ("_load_processor", "_load_image_processor", "_load_feature_extractor")
 
@@ -43,6 +45,7 @@ def check_task(spec: Spec, replaced: Collection[str] = ()) -> None:
     if pipe is None:
         return
     _check_sources(spec.model, type(pipe))
+    _check_shapes(spec.model, pipe.model)
     try:
         stages = sanitized(pipe, spec.parameters)
         generation.check_generation(pipe, stages[1])
@@ -67,6 +70,30 @@ def _check_sources(model: ModelSpec, cls: type[Any]) -> None:
             continue
         if all(getattr(cls, flag, None) is False for flag in flags):
             raise ValueError(f"{model.task} has no {name}, got {name}={shown(source)}")
+
+
+def _check_shapes(spec: ModelSpec, model: Any) -> None:
+    """Raises ValueError for options that give the model's head another shape than the checkpoint.
+
+    Only a head's weights are compared: those of the model below it may be saved in another form.
+    """
+    options, base = spec.model_kwargs, getattr(model, "base_model_prefix", "")
+    if not options or not base or not is_local(spec.source):
+        return
+    if options.keys() & _OTHER_SHAPES or spec.quantization_config is not None:
+        return
+    if getattr(model.config, "quantization_config", None) is not None:
+        return
+    saved: dict[str, tuple[int, ...]] = {}
+    for path in headers.files(spec.source):
+        saved |= headers.shapes(path)
+    for name, weight in model.named_parameters():
+        own, found = tuple(weight.shape), saved.get(name)
+        if found is not None and found != own and not name.startswith(f"{base}."):
+            raise ValueError(
+                f"model_kwargs={shown(options)}: {name} has the shape {found} in the "
+                f"checkpoint and {own} in the model"
+            )
 
 
 def _check_subtask(pipe: Any, spec: Spec) -> None:

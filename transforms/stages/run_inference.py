@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import apache_beam as beam
@@ -21,16 +23,20 @@ from ..options.sizes import nbytes
 from ..options.spec import Spec
 from ..pipelines.construction_lock import computing
 from ..rows.binding import Binding
+from ..tasks import find
 from ..weights import hub
 from . import metrics, preflight
 from .engine_loop import EngineLoop
 from .failure_rows import ElementError, failure
 from .model_updates import requested_model, version_spec
+from .plan import TaskPlan
 from .record import Record
 from .record_pipeline import MOST_PREFETCHED, RecordPipeline
+from .task_options import default_model, media_limits, model_spec, task_plan
 from .task_transform import TaskTransform, options_of
 from .window import InFlightWindow
 
+_NONE: Mapping[str, float] = MappingProxyType({})
 #: Options of a TaskTransform that RunInference has in another form: what to use instead.
 ALTERNATIVES = {
     "model_metadata_pcoll": "use RunInference's model_metadata_pcoll",
@@ -138,14 +144,17 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
                 raise TypeError(
                     f"TaskModelHandler has no option {name!r}: only the transform of the task has"
                 )
-        transform = TaskTransform(model, task=task, **options)
-        self._spec = transform.spec
+        plan = _plan(task, model, options)
+        self._spec = plan.spec
         self._first = self._spec.model
-        self._binding = transform.plan.binding
+        self._binding = plan.binding
+        self._media_limits = options.get("media_limits") or {}
         self._return_failures = return_failures
 
     def validate_inference_args(self, inference_args: Mapping[str, Any] | None) -> None:
         """Check the arguments and the model; RunInference calls it while the pipeline is built.
+
+        Only here is it known whether a required parameter is missing.
 
         From here on the model's revision is the commit that it is now.
         """
@@ -153,11 +162,12 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
         self._spec = replace(self._spec, model=self._first)
         parameters = {**self._spec.parameters, **(inference_args or {})}
         self._binding.task.check_parameters(parameters)
-        preflight.check_task(replace(self._spec, parameters=parameters))
+        limits = media_limits(self._media_limits, parameters)
+        preflight.check_task(replace(self._spec, parameters=parameters, media_limits=limits))
 
     def load_model(self) -> TaskModel:
         """The model on its device. Raises ModelLoadError."""
-        return TaskModel(self._spec, self._binding)
+        return TaskModel(self._spec, self._binding, self._media_limits)
 
     def run_inference(
         self,
@@ -196,15 +206,30 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
         return metrics_namespace.NAMESPACE
 
 
+def _plan(name: str, model: str | None, given: Mapping[str, Any]) -> TaskPlan:
+    """The plan of a task, whose parameters may be given later, as inference_args."""
+    bound = inspect.signature(TaskTransform).bind(model, **given)
+    bound.apply_defaults()
+    options = bound.arguments
+    task = find(name)
+    task.check_parameters(options["parameters"], options_of(TaskTransform), complete=False)
+    if model is None:
+        options |= default_model(task.name, options["revision"])
+    return task_plan(model_spec(task.name, options), task, options)
+
+
 class TaskModel:
     """A task's loaded model with an engine of its own; safe for use by several threads.
 
     `infer` is its only method: Beam may keep the object in another process.
     """
 
-    def __init__(self, spec: Spec, binding: Binding) -> None:
+    def __init__(
+        self, spec: Spec, binding: Binding, media_limits: Mapping[str, float] = _NONE
+    ) -> None:
         self._spec = spec
         self._binding = binding
+        self._media_limits = media_limits
         self._parameters = Parameters(spec.parameters)
         replica = Replica(spec.model)
         self._engine = Engine(lambda: replica, spec.limits, spec.model.source)
@@ -221,14 +246,15 @@ class TaskModel:
 
         Raises ElementError for the first example that fails, unless `return_failures`.
         """
-        parameters = self._parameters
+        parameters, binding = self._parameters, self._binding
         if arguments:
             parameters = Parameters({**parameters, **arguments})
+            binding = replace(binding, parameters=parameters)
         pipeline = self._take_pipeline(parameters)
         session = self._engine.session(parameters)
         in_flight = InFlightWindow(session, self._spec.limits, self._output_bytes)
         try:
-            loop = _BatchLoop(pipeline, self._spec.task, self._binding, in_flight, return_failures)
+            loop = _BatchLoop(pipeline, self._spec.task, binding, in_flight, return_failures)
             return self._spec.model.source, loop.inferences(examples), loop.reports
         finally:
             in_flight.cancel()
@@ -246,7 +272,9 @@ class TaskModel:
             if key == parameters.key:
                 return pipeline
             idle.insert(0, (key, pipeline))
-        return RecordPipeline(replace(self._spec, parameters=parameters), self._binding.task)
+        limits = media_limits(self._media_limits, parameters)
+        spec = replace(self._spec, parameters=parameters, media_limits=limits)
+        return RecordPipeline(spec, self._binding.task)
 
 
 @dataclass(slots=True)

@@ -52,7 +52,7 @@ def task_plan(model: ModelSpec, task: Task, options: Options) -> TaskPlan:
         model=model,
         parameters=parameters,
         limits=Limits(**_fields(Limits, options)),
-        media_limits=_media_limits(options["media_limits"] or {}, parameters),
+        media_limits=media_limits(options["media_limits"] or {}, parameters),
         sharing=Sharing(share=options["share"], timeout=options["batch_timeout"]),
     )
     postprocess = options["postprocess"]
@@ -117,7 +117,7 @@ def _updates(metadata: Any, pattern: str | None) -> Any:
     return metadata if pattern is None else pattern
 
 
-def _media_limits(limits: Mapping[str, float], parameters: Mapping[str, Any]) -> MediaLimits:
+def media_limits(limits: Mapping[str, float], parameters: Mapping[str, Any]) -> MediaLimits:
     """The limits, with the `timeout` that transformers' media tasks have as a parameter."""
     if not isinstance(limits, Mapping):
         raise ValueError(f"media_limits must be a mapping, got {shown(limits)}")

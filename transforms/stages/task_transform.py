@@ -73,7 +73,8 @@ class TaskTransform(WithFailures):
         mapping from their names to columns.
       output: one column for the whole prediction, of this name.
       json_chats: for tasks that take chats: whether a string that holds a chat in JSON is that chat
-        (True) or a prompt (False). None: such a string is an error.
+        (True) or a prompt (False). None: such a string is an error. In place of the chat it may be
+        {"messages": the chat}, or one message.
       model_metadata_pcoll: a PCollection of Beam's ModelMetadata that names the model to use from
         then on, as in RunInference. It is loaded beside the current one and takes over between
         batches; its tokenizer must be that of the first model. PredictionResults have its

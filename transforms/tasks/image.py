@@ -8,6 +8,7 @@ import numpy as np
 
 from .columns import Image
 from .input_structures import itself, pair
+from .parameter_checks import whole
 from .task import Columns, Parameters, Task
 from .text import LABELS, Label
 from .text_checks import template, texts
@@ -203,6 +204,7 @@ TASKS = (
         transform="ZeroShotObjectDetection",
         **_on_labelled_images(),
         parameters={"candidate_labels": None, "threshold": 0.1, "top_k": None, "timeout": None},
+        checks={"top_k": whole(0)},  # 0: all
         columns=_fixed(objects=Sequence[Object]),
         values=_as_column("objects"),
         pipeline="transforms.pipelines.classes.zero_shot_image:ZeroShotObjectDetectionPipeline",

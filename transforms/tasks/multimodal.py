@@ -9,7 +9,7 @@ from .image import IMAGE
 from .input_structures import itself, word_boxes
 from .task import Columns, Parameters, Task
 from .text import asks_for_several, generated_text, only
-from .text_checks import questions, text
+from .text_checks import questions, text, texts
 from .video import VIDEO
 
 _PIPELINES = "transforms.pipelines.classes."
@@ -110,7 +110,7 @@ TASKS = (
             "skip_special_tokens": None,
             "processor_kwargs": None,
         },
-        texts={"stop_sequence": text},
+        texts={"stop_sequence": texts},
         generates=True,
         pipeline=_PIPELINES + "image_text:ImageTextToTextPipeline",
         **generated_text("generated_text"),
@@ -145,7 +145,7 @@ TASKS = (
             "skip_special_tokens": None,
             "processor_kwargs": None,
         },
-        texts={"stop_sequence": text, "generation_mode": text},
+        texts={"stop_sequence": texts, "generation_mode": text},
         generates=True,
         columns=_any_columns,
         values=_any_values,

@@ -66,6 +66,14 @@ def whole(least: int) -> Check:
     return check
 
 
+def whole_or_float(least: int) -> Check:
+    """A check for an integer that is at least `least`, or a float of the same value."""
+    check = whole(least)
+    return lambda name, value: check(
+        name, int(value) if isinstance(value, float) and value.is_integer() else value
+    )
+
+
 def mapping(name: str, value: Any) -> None:
     """Keywords and their values."""
     if not isinstance(value, Mapping):
@@ -102,7 +110,7 @@ def _word(valid: Iterable[str], conditions: bool, name: str, value: Any) -> None
 
 def _strides(name: str, value: Any) -> None:
     """Seconds of overlap: one number for both sides, or one for the left and one for the right."""
-    if isinstance(value, list | tuple) and len(value) == 2:
+    if isinstance(value, list | tuple | np.ndarray) and np.shape(value) == (2,):
         amount(f"{name}[0]", value[0])
         amount(f"{name}[1]", value[1])
     else:
@@ -221,4 +229,4 @@ def tokenizer_checks() -> Mapping[str, Check]:
         kind = inspect.formatannotation(item.annotation).strip("'").removesuffix(" | None")
         if kind in known or kind.startswith("dict"):
             checks[name] = known.get(kind, mapping)
-    return checks
+    return {**checks, "split_special_tokens": flag}

@@ -48,6 +48,8 @@ class Task:
     #: Checks of parameters, of keywords within them and of inputs that must be strings;
     #: parameter_checks.py has those of other parameters.
     texts: Mapping[str, Check] = field(default_factory=dict)
+    #: Checks of parameters that mean something else here than in other tasks.
+    checks: Mapping[str, Check] = field(default_factory=dict)
     #: Whether all keywords of the tokenizer's call are parameters, too.
     tokenizer_keywords: bool = False
     #: Whether all keywords of `model.generate` are parameters, too.
@@ -108,12 +110,18 @@ class Task:
         model = self.default_model or _supported(self.name)["default"]["model"]
         return next(iter(model.values())) if isinstance(model, Mapping) else model
 
-    def check_parameters(self, given: Parameters, options: Collection[str] = ()) -> None:
+    def check_parameters(
+        self, given: Parameters, options: Collection[str] = (), complete: bool = True
+    ) -> None:
         """Raises TypeError for a parameter that does not exist or is missing.
 
         Raises TypeError or ValueError for a value that cannot be right whatever the model is.
 
-        `options`: further valid names, for suggestions.
+        Args:
+          given: the parameters.
+          options: further valid names, for suggestions.
+          complete: False if others may follow: then none is missing.
+
         """
         more: dict[str, Collection[str]] = {}
         if self.tokenizer_keywords:
@@ -122,13 +130,14 @@ class Task:
             more["of generate"] = sorted(generation_keywords(), key=_rarity)
         valid = {*self.parameters}.union(*more.values())
         for name in given:
-            if name in valid or (self.open_parameters and not _is_meant(name, options)):
+            is_open = self.open_parameters and not _is_meant(name, options)
+            if name in valid or (is_open and not self._input_hint(name)):
                 continue
-            hint = _renamed(name, valid.union(options))
+            hint = self._input_hint(name) or _renamed(name, valid.union(options))
             more = {"options of every task": options, **more}
             reason = unknown("parameter", name, self.parameters, hint=hint, more=more)
             raise TypeError(f"{self.name}: {reason}")
-        for name, default in self.parameters.items():
+        for name, default in self.parameters.items() if complete else ():
             if default is REQUIRED and _is_missing(given.get(name)):
                 raise TypeError(f"{self.name}: the parameter {name!r} must be given")
         try:
@@ -137,12 +146,23 @@ class Task:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             raise kind(f"{self.name}: {error}") from None
 
+    def _input_hint(self, name: str) -> str | None:
+        """Advice for the name of an input; else None."""
+        if name not in self.inputs or len(self.inputs) < 2 or self.open_inputs:
+            return None
+        named = ", ".join(
+            f'"{each}": …'
+            for each in self.inputs
+            if each == name or each not in self.optional_inputs
+        )
+        return f"{name} is an input: give elements {{{named}}}, or of rows input={{{named}}}."
+
     def _check_values(self, given: Parameters) -> None:
         within = {**(GENERATION if self.generates else {}), **self.texts}
         checks = dict(within)
         if not self.open_parameters:
             own = parameter_checks(self.parameters, of_transformers=not self.open_inputs)
-            checks = {**own, **within}
+            checks = {**own, **self.checks, **within}
         if not self.open_inputs:
             within = {**tokenizer_checks(), **within}
         if self.tokenizer_keywords:
@@ -190,6 +210,7 @@ _RENAMED = {
     "load_in_4bit": ("quantization_config", 'quantization_config={"load_in_4bit": True}'),
     "cache_dir": ("model_kwargs", 'model_kwargs={"cache_dir": …}, or the variable HF_HOME'),
     "config": ("model", "model, a directory with a config.json of your own"),
+    "streamer": ("", "Leave it out: on a worker there is nobody to stream to."),
     "use_auth_token": ("", "Set the variable HF_TOKEN, here and on the workers."),
     "token": ("", "Set the variable HF_TOKEN, here and on the workers."),
     "framework": ("", "Leave it out: all models run on PyTorch."),
@@ -247,13 +268,15 @@ def tokenizer_keywords() -> frozenset[str]:
     from transformers import PreTrainedTokenizerBase
 
     names = frozenset(inspect.signature(PreTrainedTokenizerBase.__call__).parameters)
+    names |= {"split_special_tokens"}  # which the call passes on unnamed
     inputs = {"self", "kwargs", "text", "text_pair", "text_target", "text_pair_target"}
     return names - inputs - {"return_tensors"}
 
 
 def generation_keywords() -> frozenset[str]:
     """The keywords of `model.generate`: its own and every field of GenerationConfig."""
-    from transformers import GenerationConfig
+    from transformers import GenerationConfig, GenerationMixin
 
     names = {name for name in vars(GenerationConfig()) if not name.startswith("_")}
-    return frozenset(names | {"generation_config"}) - {"transformers_version"}
+    own = frozenset(inspect.signature(GenerationMixin.generate).parameters)
+    return (own | names) - {"self", "inputs", "kwargs", "streamer", "transformers_version"}

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from .input_structures import itself
+from .parameter_checks import whole_or_float
 from .task import REQUIRED, Columns, Parameters, Task
 from .text_checks import list_of_texts, template, text, texts
 
@@ -70,14 +71,19 @@ def _itself(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
 # text-classification: one label as two columns; a list of labels if `top_k` is given.
 
 
+def _asks_for_labels(parameters: Parameters) -> bool:
+    """Whether transformers gives a list: it ignores a top_k that is another kind of number."""
+    return "top_k" in parameters and isinstance(parameters["top_k"], int | None)
+
+
 def _classification_columns(parameters: Parameters) -> Columns:
-    if "top_k" in parameters:
+    if _asks_for_labels(parameters):
         return {"predictions": Sequence[Label]}
     return {"label": str, "score": float}
 
 
 def _classification_values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
-    if "top_k" in parameters:
+    if _asks_for_labels(parameters):
         return {"predictions": inference}
     # transformers wraps the answer to a string in a list, but not the answer to a text pair.
     return _itself(inference[0] if isinstance(inference, list) else inference, parameters)
@@ -191,6 +197,7 @@ TASKS = (
         inputs={"text": (str,), "text_pair": (str,)},
         optional_inputs=frozenset({"text_pair"}),
         parameters={"top_k": 1, "function_to_apply": None},
+        checks={"top_k": whole_or_float(1)},
         tokenizer_keywords=True,
         choices={"top_k": 2},
         columns=_classification_columns,
@@ -248,7 +255,7 @@ TASKS = (
             "tools": None,
             "documents": None,
         },
-        texts={"prefix": text, "handle_long_generation": text, "stop_sequence": text},
+        texts={"prefix": text, "handle_long_generation": text, "stop_sequence": texts},
         generates=True,
         **generated_text("generated_text"),
     ),

@@ -69,6 +69,13 @@ def dtype_of(file: BinaryIO, size: int, name: str) -> torch.dtype:
     return _first_float([item["dtype"] for item in _header(file, size, name)[1].values()])
 
 
+def shapes(path: str) -> dict[str, tuple[int, ...]]:
+    """The shapes of the tensors in a file, by name."""
+    with open(path, "rb") as file:
+        header = _header(file, os.path.getsize(path), path)[1]
+    return {name: tuple(item["shape"]) for name, item in header.items()}
+
+
 def _first_float(types: list[str]) -> torch.dtype:
     return next((_FLOATS[name] for name in types if name in _FLOATS), torch.float32)
 

@@ -159,8 +159,8 @@ def test_a_bad_prompt_harms_no_other(
 
 
 def test_what_diffusers_refuses_is_said(model: Callable[[str], str], run: Run) -> None:
-    with pytest.raises(ElementError, match="divisible by 8"):
-        run(["a red house"], TextToImage(model("sd-ddim"), height=31, width=32, **FEW))
+    with pytest.raises(ElementError, match="custom timestep"):
+        run(["a red house"], TextToImage(model("sd-ddim"), timesteps=[3, 1], **FEW))
 
 
 def build(transform: Any) -> None:
@@ -184,6 +184,9 @@ def build(transform: Any) -> None:
         ({"num_inference_steps": 0}, "num_inference_steps must be a positive integer, got 0"),
         ({"height": "512"}, "height must be a positive integer, got '512'"),
         ({"seed": 0.5}, r"seed must be an integer, got 0\.5"),
+        ({"height": 31, "width": 32}, "divisible by 8 but are 31 and 32"),
+        ({"width": 13}, "divisible by 8 but are 1024 and 13"),
+        ({"clip_skip": "yes"}, "clip_skip must be an integer, got str 'yes'"),
     ],
 )
 def test_bad_parameters_are_refused_when_the_pipeline_is_built(
@@ -192,6 +195,17 @@ def test_bad_parameters_are_refused_when_the_pipeline_is_built(
     transform = TextToImage(model("sd-ddim"), **parameters)
     with pytest.raises(ValueError, match=message):
         build(transform)
+
+
+@pytest.mark.parametrize("options", [{"width": 48, "clip_skip": 1}, {"clip_skip": None}])
+def test_good_parameters_are_taken(options: dict[str, Any], model: Callable[[str], str]) -> None:
+    build(TextToImage(model("sd-ddim"), **options))
+
+
+def test_a_prompt_is_an_input_and_no_parameter(model: Callable[[str], str]) -> None:
+    named = r'input={"prompt": …, "negative_prompt": …}'
+    with pytest.raises(TypeError, match=f"negative_prompt is an input: .*{named}"):
+        TextToImage(model("sd-ddim"), negative_prompt="a")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -19,12 +20,12 @@ import torch
 from transformers import PretrainedConfig
 from transformers.pipelines.base import Pipeline
 
-from ...options.shown import shown
+from ...options.shown import shown, typed
 from ...options.sources import is_uri
 from ...options.spec import ModelSpec
 from ...options.suggest import unknown
-from ...tasks.parameter_checks import parameter_checks
-from ...tasks.text_checks import check_values
+from ...tasks.parameter_checks import condition, number, parameter_checks
+from ...tasks.text_checks import Check, check_values, text
 from ...weights import headers, object_store
 from .. import patches
 from ..construction_lock import computing
@@ -32,6 +33,8 @@ from ..declared import SelfLoadingPipeline, UnpaddedPipeline
 
 if TYPE_CHECKING:
     from PIL import Image
+
+logger = logging.getLogger(__name__)
 
 #: Pipelines that make every prompt equally long, whatever its batch: the batch changes no image.
 #: Others run one prompt at a time, for some of them pad to the longest prompt of a batch.
@@ -63,6 +66,8 @@ _OTHER = frozenset(
         "strength",
     }
 )
+_ANY_SIDE = 1024  # pixels: a multiple of what any pipeline asks for
+_OPTIONAL = re.compile(r"^(typing\.)?Optional\[|\]$| \| None$")
 _POSITIVE = ("height", "num_inference_steps", "width")
 #: Options of transformers' models that a diffusers pipeline does not have.
 _NO_OPTIONS = (
@@ -170,15 +175,33 @@ class TextToImagePipeline(UnpaddedPipeline, SelfLoadingPipeline, Pipeline):  # t
             if name not in valid:
                 raise TypeError(f"{self.kind.__name__}: {unknown('parameter', name, valid)}")
         given = {name: value for name, value in parameters.items() if value is not None}
-        defaults = {name: taken[name].default for name in given}
-        checks = parameter_checks(defaults, of_transformers=False)
-        check_values(checks, {}, given)
         for name, value in given.items():
             if name in _POSITIVE and (not _is_integer(value) or value < 1):
                 raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
+        defaults = {name: taken[name].default for name in given}
+        checks = parameter_checks(defaults, of_transformers=False)
+        check_values({**_annotated(taken), **checks}, {}, given)
+        self._check_size(given)
         if seed is not None and not _is_integer(seed):
             raise ValueError(f"seed must be an integer, got {shown(seed)}")
         return {} if seed is None else {"seed": seed}, given, {}
+
+    def _check_size(self, given: Mapping[str, Any]) -> None:
+        """Raises ValueError for a height or width that the diffusers pipeline refuses."""
+        sizes = {name: given.get(name, _ANY_SIDE) for name in ("height", "width")}
+        check = getattr(self.kind, "check_inputs", None)
+        if check is None or not sizes.keys() & given.keys():
+            return
+        taken = list(inspect.signature(check).parameters.values())[1:]
+        missing = {each.name: None for each in taken if each.default is each.empty}
+        try:
+            # Without its models: a rule that depends on them is left to the workers.
+            check(object.__new__(self.kind), **{**missing, "prompt": "a", **sizes})
+        except ValueError as error:
+            if all(f"`{name}`" in str(error) for name in sizes):
+                raise
+        except Exception as error:
+            logger.debug("the size cannot be checked from here: %s", error)
 
     def preprocess(self, inputs: str | Mapping[str, Any], seed: int = 0) -> dict[str, Any]:
         """The texts as they are, and the seed: diffusers tokenizes within its call."""
@@ -272,6 +295,27 @@ def _check_options(spec: ModelSpec) -> None:
     if asked or spec.trust_remote_code:
         name = f"model_kwargs[{asked[0]!r}]" if asked else "trust_remote_code"
         raise ValueError(f"text-to-image runs no code of a model's repository: leave out {name}")
+
+
+def _integer(name: str, value: Any) -> None:
+    if not _is_integer(value):
+        raise TypeError(f"{name} must be an integer, got {typed(value)}")
+
+
+#: Checks by the type of an annotation.
+_OF_TYPES: Mapping[str, Check] = {
+    "bool": condition,
+    "float": number,
+    "int": _integer,
+    "str": text,
+}
+
+
+def _annotated(taken: Mapping[str, inspect.Parameter]) -> dict[str, Check]:
+    """The checks of keywords whose annotation is one plain type, or that or None."""
+    kinds = {each.name: inspect.formatannotation(each.annotation) for each in taken.values()}
+    plain = {name: _OPTIONAL.sub("", kind.strip("'")) for name, kind in kinds.items()}
+    return {name: _OF_TYPES[kind] for name, kind in plain.items() if kind in _OF_TYPES}
 
 
 def _is_integer(value: Any) -> bool:
