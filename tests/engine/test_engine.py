@@ -140,6 +140,7 @@ class Sometimes(Doubles):
         return [2 * number for number in numbers]
 
 
+@pytest.mark.slow
 def test_what_never_fits_leaves_the_others_what_was_learned() -> None:
     model = Sometimes(200)
     found, _ = answers(model, range(10_000))

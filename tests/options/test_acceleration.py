@@ -222,6 +222,7 @@ def test_batches_of_all_shapes_share_a_few_programs(model: Model, run: Run) -> N
     assert 1 <= len(compiled) <= 4
 
 
+@pytest.mark.slow
 def test_generated_texts_are_those_of_stock(model: Model, run: Run) -> None:
     directory = model("gpt2-lm")
     options: dict[str, Any] = {"max_new_tokens": 12, "do_sample": False}

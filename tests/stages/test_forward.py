@@ -82,6 +82,7 @@ def _stage_fns(directory: str) -> tuple[PreprocessFn, ForwardFn]:
     return PreprocessFn(spec, False, transform.plan.binding, None), ForwardFn(spec, False)
 
 
+@pytest.mark.slow
 def test_a_thousand_bundles_of_one_and_one_large_bundle_answer_alike(model: Model) -> None:
     preprocess, forward = _stage_fns(model("bert-classification"))
     preprocess.setup()

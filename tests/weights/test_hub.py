@@ -155,6 +155,7 @@ print(json.dumps([[r.example, r.inference, r.model_id] for r in sink.collected])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokenizer", ["", "org/tokenizer"])
 def test_workers_load_what_the_pipeline_was_built_with(
     tokenizer: str, model: Model, tmp_path: Path

@@ -24,6 +24,7 @@ from transforms.engine.tickets import Ticket
 from transforms.stages.failure_rows import failure
 
 
+@pytest.mark.slow
 def test_errors_and_odd_answers_cross(engine: Callable[..., RemoteEngine]) -> None:
     odd = [troubled.RAISES, troubled.UNPICKLABLE, troubled.STRANGE_ERROR, troubled.UNKNOWN]
     numbers = [1, *odd, 2]
@@ -137,6 +138,7 @@ def test_everything_is_answered_once_however_often_the_process_is_killed(
     assert session.answered.empty()
 
 
+@pytest.mark.slow
 def test_features_of_a_class_that_is_not_known_there_fail_alone(
     engine: Callable[..., RemoteEngine],
 ) -> None:

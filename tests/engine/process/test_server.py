@@ -61,6 +61,7 @@ def test_a_killed_worker_leaves_no_process_behind() -> None:
     assert gone(pid)
 
 
+@pytest.mark.slow
 def test_a_stranger_is_turned_away(engine: Callable[..., RemoteEngine]) -> None:
     ours = spec()
     found = engine(ours)

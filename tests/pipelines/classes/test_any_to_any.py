@@ -76,6 +76,7 @@ def test_images_in_columns_are_files(model: Model, run: Run) -> None:
     assert b"generated_image" in transform.schema().metadata[b"huggingface"]
 
 
+@pytest.mark.slow
 def test_sounds_in_columns_are_files(
     model: Model, run: Run, reference: Callable[[Case], list[Any]]
 ) -> None:
@@ -105,6 +106,7 @@ def clip(count: int = 24) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"processor_kwargs": {"fps": 2}}], ids=str)
 def test_video_files_are_sampled_as_transformers_does(
     options: dict[str, Any], model: Model, run: Run, tmp_path: Any
