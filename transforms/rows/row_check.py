@@ -167,7 +167,10 @@ def _is_text(value: Any) -> bool:
 
 def _is_whole(least: int, most: int) -> Holds:
     def fits(value: Any) -> bool:
-        return isinstance(value, _NUMBERS) and bool(least <= value <= most and int(value) == value)
+        if not isinstance(value, _NUMBERS):
+            return False
+        number = value.item() if isinstance(value, np.generic) else value
+        return bool(least <= number <= most and int(number) == number)
 
     return fits
 
@@ -177,7 +180,8 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_short_number(value: Any) -> bool:
-    return _is_number(value) and not _LARGEST < abs(value) < math.inf
+    # As a float: numpy would make float16 of the limit.
+    return _is_number(value) and not _LARGEST < abs(float(value)) < math.inf
 
 
 _ATOMS: Mapping[int, Holds] = {
