@@ -164,7 +164,10 @@ def absent(what: str, url: str) -> Iterator[Asked]:
     """For ever: what is not there."""
     for i in itertools.count():
         for source, reason in [
-            (f"/nowhere/gone {i}", "is not there"),
+            (
+                f"/nowhere/gone {i}",
+                "is not there: it must be the path of a file, a URI, or a whole file in base64",
+            ),
             (f"{url}/gone{i}", "cannot be read: the server answered 404 File not found"),
             (f"{url}/broken{i}", "cannot be read: the server answered 503 Out of order"),
             (f"memory://gone/{i}", "is not there"),
