@@ -67,7 +67,6 @@ class Pool(Generic[T]):
     """
 
     def __init__(self, max_passes: int = 4096) -> None:
-        self._groups: dict[Hashable, list[Waiting[T]]] = {}
         self._arrived: list[tuple[Hashable, Waiting[T]]] = []
         self._plan: list[tuple[Hashable, list[Waiting[T]]]] = []
         self._planned = 0

@@ -82,9 +82,8 @@ class RowCheck:
         fields = [
             pb.Field(name=name, type=typing_to_runner_api(each)) for name, each in columns.items()
         ]
-        self._schema: bytes = pb.Schema(
-            fields=fields
-        ).SerializeToString()  # protobuf messages cannot be pickled
+        # Protobuf messages cannot be pickled.
+        self._schema: bytes = pb.Schema(fields=fields).SerializeToString()
         self._types = {name: _named(kind) for name, kind in columns.items()}
 
     @functools.cached_property

@@ -1,6 +1,6 @@
 """The base of all stages' DoFns: where results go, and where failures do."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import apache_beam as beam
@@ -9,6 +9,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from ..engine.errors import is_fatal, kind_of
 from ..options.spec import Spec
+from ..rows.binding import Binding
 from . import metrics
 from .failure_rows import ElementError, failure
 
@@ -49,6 +50,29 @@ class StageFn(beam.DoFn):  # type: ignore[misc]
         if not self._handles_failures:
             raise ElementError.of(self._name, stage, element, error) from error
         return TaggedOutput(FAILED, windowed.with_value(failure(stage, element, error, attempts)))
+
+
+class TaskStageFn(StageFn):
+    """The first or last stage of a task, in whose place the user may have put a function.
+
+    Args:
+      spec: the model and its parameters.
+      handles_failures: whether failures go to an output of their own.
+      binding: where the inputs and predictions of an element are.
+      function: the user's, in place of the pipeline's own stage.
+
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        handles_failures: bool,
+        binding: Binding,
+        function: Callable[[Any], Any] | None,
+    ) -> None:
+        super().__init__(spec, handles_failures)
+        self._binding = binding
+        self._function = function
 
 
 class _Windows(tuple[Any, ...]):

@@ -1,6 +1,6 @@
 """The last stage: Records of outputs to predictions."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -8,30 +8,17 @@ import apache_beam as beam
 from apache_beam.utils.windowed_value import WindowedValue
 
 from ..engine.errors import contained
-from ..options.spec import Spec
-from ..rows.binding import Binding
 from . import metrics
-from .base import StageFn, with_own_windows
+from .base import TaskStageFn, with_own_windows
 from .model_updates import version_spec
 from .record import Record
 from .record_pipeline import RecordPipeline
 
 
-class PostprocessFn(StageFn):
+class PostprocessFn(TaskStageFn):
     """Records with outputs to predictions."""
 
     stage = "postprocess"
-
-    def __init__(
-        self,
-        spec: Spec,
-        handles_failures: bool,
-        binding: Binding,
-        function: Callable[[Any], Any] | None,
-    ) -> None:
-        super().__init__(spec, handles_failures)
-        self._binding = binding
-        self._function = function
 
     def setup(self) -> None:
         """Load the tokenizer or processors, but no weights."""

@@ -1,7 +1,7 @@
 """The first stage: elements to Records of features."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -9,32 +9,19 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from ..engine.errors import contained
 from ..media.ahead import Ahead
-from ..options.spec import Spec
 from ..pipelines.construction_lock import computing
-from ..rows.binding import Binding
 from . import metrics
-from .base import StageFn, with_own_windows
+from .base import TaskStageFn, with_own_windows
 from .record import Record
 from .record_pipeline import MOST_PREFETCHED, RecordPipeline
 
 _LONGEST_PREFETCH = 0.05  # seconds: a slow source must not keep the engine waiting
 
 
-class PreprocessFn(StageFn):
+class PreprocessFn(TaskStageFn):
     """Elements to Records; texts are tokenized a few at a time, remote media fetched ahead."""
 
     stage = "preprocess"
-
-    def __init__(
-        self,
-        spec: Spec,
-        handles_failures: bool,
-        binding: Binding,
-        function: Callable[[Any], Any] | None,
-    ) -> None:
-        super().__init__(spec, handles_failures)
-        self._binding = binding
-        self._function = function
 
     def setup(self) -> None:
         """Load the tokenizer or processors, but no weights."""

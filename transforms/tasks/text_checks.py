@@ -127,9 +127,8 @@ def check_values(
         if name in checks:
             try:
                 checks[name](name, value)
-            except (
-                MissingTextError
-            ) as error:  # in data a value may be missing; in a parameter YAML made it
+            except MissingTextError as error:
+                # In data a value may be missing; in a parameter it was made so by YAML.
                 raise TypeError(f"{error}{_QUOTES}") from None
         if isinstance(value, Mapping) and checks.get(name) is not questions:
             for keyword in within.keys() & value.keys():
