@@ -4,34 +4,25 @@ from __future__ import annotations
 
 import functools
 import json
-import math
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
+
+from support.models import weights
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz'"
 KEYWORDS = ["yes", "no", "stop", "go", "left", "right"]
 
 
-def fill(model: torch.nn.Module, name: str, gains: Mapping[str, float]) -> None:
-    """As text_models.fill, for weights of any rank: scaled by what one output adds up."""
-    random = np.random.RandomState(zlib.crc32(name.encode()))
-    done: set[int] = set()
-    for key, parameter in sorted(model.named_parameters(remove_duplicate=False)):
-        if id(parameter) in done or not parameter.is_floating_point():
-            continue
-        done.add(id(parameter))
-        values = torch.from_numpy(random.standard_normal(parameter.numel()))
-        gain = math.prod(each for part, each in gains.items() if part in key)
-        scale = 0.1 if parameter.ndim < 2 else 1.5 / math.sqrt(parameter[0].numel())
-        parameter.data.copy_(values.view(parameter.shape) * scale * gain)
-        if (parameter.ndim < 2 and key.endswith(("weight", "gamma"))) or key.endswith("original0"):
-            parameter.data.abs_().add_(1.0)  # the scale of a norm
+def _scales_norm(key: str, parameter: torch.Tensor) -> bool:
+    named = parameter.ndim < 2 and key.endswith(("weight", "gamma"))
+    return named or key.endswith("original0")
+
+
+fill = functools.partial(weights.fill, is_scale=_scales_norm)
 
 
 def make(cls: Any, config: Any, name: str, gains: Mapping[str, float] | None = None) -> Any:

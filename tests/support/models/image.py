@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 import functools
-import math
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import BPE
 
 from support.models import text as text_models
+from support.models.weights import fill
 
 ANIMALS = ["cat", "dog", "frog", "bird", "fish", "horse", "ant"]
-
-
-def fill(model: torch.nn.Module, name: str, gains: Mapping[str, float]) -> None:
-    """As text_models.fill, for weights of any rank: scaled by what one output adds up."""
-    random = np.random.RandomState(zlib.crc32(name.encode()))
-    done: set[int] = set()
-    for key, parameter in sorted(model.named_parameters(remove_duplicate=False)):
-        if id(parameter) in done or not parameter.is_floating_point():
-            continue
-        done.add(id(parameter))
-        values = torch.from_numpy(random.standard_normal(parameter.numel()))
-        gain = math.prod(each for part, each in gains.items() if part in key)
-        scale = 0.1 if parameter.ndim < 2 else 1.5 / math.sqrt(parameter[0].numel())
-        parameter.data.copy_(values.view(parameter.shape) * scale * gain)
-        if parameter.ndim < 2 and key.endswith("weight"):
-            parameter.data.abs_().add_(1.0)  # the scale of a norm
 
 
 def labelled(labels: list[str]) -> dict[str, Any]:

@@ -12,20 +12,20 @@ import functools
 import io
 import json
 import math
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import transformers
 from tokenizers import AddedToken, Tokenizer, decoders, pre_tokenizers, processors, trainers
 from tokenizers.models import BPE
 from tokenizers.normalizers import BertNormalizer
 from transformers.models.mbart.tokenization_mbart import FAIRSEQ_LANGUAGE_CODES
+
+from support.models.weights import random_values, scales_norm
 
 SENTENCES = """\
 The quick brown fox jumps over the lazy dog near the river bank.
@@ -417,18 +417,10 @@ RECIPES: dict[str, Recipe] = {
 
 def fill(model: torch.nn.Module, name: str, gains: Mapping[str, float]) -> None:
     """Give every parameter numbers that depend on `name` alone, not on the version of torch."""
-    random = np.random.RandomState(zlib.crc32(name.encode()))
-    done: set[int] = set()
-    # A tied parameter has several names: it is filled once, under the first of them.
-    names = sorted(model.named_parameters(remove_duplicate=False), key=lambda item: item[0])
-    for key, parameter in names:
-        if id(parameter) in done or not parameter.is_floating_point():
-            continue
-        done.add(id(parameter))
-        values = torch.from_numpy(random.standard_normal(parameter.numel()))
-        parameter.data.copy_(values.view(parameter.shape) * spread(key, parameter, gains))
-        if parameter.ndim < 2 and key.endswith("weight"):
-            parameter.data.add_(1.0)  # the scale of a layer norm
+    for key, parameter, values in random_values(model, name):
+        parameter.data.copy_(values * spread(key, parameter, gains))
+        if scales_norm(key, parameter):
+            parameter.data.add_(1.0)
 
 
 # What makes tokens and texts differ gains, what all of them share loses.
