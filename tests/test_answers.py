@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import transformers
 from apache_beam.ml.inference.base import PredictionResult
 from cases import BATCHES, CASES, COMPOSED, Case, Model, arranged
+from packaging.version import Version
 from support.comparing import equal
 
 from pipelines_beam import pipeline
@@ -20,6 +22,10 @@ from transforms.pipelines.split_call import SplitPipeline
 from transforms.tasks import find
 
 Reference = Callable[[Case], list[Any]]
+#: Tasks of chats with media whose several answers to an input have no rows in these versions.
+_WITHOUT_ROWS = {"image-text-to-text", "any-to-any"}
+if Version(transformers.__version__) >= Version("5.23"):
+    _WITHOUT_ROWS.clear()
 
 #: The scope puts all tests of a case one after the other: they share its model and reference.
 each_case = pytest.mark.parametrize(
@@ -83,8 +89,10 @@ def test_whatever_may_share_a_batch_does(case: Case, model: Model, reference: Re
             outputs.update(zip(places, computed, strict=True))
 
     assert case.shares(list(map(len, groups.values())))
+    several = "num_return_sequences" in case.parameters
+    has_rows = not (several and case.task in _WITHOUT_ROWS)
     # It was not told that its outputs have no rows.
-    assert program._padding.can_batch == (case.largest > 0)
+    assert program._padding.can_batch == (case.largest > 0 and has_rows)
     for i, answer in enumerate(expected):
         chunks, counts = features[i]
         own = [outputs[i, j] for j in range(len(chunks))]
