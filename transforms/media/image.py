@@ -16,7 +16,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError, features
 
 from ..options.media_limits import MediaLimits
 from ..options.shown import typed
-from . import suspects
+from . import jpeg, suspects
 from .fetch import MediaError, in_memory, read
 
 _AVIF = importlib.util.find_spec("PIL.AvifImagePlugin") is not None and features.check("avif")
@@ -67,7 +67,7 @@ def decode(source: Any, limits: MediaLimits) -> Image.Image:
         return _upright(_of_array(source, limits))
     if isinstance(source, bytes | str | os.PathLike | Mapping):
         data = read(source, limits.image_bytes, "image", limits.timeout)
-        return load_pixels(open_file(data, limits))
+        return load_pixels(open_file(data, limits), data)
     raise MediaError(
         "an image must be bytes, a path, a URI, a Pillow image, an array or a mapping with bytes "
         f"or path, got {typed(source)}"
@@ -110,10 +110,16 @@ def _other_format(data: bytes) -> str | None:
     return next((name for name in names if name not in FORMATS), None)
 
 
-def load_pixels(image: Image.Image) -> Image.Image:
-    """The pixels of an opened image, upright and in RGB. Raises MediaError."""
+def load_pixels(image: Image.Image, data: bytes = b"") -> Image.Image:
+    """The pixels of an opened image, upright and in RGB. Raises MediaError.
+
+    Args:
+      image: as `open_file` gives it.
+      data: the file's bytes, from which the fastest decoder whose pixels are Pillow's may read.
+
+    """
     try:
-        upright = _upright(image)
+        upright = jpeg.decode(data, image) or _upright(image)
     except Exception as error:
         raise MediaError(f"the {image.format} image is cut off or damaged: {error}") from error
     count_suspect_frames(image)
