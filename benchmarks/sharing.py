@@ -24,7 +24,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))  # the engine's process imports this module, too
 import sharing as this_module
 
-from transforms.engine.interface import BatchSlot, EngineSpec
+from transforms.engine.interface import BatchSlot, EngineSpec, SynchronousProgram
 from transforms.engine.registry import acquire
 from transforms.engine.tickets import AnyEngine
 from transforms.options.spec import Limits, Sharing
@@ -32,11 +32,12 @@ from transforms.options.spec import Limits, Sharing
 IN_FLIGHT = 256  # elements
 
 
-class First:
+class First(SynchronousProgram):
     """A model that looks at the first number of all features."""
 
     accelerated = False
     generates = False
+    overlaps = False
     nbytes = 0
 
     def program(self, parameters: Any) -> First:

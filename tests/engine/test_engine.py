@@ -12,8 +12,7 @@ import pytest
 import torch
 from support.doubles import Doubles, answers
 
-from transforms.engine import allocator
-from transforms.engine import engine as engines
+from transforms.engine import allocator, core
 from transforms.engine.engine import Engine
 from transforms.engine.interface import BatchSlot
 from transforms.engine.reports import BatchReport
@@ -84,7 +83,7 @@ def _seconds(model: Timed, tokens: int, monkeypatch: pytest.MonkeyPatch) -> floa
     def clock() -> float:
         return model.now * 1e-6
 
-    monkeypatch.setattr(engines, "time", SimpleNamespace(perf_counter=clock, monotonic=clock))
+    monkeypatch.setattr(core, "time", SimpleNamespace(perf_counter=clock, monotonic=clock))
     everything = threading.Event()
 
     def load() -> Timed:

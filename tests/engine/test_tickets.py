@@ -24,6 +24,9 @@ class Recorder:
     def submit(self, ticket: Ticket) -> None:
         self.submitted.append(ticket)
 
+    def flush(self) -> None:
+        pass
+
     def forget(self, session: BundleSession) -> None:
         self.forgotten.append(session)
 

@@ -137,6 +137,7 @@ class Failing:
 
     accelerated = False
     generates = False
+    overlaps = False
     nbytes = 0
 
     def __init__(self, error: BaseException) -> None:

@@ -147,7 +147,7 @@ def test_a_window_bounds_what_is_in_flight(model: Model, monkeypatch: pytest.Mon
     def counted(ticket: Any) -> None:
         nonlocal most
         submit(ticket)
-        live = len(loaded._engine._live) + loaded._engine._arrivals.qsize()
+        live = len(loaded._engine._core._live) + loaded._engine._arrivals.qsize()
         most = max(most, live)
 
     monkeypatch.setattr(loaded._engine, "submit", counted)

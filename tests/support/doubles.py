@@ -8,17 +8,18 @@ from typing import Any
 import torch
 
 from transforms.engine.engine import Engine
-from transforms.engine.interface import BatchSlot
+from transforms.engine.interface import BatchSlot, SynchronousProgram
 from transforms.engine.reports import Report
 from transforms.engine.tickets import Ticket
 from transforms.options.spec import Limits
 
 
-class Doubles:
+class Doubles(SynchronousProgram):
     """A model that doubles numbers, each of a length of its own; and its program."""
 
     accelerated = False
     generates = False
+    overlaps = False
     nbytes = 12
 
     def __init__(self, limit: int = 2**62, poison: frozenset[int] = frozenset()) -> None:

@@ -25,6 +25,9 @@ class ManualEngine:
     def submit(self, ticket: Ticket) -> None:
         self.waiting.append(ticket)
 
+    def flush(self) -> None:
+        pass
+
     def forget(self, session: BundleSession) -> None:
         self.forgotten.append(session)
 

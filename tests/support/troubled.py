@@ -9,15 +9,16 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-from transforms.engine.interface import BatchSlot
+from transforms.engine.interface import BatchSlot, SynchronousProgram
 
 #: Numbers that are more than numbers.
 RAISES, HANGS, DIES, BREAKS, UNPICKLABLE, STRANGE_ERROR, UNKNOWN = -1, -2, -3, -4, -5, -6, -7
 
 
-class Troubled:
+class Troubled(SynchronousProgram):
     accelerated = False
     generates = False
+    overlaps = False
     nbytes = 8
 
     def __init__(self, seconds: float = 0.0) -> None:

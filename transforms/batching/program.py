@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 _unique_keys = itertools.count()
 
 
-class Program:
+class Program(interface.SynchronousProgram):
     """One model with the parameters of one stage: places chunks and answers batches of them."""
 
     def __init__(

@@ -45,6 +45,11 @@ class Replica:
         return is_accelerated(self._pipe)
 
     @property
+    def overlaps(self) -> bool:
+        """Whether a batch may be launched while its device works on the one before."""
+        return False
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the weights."""
         return sum(_nbytes(weight) for weight in self._pipe.model.parameters())

@@ -17,14 +17,55 @@ class BatchSlot:
     length: int
 
 
+class Launched(Protocol):
+    """A batch that a device works on."""
+
+    #: Seconds that the device took, once the outputs are there; None: it has no clock of its own.
+    seconds: float | None
+
+    def done(self) -> bool:
+        """Whether `outputs` need not wait."""
+
+    def outputs(self) -> Sequence[Any]:
+        """The outputs of each chunk; waits for the device. Raises what it reports."""
+
+
+@dataclass
+class Computed:
+    """A batch that was computed while it was launched."""
+
+    computed: Sequence[Any]
+    seconds: float | None = None
+
+    def done(self) -> bool:
+        """Its outputs are there."""
+        return True
+
+    def outputs(self) -> Sequence[Any]:
+        """The outputs of each chunk."""
+        return self.computed
+
+
 class Program(Protocol):
     """What an engine runs: a model with one stage's parameters. See batching.program.Program."""
 
     def batch_slot(self, features: Any) -> BatchSlot:
         """The batch key and length of a chunk."""
 
-    def run(self, chunks: Sequence[Any]) -> list[Any]:
+    def launch(self, chunks: Sequence[Any]) -> Launched:
+        """Hand a batch to the device; it may still be at work on the one before."""
+
+
+class SynchronousProgram:
+    """The base of programs that compute while they are launched."""
+
+    def run(self, chunks: Sequence[Any]) -> Sequence[Any]:
         """The outputs of each chunk."""
+        raise NotImplementedError
+
+    def launch(self, chunks: Sequence[Any]) -> Launched:
+        """Compute a batch."""
+        return Computed(self.run(chunks))
 
 
 class Model(Protocol):
@@ -33,6 +74,10 @@ class Model(Protocol):
     @property
     def accelerated(self) -> bool:
         """Whether it runs on something other than the CPU."""
+
+    @property
+    def overlaps(self) -> bool:
+        """Whether a batch may be launched while its device works on the one before."""
 
     @property
     def generates(self) -> bool:

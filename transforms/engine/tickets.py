@@ -11,6 +11,7 @@ from typing import Any, Protocol, Self
 from apache_beam.internal.cloudpickle import cloudpickle
 
 from ..options import content_hash
+from .blocks import OutputRow
 from .reports import Report
 
 
@@ -51,6 +52,9 @@ class AnyEngine(Protocol):
     def submit(self, ticket: Ticket) -> None:
         """Accept a ticket; it comes back in its session's `answered`."""
 
+    def flush(self) -> None:
+        """Keep no ticket back until there are more."""
+
     def forget(self, session: BundleSession) -> None:
         """Nobody will collect this session's tickets any more."""
 
@@ -80,6 +84,15 @@ class Ticket:
     def fail(self, error: BaseException) -> None:
         """Hand it back to its session with an error."""
         self.error = error
+        self.hand_back()
+
+    def unpacked(self) -> list[Any]:
+        """The outputs of each chunk, apart from those of other tickets."""
+        return [each.unpacked() if type(each) is OutputRow else each for each in self.outputs]
+
+    def hand_back(self) -> None:
+        """Give it back to its session, answered or failed."""
+        self.outputs = self.unpacked()
         self.session.answered.put(self)
 
 
@@ -87,7 +100,8 @@ class Ticket:
 class BundleSession:
     """One bundle's access to an engine, with the parameters of its stage."""
 
-    engine: AnyEngine
+    #: An AnyEngine, to which its tickets go; in an engine's process, the client they come from.
+    engine: Any
     parameters: Mapping[str, Any]
     #: Equal for equal parameters: their chunks may share a batch.
     key: str
@@ -108,6 +122,10 @@ class BundleSession:
     def submit(self, token: Any, features: list[Any]) -> None:
         """Hand over the features of an element's chunks; its ticket comes back in `answered`."""
         self.engine.submit(Ticket(self, token, features))
+
+    def flush(self) -> None:
+        """Have the engine begin with what was submitted: somebody waits for it."""
+        self.engine.flush()
 
     def cancel(self) -> None:
         """Drop the tickets that still wait: nobody will collect them."""

@@ -16,7 +16,7 @@ from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler
 
 from ..engine import registry
 from ..engine.errors import contained
-from ..engine.interface import BatchSlot, EngineSpec
+from ..engine.interface import BatchSlot, EngineSpec, SynchronousProgram
 from ..engine.tickets import AnyEngine, Parameters
 from ..options.shown import shown
 from ..options.sizes import nbytes
@@ -29,7 +29,7 @@ from .window import InFlightWindow
 _UNBOUNDED = 2**62
 
 
-class HandlerProgram:
+class HandlerProgram(SynchronousProgram):
     """A handler's model with its inference arguments."""
 
     def __init__(self, handler: Any, model: Any, arguments: Mapping[str, Any]) -> None:
@@ -56,6 +56,7 @@ class HandlerModel:
     """A handler's loaded model, in the form that an engine computes with."""
 
     generates = False
+    overlaps = False
 
     def __init__(self, handler: Any) -> None:
         handler.set_environment_vars()

@@ -57,6 +57,8 @@ class InFlightWindow:
 
     def take(self) -> Ticket:
         """The next answered ticket; waits for one."""
+        if self._session.answered.empty():
+            self._session.flush()
         ticket: Ticket = self._session.answered.get()
         ticket.token, size = ticket.token
         self.count -= 1

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from transforms.engine.errors import BatchTimeoutError, EngineCrashError, EngineError
+from transforms.engine.errors import BatchTimeoutError, EngineCrashError
 from transforms.engine.process.arena import Arena
 from transforms.engine.process.in_flight import InFlightTickets
 from transforms.engine.tickets import BundleSession, Ticket
@@ -27,7 +28,7 @@ class Kept:
 
     def add(self, session: BundleSession | None = None) -> Ticket:
         ticket = Ticket(session or self.session, "token", [torch.zeros(10_000)])
-        self.tickets.add(ticket)
+        self.tickets.add([ticket])
         return ticket
 
     def nothing_left(self) -> bool:
@@ -42,15 +43,79 @@ def kept() -> Kept:
 def test_features_are_kept_pickled_until_the_answer(kept: Kept) -> None:
     ticket = kept.add()
     assert ticket.features == []
-    ((number, sent),) = kept.tickets
-    assert len(sent.spans) == 1
-    assert kept.tickets.pop(number) is ticket
+    (message,) = kept.tickets.messages([0], 5)
+    assert (message.tickets, message.session, message.run_isolated) == ([(0, 0, 1)], 5, False)
+    assert len(message.spans) == 1
+    assert kept.tickets.pop(0) is ticket
     assert kept.nothing_left()
+
+
+def texts(kept: Kept, *lengths: int) -> list[Ticket]:
+    """Tickets with two chunks of these lengths each."""
+
+    def chunk(length: int) -> dict[str, torch.Tensor]:
+        return {"input_ids": torch.full((1, length), length), "mask": torch.ones(1, length)}
+
+    return [Ticket(kept.session, length, [chunk(length)] * 2) for length in lengths]
+
+
+def test_features_that_are_alike_cross_together(kept: Kept) -> None:
+    assert kept.tickets.add([*texts(kept, 3, 5), Ticket(kept.session, 0, ["odd"])]) == [0, 1, 2]
+    together, apart = kept.tickets.messages([0, 1, 2], 5)
+    assert (together.tickets, apart.tickets) == ([(0, 0, 2), (1, 2, 2)], [(2, 0, 1)])
+    block = pickle.loads(together.features)
+    assert [row.features()["input_ids"].tolist() for row in block.rows()] == [
+        [[3] * 3],
+        [[3] * 3],
+        [[5] * 5],
+        [[5] * 5],
+    ]
+
+
+def test_of_those_that_cross_together_the_rest_is_sent_again(kept: Kept) -> None:
+    kept.tickets.add(texts(kept, 500, 600, 700))
+    kept.tickets.pop(1)
+    kept.tickets.launched([0], [])
+    assert not kept.tickets.process_died(None, "it crashed")
+    ((_, numbers),) = kept.tickets.by_session()
+    isolated, rest = kept.tickets.messages(numbers, 5)
+    assert (isolated.tickets, isolated.run_isolated) == ([(0, 0, 2)], True)
+    assert (rest.tickets, rest.run_isolated) == ([(2, 4, 2)], False)
+    assert isolated.spans == rest.spans
+    kept.tickets.pop(0)
+    assert not kept.nothing_left()
+    kept.tickets.pop(2)
+    assert kept.nothing_left()
+
+
+def test_the_batch_behind_is_not_blamed_for_time_but_for_a_crash(kept: Kept) -> None:
+    first, behind = kept.add(), kept.add()
+    kept.tickets.launched([0], [1])
+    kept.tickets.process_died(2.5, "it was killed")
+    assert (first.run_isolated, behind.run_isolated) == (True, False)
+    kept.tickets.launched([0], [1])
+    kept.tickets.process_died(None, "it crashed")
+    assert (first.attempts, behind.attempts) == (3, 2)
+
+
+def test_a_batch_has_its_own_time_from_when_the_one_before_has_ended(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    kept.add(), kept.add()
+    kept.tickets.launched([0], [])
+    now = 110.0
+    kept.tickets.launched([0], [1])
+    assert kept.tickets.seconds_left(60) == 50
+    kept.tickets.pop(0)
+    kept.tickets.launched([1], [])
+    assert kept.tickets.seconds_left(60) == 60
 
 
 def test_what_was_computed_when_a_process_died_is_isolated(kept: Kept) -> None:
     computed, waiting = kept.add(), kept.add()
-    kept.tickets.begin([0, 17])
+    kept.tickets.launched([0, 17], [])
     kept.tickets.process_died(None, "it crashed")
     assert (computed.run_isolated, computed.attempts) == (True, 2)
     assert (waiting.run_isolated, waiting.attempts) == (False, 1)
@@ -60,11 +125,10 @@ def test_what_was_computed_when_a_process_died_is_isolated(kept: Kept) -> None:
 def test_an_element_over_which_three_processes_die_fails(kept: Kept) -> None:
     ticket = kept.add()
     for deaths in range(1, 4):
-        assert kept.session.answered.empty()
-        kept.tickets.begin([0])
-        kept.tickets.process_died(None, "it crashed")
+        kept.tickets.launched([0], [])
+        given_up = kept.tickets.process_died(None, "it crashed")
+        assert given_up == ([ticket] if deaths == 3 else [])
         assert ticket.attempts == min(deaths + 1, 3)
-    assert kept.session.answered.get() is ticket
     assert isinstance(ticket.error, EngineCrashError)
     assert str(ticket.error) == "the engine's process died over this element: it crashed"
     assert kept.nothing_left()
@@ -73,8 +137,8 @@ def test_an_element_over_which_three_processes_die_fails(kept: Kept) -> None:
 def test_a_process_that_dies_between_batches_is_nobodys_fault(kept: Kept) -> None:
     ticket = kept.add()
     for _ in range(10):
-        kept.tickets.begin([0])
-        kept.tickets.begin([])
+        kept.tickets.launched([0], [])
+        kept.tickets.launched([], [])
         kept.tickets.process_died(None, "it was killed")
     assert (ticket.run_isolated, ticket.attempts, ticket.error) == (False, 1, None)
 
@@ -83,7 +147,7 @@ def test_an_element_that_takes_too_long_twice_fails(kept: Kept) -> None:
     ticket = kept.add()
     for _ in range(2):
         assert ticket.error is None
-        kept.tickets.begin([0])
+        kept.tickets.launched([0], [])
         kept.tickets.process_died(2.5, "it was killed")
     assert isinstance(ticket.error, BatchTimeoutError)
     assert "2.5 s" in str(ticket.error)
@@ -94,7 +158,7 @@ def test_an_element_that_takes_too_long_twice_fails(kept: Kept) -> None:
 def test_only_a_batch_that_is_computed_has_a_time(kept: Kept) -> None:
     kept.add()
     assert kept.tickets.seconds_left(60) is None
-    kept.tickets.begin([0])
+    kept.tickets.launched([0], [])
     left = kept.tickets.seconds_left(60)
     assert left is not None
     assert 50 < left <= 60
@@ -108,15 +172,12 @@ def test_cancelled_tickets_are_dropped(kept: Kept) -> None:
     cancelled, ticket = kept.add(other), kept.add()
     other.cancel()
     kept.tickets.drop_cancelled()
-    assert [sent.ticket for _, sent in kept.tickets] == [ticket]
     assert cancelled.error is None
-    kept.tickets.pop(1)
+    assert kept.tickets.pop(1) is ticket
     assert kept.nothing_left()
 
 
-def test_all_fail_with_the_reason(kept: Kept) -> None:
+def test_all_are_given_up(kept: Kept) -> None:
     tickets = [kept.add() for _ in range(3)]
-    kept.tickets.fail_all("no memory")
-    assert [kept.session.answered.get() for _ in range(3)] == tickets
-    assert all(isinstance(t.error, EngineError) and str(t.error) == "no memory" for t in tickets)
-    assert len(kept.tickets) == 0
+    assert kept.tickets.pop_all() == tickets
+    assert kept.nothing_left()

@@ -6,27 +6,28 @@ import contextlib
 import os
 import pickle
 import queue
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from multiprocessing import Pipe, reduction
-from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any
 
 import pytest
 
-from transforms.engine.errors import BatchTimeoutError, EngineError
+from transforms.engine.errors import BatchTimeoutError, EngineCrashError, EngineError
 from transforms.engine.process import protocol
 from transforms.engine.process.protocol import (
-    BatchBegun,
+    BatchesLaunched,
     CancelSession,
     Message,
     ModelLoaded,
     OpenSession,
-    SubmitTicket,
+    Progress,
+    SubmitTickets,
     TicketAnswered,
 )
 from transforms.engine.process.remote import LinkState, RemoteEngine
+from transforms.engine.process.transport import Doorkeeper, Incoming, Outgoing
 from transforms.engine.reports import RestartReport
 
 KEY = b"a secret"
@@ -35,22 +36,26 @@ KEY = b"a secret"
 class Process:
     """The other end of a link."""
 
-    def __init__(self, link: Connection) -> None:
-        self._link = link
+    def __init__(self, sock: socket.socket, incoming: Incoming, outgoing: Outgoing) -> None:
+        self._socket, self._incoming, self._outgoing = sock, incoming, outgoing
+        sock.settimeout(60)
 
     def receive(self) -> Message:
-        assert self._link.poll(60)
-        return protocol.unpack(self._link.recv_bytes())
+        return protocol.unpack(self._incoming.frame())[0]
 
     def send(self, message: Message) -> None:
-        self._link.send_bytes(protocol.pack(message))
+        self._send(protocol.pack(message))
 
     def answer(self, number: int, outputs: Any, dead: bool = False) -> None:
-        answer = TicketAnswered(number, None, (), 0, dead)
-        self._link.send_bytes(protocol.pack_with(answer, outputs))
+        answer = TicketAnswered(number, None, Progress(dead=dead))
+        self._send(protocol.pack_with(answer, outputs))
+
+    def _send(self, data: bytes) -> None:
+        self._outgoing.add(data)
+        self._outgoing.send()
 
     def die(self) -> None:
-        self._link.close()
+        self._socket.close()
 
 
 class Processes:
@@ -60,28 +65,35 @@ class Processes:
         self._joined: queue.Queue[Process] = queue.Queue()
         #: Held to keep the worker waiting for a connection.
         self.starting = threading.Lock()
+        self.sockets: list[socket.socket] = []
 
-    def connect(self) -> Connection:
+    def connect(self) -> socket.socket:
         with self.starting:
-            ours, theirs = Pipe()
+            ours, theirs = socket.socketpair()
+        self.sockets.append(ours)
         threading.Thread(target=self._accept, args=(ours,), daemon=True).start()
         return theirs
 
-    def _accept(self, link: Connection) -> None:
+    def _accept(self, sock: socket.socket) -> None:
+        incoming, outgoing, door = Incoming(sock), Outgoing(sock), Doorkeeper(KEY)
         with contextlib.suppress(EOFError, OSError):  # the worker has gone
-            deliver_challenge(link, KEY)
-            answer_challenge(link, KEY)
-            link.send_bytes(pickle.dumps(os.getpid()))
-            os.close(reduction.recv_handle(link))
-            self._joined.put(Process(link))
+            for frame in (door.challenge, None):
+                outgoing.add(frame or door.answer(incoming.frame()))
+                outgoing.send()
+            incoming.frame()
+            os.close(incoming.descriptors.popleft())
+            self._joined.put(Process(sock, incoming, outgoing))
 
     def next(self) -> Process:
         return self._joined.get(timeout=60)
 
 
 @pytest.fixture
-def processes() -> Processes:
-    return Processes()
+def processes() -> Iterator[Processes]:
+    made = Processes()
+    yield made
+    for each in made.sockets:
+        each.close()
 
 
 Make = Callable[..., RemoteEngine]
@@ -91,13 +103,19 @@ Make = Callable[..., RemoteEngine]
 def link() -> Iterator[Make]:
     engines: list[RemoteEngine] = []
 
-    def make(connect: Callable[[], Connection], timeout: float | None = None) -> RemoteEngine:
+    def make(connect: Callable[[], socket.socket], timeout: float | None = None) -> RemoteEngine:
         engines.append(RemoteEngine(connect, KEY, "test", timeout, 1 << 20))
         return engines[-1]
 
     yield make
     for each in engines:
         each.close()
+
+
+def number(message: SubmitTickets) -> int:
+    """The number of the only ticket."""
+    (number, _, _), *_ = message.tickets
+    return number
 
 
 def state(engine: RemoteEngine) -> LinkState:
@@ -122,16 +140,16 @@ def test_a_link_joins_serves_and_is_closed(link: Make, processes: Processes) -> 
     assert isinstance(opened, OpenSession)
     assert opened.key == session.key
     assert pickle.loads(opened.parameters) == {"top_k": 2}
-    assert isinstance(submitted, SubmitTicket)
+    assert isinstance(submitted, SubmitTickets)
     assert (submitted.session, submitted.run_isolated) == (opened.session, False)
     assert pickle.loads(submitted.features) == ["features"]
     assert state(engine) is LinkState.JOINED
     assert not engine.ready
     process.send(ModelLoaded())
-    process.send(BatchBegun([submitted.ticket]))
+    process.send(BatchesLaunched([number(submitted)]))
     assert comes(engine, LinkState.SERVING)
     assert engine.ready
-    process.answer(submitted.ticket, ["outputs"])
+    process.answer(number(submitted), ["outputs"])
     ticket = session.answered.get(timeout=60)
     assert (ticket.token, ticket.outputs, ticket.error) == ("token", ["outputs"], None)
     assert state(engine) is LinkState.SERVING
@@ -150,11 +168,12 @@ def test_what_was_computed_is_sent_again_to_run_isolated(link: Make, processes: 
     session = engine.session({})
     session.submit("computed", [1])
     session.submit("waiting", [2])
+    session.flush()
     process = processes.next()
     opened, computed, waiting = (process.receive() for _ in range(3))
-    assert isinstance(computed, SubmitTicket)
-    assert isinstance(waiting, SubmitTicket)
-    process.send(BatchBegun([computed.ticket]))
+    assert isinstance(computed, SubmitTickets)
+    assert isinstance(waiting, SubmitTickets)
+    process.send(BatchesLaunched([number(computed)]))
     assert comes(engine, LinkState.SERVING)
     process.die()
     process = processes.next()
@@ -162,13 +181,30 @@ def test_what_was_computed_is_sent_again_to_run_isolated(link: Make, processes: 
     assert process.receive() == computed._replace(run_isolated=True)
     assert process.receive() == waiting
     assert state(engine) is LinkState.JOINED
-    process.answer(waiting.ticket, ["b"])
-    process.answer(computed.ticket, ["a"])
+    process.answer(number(waiting), ["b"])
+    process.answer(number(computed), ["a"])
     first, second = (session.answered.get(timeout=60) for _ in range(2))
     assert (first.token, first.outputs, first.attempts) == ("waiting", ["b"], 1)
     assert (second.token, second.outputs, second.attempts) == ("computed", ["a"], 2)
     assert first.reports == (RestartReport(2),)
     assert second.reports == ()
+
+
+def test_who_fails_last_reports_the_restarts_that_it_caused(
+    link: Make, processes: Processes
+) -> None:
+    session = link(processes.connect).session({})
+    session.submit("poison", [1])
+    for _ in range(3):
+        process = processes.next()
+        process.receive()
+        ticket = process.receive()
+        assert isinstance(ticket, SubmitTickets)
+        process.send(BatchesLaunched([number(ticket)]))
+        process.die()
+    poison = session.answered.get(timeout=60)
+    assert isinstance(poison.error, EngineCrashError)
+    assert poison.reports == (RestartReport(1), RestartReport(1), RestartReport(0))
 
 
 def test_a_batch_that_takes_too_long_has_its_process_killed(
@@ -182,10 +218,10 @@ def test_a_batch_that_takes_too_long_has_its_process_killed(
     for _ in range(2):
         process = processes.next()
         submitted = [process.receive(), process.receive()][-1]
-        assert isinstance(submitted, SubmitTicket)
-        process.send(BatchBegun([submitted.ticket]))
+        assert isinstance(submitted, SubmitTickets)
+        process.send(BatchesLaunched([number(submitted)]))
         assert comes(engine, LinkState.KILLED)
-        process.send(BatchBegun([submitted.ticket]))  # what it had sent before: still killed
+        process.send(BatchesLaunched([number(submitted)]))  # what it had sent before: still killed
         process.die()
     ticket = session.answered.get(timeout=60)
     assert isinstance(ticket.error, BatchTimeoutError)
@@ -197,7 +233,7 @@ def test_a_batch_that_takes_too_long_has_its_process_killed(
 def test_all_tickets_are_told_why_no_process_can_be_reached(link: Make) -> None:
     asked: list[float] = []
 
-    def connect() -> Connection:
+    def connect() -> socket.socket:
         asked.append(time.monotonic())
         raise ConnectionRefusedError("nobody listens")
 
@@ -225,11 +261,11 @@ def test_an_engine_that_answers_nothing_any_more_is_not_replaced(
     session.submit("token", [1])
     process = processes.next()
     submitted = [process.receive(), process.receive()][-1]
-    assert isinstance(submitted, SubmitTicket)
-    process.answer(submitted.ticket, [2], dead=True)
+    assert isinstance(submitted, SubmitTickets)
+    process.answer(number(submitted), [2], dead=True)
     assert session.answered.get(timeout=60).token == "token"
     assert state(engine) is LinkState.FAILED
-    process.send(BatchBegun([]))
+    process.send(BatchesLaunched([]))
     process.die()
     engine._thread.join(60)
     assert not engine._thread.is_alive()

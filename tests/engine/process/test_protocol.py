@@ -11,14 +11,16 @@ import torch
 from transforms.engine.errors import PicklableError
 from transforms.engine.process import protocol
 from transforms.engine.process.protocol import (
-    BatchBegun,
+    BatchesLaunched,
     CancelSession,
     EngineBroken,
     Message,
     ModelLoaded,
     OpenSession,
-    SubmitTicket,
+    Progress,
+    SubmitTickets,
     TicketAnswered,
+    TicketsAnswered,
 )
 from transforms.engine.reports import BatchReport, LoadReport, RestartReport
 
@@ -30,30 +32,28 @@ ERROR = PicklableError(None, "StrangeError", "odd", "in a line", None)
     "message",
     [
         OpenSession(3, "key", b"parameters"),
-        SubmitTicket(7, 3, True, [(0, 64), (128, 70)], b"features"),
+        SubmitTickets([(7, 0, 2)], 3, True, [(0, 64), (128, 70)], b"features"),
         CancelSession(3),
         ModelLoaded(),
-        BatchBegun([7, 9]),
-        BatchBegun([]),
-        TicketAnswered(7, None, REPORTS, 12, False),
-        TicketAnswered(7, ERROR, (), 0, True),
+        BatchesLaunched([7, 9], [8]),
+        BatchesLaunched([]),
+        TicketAnswered(7, None, Progress(REPORTS, 12)),
+        TicketAnswered(7, ERROR, Progress(dead=True)),
+        TicketsAnswered([(7, 1), (9, 2)], Progress(REPORTS)),
         EngineBroken("RuntimeError: CUDA error"),
     ],
     ids=lambda message: type(message).__name__,
 )
 def test_a_message_arrives_as_it_was_sent(message: Message) -> None:
-    found = protocol.unpack(protocol.pack(message))
-    assert type(found) is type(message)
-    assert found == message
-    found, outputs = protocol.unpack_with_outputs(protocol.pack(message))
+    found, outputs = protocol.unpack(protocol.pack(message))
     assert type(found) is type(message)
     assert found == message
     assert not list(outputs)
 
 
 def test_outputs_follow_their_message() -> None:
-    answer = TicketAnswered(7, None, REPORTS, 12, False)
-    found, outputs = protocol.unpack_with_outputs(protocol.pack_with(answer, [torch.ones(2), "a"]))
+    answer = TicketAnswered(7, None, Progress(REPORTS, 12))
+    found, outputs = protocol.unpack(protocol.pack_with(answer, [torch.ones(2), "a"]))
     assert found == answer
     ((tensor, text),) = outputs
     assert torch.equal(tensor, torch.ones(2))
@@ -66,10 +66,10 @@ def test_outputs_of_an_unknown_class_leave_the_message_readable(
     module = types.ModuleType("only_there")
     module.Answer = type("Answer", (), {"__module__": "only_there"})  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "only_there", module)
-    answer = TicketAnswered(7, None, (), 12, False)
+    answer = TicketAnswered(7, None, Progress(waiting=12))
     data = protocol.pack_with(answer, [module.Answer()])
     monkeypatch.delitem(sys.modules, "only_there")
-    found, outputs = protocol.unpack_with_outputs(data)
+    found, outputs = protocol.unpack(data)
     assert found == answer
     with pytest.raises(ModuleNotFoundError, match="only_there"):
         next(outputs)
@@ -77,4 +77,4 @@ def test_outputs_of_an_unknown_class_leave_the_message_readable(
 
 def test_a_message_takes_few_bytes_more_than_its_features() -> None:
     features = bytes(600)
-    assert len(protocol.pack(SubmitTicket(12_345, 678, False, [], features))) < 600 + 50
+    assert len(protocol.pack(SubmitTickets([(12_345, 0, 1)], 678, False, [], features))) < 600 + 60

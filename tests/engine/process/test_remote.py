@@ -111,6 +111,13 @@ def test_a_cancelled_bundle_leaves_no_trace(engine: Callable[..., RemoteEngine])
     assert right(ask(found, [8]))
 
 
+def changes(value: Callable[[], int], before: int) -> bool:
+    end = time.monotonic() + 60
+    while value() == before and time.monotonic() < end:
+        time.sleep(0.01)
+    return value() != before
+
+
 @pytest.mark.slow
 def test_everything_is_answered_once_however_often_the_process_is_killed(
     engine: Callable[..., RemoteEngine],
@@ -128,7 +135,9 @@ def test_everything_is_answered_once_however_often_the_process_is_killed(
     chance = random.Random(0)
     for _ in range(10):
         tickets += collect(session, 16 + chance.randrange(400))
-        os.kill(found.pid, signal.SIGKILL)
+        killed = found.pid
+        os.kill(killed, signal.SIGKILL)
+        assert changes(lambda: found.pid, killed)
         time.sleep(chance.random() * 0.2)
     tickets += collect(session, count - len(tickets))
     assert sorted(ticket.token for ticket in tickets) == list(range(count))

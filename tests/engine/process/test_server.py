@@ -5,21 +5,24 @@ from __future__ import annotations
 import functools
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import pytest
 from support.engine_processes import alive, ask, gone, right, spec
 from support.paths import ROOT, TESTS
 
+from transforms.engine.core import EngineCore
 from transforms.engine.errors import EngineError
-from transforms.engine.process import launch, server
+from transforms.engine.process import launch
+from transforms.engine.process.client import Client
 from transforms.engine.process.protocol import OpenSession
 from transforms.engine.process.remote import RemoteEngine
 from transforms.engine.tickets import Parameters
+from transforms.options.spec import Limits
 
 
 def test_workers_share_one_process_and_it_goes_with_the_last(
@@ -94,7 +97,8 @@ def test_a_worker_that_stands_still_does_not_stop_the_others(
 
 
 def test_functions_among_parameters_share_batches_and_programs() -> None:
-    connection = server._Connection(SimpleNamespace(engine=None), SimpleNamespace())  # type: ignore[arg-type]
+    here, there = socket.socketpair()
+    connection = Client(here, b"key", EngineCore(Limits(), lambda ticket: None))
     parameters = Parameters({"stop": lambda text: text == "."})
     # As another worker has them.
     equal = Parameters(pickle.loads(parameters.pickled))
@@ -103,3 +107,5 @@ def test_functions_among_parameters_share_batches_and_programs() -> None:
         connection._accept(OpenSession(number, each.key, each.pickled))
     keys = [connection._sessions[number].key for number in range(3)]
     assert keys[0] == keys[1] != keys[2]
+    connection.close()
+    there.close()

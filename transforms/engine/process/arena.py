@@ -51,7 +51,7 @@ class Arena:
     """Memory that another process can read: `fd` goes to it. Pages are used as they are filled."""
 
     def __init__(self, size: int) -> None:
-        self.fd = _anonymous()
+        self.fd = anonymous_file()
         os.ftruncate(self.fd, size)
         self._memory = mmap.mmap(self.fd, size)
         self._spans = Spans(size)
@@ -88,7 +88,7 @@ class MappedArena:
         return self._memory[start : start + size]
 
 
-def _anonymous() -> int:
+def anonymous_file() -> int:
     """A file without a name, in memory where the system has that."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create("pipelines-beam")

@@ -10,24 +10,39 @@ import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from ..errors import BatchTimeoutError, EngineCrashError, EngineError
+from ..blocks import Block, Layout, layout_of
+from ..errors import BatchTimeoutError, EngineCrashError
 from ..tickets import Ticket
 from . import pickling
 from .arena import Arena, Span
+from .protocol import SubmitTickets
 
 _MAX_DEATHS = 3  # of processes over one element: in a batch with others, then twice isolated
+_SMALL = 1024  # bytes of an array of a block: a socket's buffer should hold many blocks
 _MAX_TIMEOUTS = 2  # of one element: in a batch with others, then isolated
 
 
-@dataclass(slots=True)
-class InFlightTicket:
-    """A ticket as it crosses to the engine's process."""
+@dataclass(slots=True, eq=False)
+class _Features:
+    """The features of several tickets, as they cross to the engine's process."""
 
-    ticket: Ticket
-    #: The features, pickled, and where in the arena their large tensors are.
-    features: bytes
+    #: Pickled, but for the large arrays.
+    pickled: bytes
+    #: Where in the arena those are.
     spans: list[Span]
+    #: Tickets that are not answered.
+    users: int
+
+
+@dataclass(slots=True)
+class _InFlightTicket:
+    ticket: Ticket
+    features: _Features
+    #: Where in the features its chunks are.
+    start: int
+    count: int
     #: Processes that died while they computed it.
     deaths: int = 0
 
@@ -41,30 +56,76 @@ class InFlightTickets:
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
         self._numbers = itertools.count()
-        self._tickets: dict[int, InFlightTicket] = {}
+        self._tickets: dict[int, _InFlightTicket] = {}
         #: Those in the batch that is computed.
         self._running: set[int] = set()
-        #: When that batch began, on time.monotonic.
+        #: Those in a batch that was launched behind it.
+        self._next: set[int] = set()
+        #: When the batch that is computed began, on time.monotonic.
         self._running_since = 0.0
 
     def __len__(self) -> int:
         return len(self._tickets)
 
-    def __iter__(self) -> Iterator[tuple[int, InFlightTicket]]:
-        return iter(self._tickets.items())
+    def add(self, tickets: Sequence[Ticket]) -> list[int]:
+        """Take tickets of one session; their features are kept as they cross.
 
-    def add(self, ticket: Ticket) -> tuple[int, InFlightTicket]:
-        """Take a ticket; its features are kept pickled. Raises what pickling them raises."""
-        sent = InFlightTicket(ticket, *pickling.dumps(ticket.features, self._arena))
-        ticket.features = []
-        number = next(self._numbers)
-        self._tickets[number] = sent
-        return number, sent
+        Those whose features cannot be pickled fail.
 
-    def begin(self, numbers: Sequence[int]) -> None:
-        """A batch with these tickets, and no others of this worker's, is computed now."""
-        self._running = {number for number in numbers if number in self._tickets}
-        self._running_since = time.monotonic()
+        Returns:
+          The numbers of the others.
+
+        """
+        numbers: list[int] = []
+        for layout, group in itertools.groupby(tickets, _layout):
+            together = list(group)
+            if layout is not None:
+                chunks = [chunk for ticket in together for chunk in ticket.features]
+                numbers += self._keep(together, Block.of(layout, chunks), _SMALL)
+                continue
+            for ticket in together:
+                try:
+                    numbers += self._keep([ticket], ticket.features, pickling.SMALL)
+                except Exception as error:
+                    ticket.fail(error)
+        return numbers
+
+    def _keep(self, tickets: Sequence[Ticket], features: Any, small: int) -> list[int]:
+        kept = _Features(*pickling.dumps(features, self._arena, small), len(tickets))
+        numbers, start = [], 0
+        for ticket in tickets:
+            count = len(ticket.features)
+            ticket.features = []
+            numbers.append(next(self._numbers))
+            self._tickets[numbers[-1]] = _InFlightTicket(ticket, kept, start, count)
+            start += count
+        return numbers
+
+    def messages(self, numbers: Sequence[int], session: int) -> Iterator[SubmitTickets]:
+        """What submits these tickets, which are of one session and in ascending order."""
+        sent = [(number, self._tickets[number]) for number in numbers]
+        for _, group in itertools.groupby(sent, lambda item: _together(item[1])):
+            members = list(group)
+            _, first = members[0]
+            chunks = [(number, each.start, each.count) for number, each in members]
+            isolated, features = first.ticket.run_isolated, first.features
+            yield SubmitTickets(chunks, session, isolated, features.spans, features.pickled)
+
+    def by_session(self) -> Iterator[tuple[Ticket, list[int]]]:
+        """The numbers of all tickets, those of each session apart, with one of its tickets."""
+        sessions: dict[int, tuple[Ticket, list[int]]] = {}
+        for number, sent in self._tickets.items():
+            found = sessions.setdefault(id(sent.ticket.session), (sent.ticket, []))
+            found[1].append(number)
+        yield from sessions.values()
+
+    def launched(self, running: Sequence[int], following: Sequence[int]) -> None:
+        """These are computed now, and these were launched behind them."""
+        before = self._running
+        self._running = {number for number in running if number in self._tickets}
+        self._next = {number for number in following if number in self._tickets}
+        if not (self._running and self._running <= before):
+            self._running_since = time.monotonic()
 
     def seconds_left(self, timeout: float) -> float | None:
         """Seconds until the batch that is computed has taken too long; None between batches."""
@@ -79,48 +140,61 @@ class InFlightTickets:
     def pop(self, number: int) -> Ticket:
         """A ticket that is answered: it is not kept any more, nor is its place in the arena."""
         self._running.discard(number)
-        return self._remove(number)
+        self._next.discard(number)
+        sent = self._tickets.pop(number)
+        sent.features.users -= 1
+        if not sent.features.users:
+            self._arena.free(sent.features.spans)
+        return sent.ticket
 
     def drop_cancelled(self) -> None:
         """Keep no ticket whose session is cancelled."""
-        for number in [n for n, sent in self if sent.ticket.session.cancelled]:
-            self._remove(number)
+        for number in [n for n, sent in self._tickets.items() if sent.ticket.session.cancelled]:
+            self.pop(number)
 
-    def process_died(self, timeout: float | None, reason: str) -> None:
-        """Isolate the tickets that were computed when the process died, or have them fail.
+    def process_died(self, timeout: float | None, reason: str) -> list[Ticket]:
+        """Isolate the tickets that were computed when the process died.
 
         Args:
           timeout: the seconds after which it was killed; None: it was not.
           reason: why it died.
 
+        Returns:
+          Those over which enough processes have died, with an error, to be handed back.
+
         """
-        for number in self._running & self._tickets.keys():
-            self._isolate(number, timeout, reason)
-        self._running = set()
+        # Only the batch that is computed takes time; any that was launched may crash the process.
+        computed = self._running if timeout is not None else self._running | self._next
+        computed = computed & self._tickets.keys()
+        self._running, self._next = set(), set()
+        return [self.pop(n) for n in computed if _gives_up(self._tickets[n], timeout, reason)]
 
-    def _isolate(self, number: int, timeout: float | None, reason: str) -> None:
-        sent = self._tickets[number]
-        ticket = sent.ticket
-        sent.deaths += 1
-        ticket.run_isolated = True
-        ticket.attempts = sent.deaths
-        error: Exception
-        if timeout is not None and sent.deaths >= _MAX_TIMEOUTS:
-            error = BatchTimeoutError(f"no answer within {timeout} s, in a batch of its own")
-        elif sent.deaths >= _MAX_DEATHS:
-            error = EngineCrashError(f"the engine's process died over this element: {reason}")
-        else:
-            ticket.attempts += 1
-            return
-        self._remove(number).fail(error)
+    def pop_all(self) -> list[Ticket]:
+        """All tickets: they are not kept any more."""
+        return [self.pop(number) for number in tuple(self._tickets)]
 
-    def fail_all(self, reason: str) -> None:
-        """Have all tickets fail with an EngineError."""
-        for _, sent in self:
-            sent.ticket.fail(EngineError(reason))
-        self._tickets.clear()
 
-    def _remove(self, number: int) -> Ticket:
-        sent = self._tickets.pop(number)
-        self._arena.free(sent.spans)
-        return sent.ticket
+def _layout(ticket: Ticket) -> Layout | None:
+    """The layout of all of a ticket's chunks, if they have one."""
+    layouts = {layout_of(chunk) for chunk in ticket.features}
+    return layouts.pop() if len(layouts) == 1 else None
+
+
+def _together(sent: _InFlightTicket) -> Any:
+    """Equal for tickets that one message can submit."""
+    return id(sent.features), id(sent) if sent.ticket.run_isolated else None
+
+
+def _gives_up(sent: _InFlightTicket, timeout: float | None, reason: str) -> bool:
+    ticket = sent.ticket
+    sent.deaths += 1
+    ticket.run_isolated = True
+    ticket.attempts = sent.deaths
+    if timeout is not None and sent.deaths >= _MAX_TIMEOUTS:
+        ticket.error = BatchTimeoutError(f"no answer within {timeout} s, in a batch of its own")
+    elif sent.deaths >= _MAX_DEATHS:
+        died = f"the engine's process died over this element: {reason}"
+        ticket.error = EngineCrashError(died)
+    else:
+        ticket.attempts += 1
+    return ticket.error is not None

@@ -16,7 +16,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from apache_beam.internal.cloudpickle import cloudpickle
@@ -69,17 +68,22 @@ def folder() -> Path:
     return path
 
 
-def connect(spec: EngineSpec) -> Connection:
+def connect(spec: EngineSpec) -> socket.socket:
     """A connection to the process that holds the engine, which is started if there is none."""
     path = folder() / f"{engine_key(spec)[:16]}.socket"
-    with _locked(path.parent / LOCK), socket.socket(socket.AF_UNIX) as link:
-        try:
-            link.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            _sweep(path.parent)
-            _start(spec, str(path))
-            link.connect(str(path))
-        return Connection(link.detach())
+    link = socket.socket(socket.AF_UNIX)
+    try:
+        with _locked(path.parent / LOCK):
+            try:
+                link.connect(str(path))
+            except (FileNotFoundError, ConnectionRefusedError):
+                _sweep(path.parent)
+                _start(spec, str(path))
+                link.connect(str(path))
+    except BaseException:
+        link.close()
+        raise
+    return link
 
 
 @contextlib.contextmanager

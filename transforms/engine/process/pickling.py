@@ -18,7 +18,7 @@ import torch
 
 from .arena import Arena, MappedArena, Span
 
-_SMALL = 16 * 1024  # bytes: cheaper in the message
+SMALL = 16 * 1024  # bytes: cheaper in the message
 
 
 class _Pickler(pickle.Pickler):
@@ -44,16 +44,22 @@ def _bfloat16(bits: Any) -> torch.Tensor:
     return torch.from_numpy(bits).view(torch.bfloat16)
 
 
-def dumps(value: Any, arena: Arena) -> tuple[bytes, list[Span]]:
+def dumps(value: Any, arena: Arena, small: int = SMALL) -> tuple[bytes, list[Span]]:
     """A value as bytes, and where in the arena its large tensors are, as far as it has room.
 
+    Args:
+      value: anything that can be pickled.
+      arena: where tensors are put.
+      small: bytes; a tensor of fewer is among the bytes.
+
     Raises what pickling the value raises.
+
     """
     spans: list[Span] = []
 
     def in_message(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
-        if raw.nbytes < _SMALL or (span := arena.put(raw)) is None:
+        if raw.nbytes < small or (span := arena.put(raw)) is None:
             return True
         spans.append(span)
         return False

@@ -1,18 +1,20 @@
 """The messages between a worker and an engine's process: who sends what, and when.
 
 A worker connects; both prove that they know the job's key; the process sends its process id, and
-the worker hands over the file descriptor of its arena. From then on the worker sends
+the worker hands over the file descriptor of its arena (see handshake.py). From then on the worker
+sends
 
 - `OpenSession` before the first ticket of a bundle,
-- `SubmitTicket` for each ticket,
+- `SubmitTickets` for tickets of one bundle,
 - `CancelSession` when the tickets of a bundle will not be collected any more;
 
 and the process, in any order,
 
 - `ModelLoaded` when the model is there, or at once if it is,
-- `BatchBegun` before each batch that has some of the worker's tickets, and before the first one
-  after it that has none,
-- `TicketAnswered` for each ticket, those of a cancelled session included, with the outputs,
+- `BatchesLaunched` before each batch that has some of the worker's tickets, and before the first
+  one after it that has none,
+- `TicketsAnswered` for tickets whose outputs are together, `TicketAnswered` for one whose outputs
+  are its own or that has failed: each ticket, those of a cancelled session included, has one,
 - `EngineBroken` before it ends because it cannot compute any more.
 
 Either side may end at any time: then the connection ends, too, without a message. The
@@ -24,12 +26,8 @@ the name of its class, and less time.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
-import socket
 from collections.abc import Iterator, Sequence
-from multiprocessing.connection import Connection
 from typing import Any, NamedTuple, get_args
 
 from ..errors import PicklableError
@@ -48,16 +46,17 @@ class OpenSession(NamedTuple):
     parameters: bytes
 
 
-class SubmitTicket(NamedTuple):
-    """From a worker: the features of an element's chunks."""
+class SubmitTickets(NamedTuple):
+    """From a worker: the features of elements' chunks."""
 
-    ticket: int
+    #: The number of each ticket, and where in the features its chunks are: the first, how many.
+    tickets: Sequence[tuple[int, int, int]]
     session: int
     #: Whether its chunks run in batches of their own.
     run_isolated: bool
-    #: Where in the arena the large tensors are.
+    #: Where in the arena the large arrays are.
     spans: Sequence[Span]
-    #: What else `pickling.dumps` gave.
+    #: What else `pickling.dumps` gave for a Block, or for a list with the features of each chunk.
     features: bytes
 
 
@@ -71,10 +70,24 @@ class ModelLoaded(NamedTuple):
     """From the process: the model is there."""
 
 
-class BatchBegun(NamedTuple):
-    """From the process: which of the worker's tickets are in the batch that runs now."""
+class BatchesLaunched(NamedTuple):
+    """From the process: which of the worker's tickets are in the batches that were launched."""
 
-    tickets: Sequence[int]
+    #: In the one that is computed now.
+    running: Sequence[int]
+    #: In the one behind it.
+    following: Sequence[int] = ()
+
+
+class Progress(NamedTuple):
+    """How an engine's process is doing."""
+
+    #: What the engine has done since its last reports.
+    reports: Sequence[Report] = ()
+    #: About how many tickets and chunks wait, of all workers.
+    waiting: int = 0
+    #: Whether the engine will answer nothing any more but with an error.
+    dead: bool = False
 
 
 class TicketAnswered(NamedTuple):
@@ -82,12 +95,17 @@ class TicketAnswered(NamedTuple):
 
     ticket: int
     error: PicklableError | None
-    #: What the engine has done since its last reports.
-    reports: Sequence[Report]
-    #: About how many tickets and chunks wait, of all workers.
-    waiting: int
-    #: Whether the engine will answer nothing any more but with this error.
-    dead: bool
+    progress: Progress
+
+
+class TicketsAnswered(NamedTuple):
+    """From the process: the outputs of these tickets are behind this, as blocks.Outputs.
+
+    Of each ticket: its number, and how many rows of the outputs are its own.
+    """
+
+    tickets: Sequence[tuple[int, int]]
+    progress: Progress
 
 
 class EngineBroken(NamedTuple):
@@ -97,9 +115,10 @@ class EngineBroken(NamedTuple):
 
 
 Message = (
-    SubmitTicket
+    SubmitTickets
+    | TicketsAnswered
     | TicketAnswered
-    | BatchBegun
+    | BatchesLaunched
     | OpenSession
     | CancelSession
     | ModelLoaded
@@ -114,19 +133,12 @@ def pack(message: Message) -> bytes:
     return pickle.dumps((_NUMBERS[type(message)], *message))
 
 
-def unpack(data: bytes) -> Message:
-    """The message in what was received."""
-    number, *fields = pickle.loads(data)  # noqa: S301 - from a process of the same job
-    message: Message = _KINDS[number](*fields)
-    return message
-
-
 def pack_with(message: Message, outputs: Any) -> bytes:
     """A message and outputs as they are sent. Raises what pickling the outputs raises."""
     return pickling.dump_each((_NUMBERS[type(message)], *message), outputs)
 
 
-def unpack_with_outputs(data: bytes) -> tuple[Message, Iterator[Any]]:
+def unpack(data: bytes) -> tuple[Message, Iterator[Any]]:
     """The message in what was received, and the outputs behind it, if any.
 
     They are unpickled when they are asked for: that fails if a class is not known here.
@@ -134,9 +146,3 @@ def unpack_with_outputs(data: bytes) -> tuple[Message, Iterator[Any]]:
     values = pickling.load_each(data)
     number, *fields = next(values)
     return _KINDS[number](*fields), values
-
-
-def shut(connection: Connection) -> None:
-    """End a connection that another thread is waiting at."""
-    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as sock:
-        sock.shutdown(socket.SHUT_RDWR)

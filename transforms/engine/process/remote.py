@@ -7,35 +7,41 @@ import enum
 import itertools
 import logging
 import os
-import pickle
+import select
 import signal
+import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from multiprocessing import reduction
-from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
+from ..blocks import OutputRow
 from ..errors import EngineError
 from ..reports import RestartReport
 from ..tickets import BundleSession, Ticket
 from . import protocol
 from .arena import Arena
-from .in_flight import InFlightTicket, InFlightTickets
+from .in_flight import InFlightTickets
 from .protocol import (
-    BatchBegun,
+    BatchesLaunched,
     CancelSession,
     EngineBroken,
     Message,
     ModelLoaded,
     OpenSession,
-    SubmitTicket,
+    Progress,
     TicketAnswered,
+    TicketsAnswered,
 )
+from .transport import Incoming, Outgoing, greet, shut
 
 logger = logging.getLogger(__name__)
 
 _MAX_DEATHS_LOADING = 5  # processes that may die one after the other before any batch began
 _MAX_DEATHS = 10  # and after one began, with nothing answered in between
+_MOST_TOGETHER = 64  # tickets: more in one message gain little
+_LONGEST_TOGETHER = 0.005  # seconds that the first of them waits, at the next one's arrival
 
 
 class LinkState(enum.Enum):
@@ -93,7 +99,7 @@ class RemoteEngine:
 
     def __init__(
         self,
-        connect: Callable[[], Connection],
+        connect: Callable[[], socket.socket],
         key: bytes,
         name: str,
         timeout: float | None,
@@ -110,7 +116,12 @@ class RemoteEngine:
         self._sessions: dict[BundleSession, int] = {}
         #: Sessions that are open in the process.
         self._opened: set[int] = set()
-        self._connection: Connection | None = None
+        self._socket: socket.socket | None = None
+        self._outgoing: Outgoing
+        self._incoming: Incoming
+        #: Tickets that wait for a few more to cross with, and since when, on time.monotonic.
+        self._unsent: list[Ticket] = []
+        self._unsent_since = 0.0
         self._pid = 0
         #: Processes that died since the last answer.
         self._deaths = 0
@@ -132,7 +143,12 @@ class RemoteEngine:
     @property
     def load(self) -> int:
         """About how many tickets wait for this engine, from all workers."""
-        return max(self._waiting, len(self._tickets))
+        return max(self._waiting, self._waiting_here)
+
+    @property
+    def _waiting_here(self) -> int:
+        """How many tickets this worker waits for."""
+        return len(self._tickets) + len(self._unsent)
 
     @property
     def pid(self) -> int:
@@ -144,26 +160,38 @@ class RemoteEngine:
         return BundleSession.remote(self, parameters)
 
     def submit(self, ticket: Ticket) -> None:
-        """Accept a ticket. Raises EngineError after `close`."""
+        """Accept a ticket, which may wait for a few more to cross with. Raises EngineError.
+
+        Nothing waits while the process has nothing of this worker's.
+        """
         with self._change:
             if self._state is LinkState.CLOSED:
                 raise EngineError("the engine was closed")
             if self._state is LinkState.FAILED:
                 ticket.fail(EngineError(self._reason))
                 return
-            try:
-                number, sent = self._tickets.add(ticket)
-            except Exception as error:  # features that cannot be pickled
-                ticket.fail(error)
-                return
-            if self._state in _CONNECTED:
-                self._send(number, sent)
-            else:
+            if not self._unsent:
+                self._unsent_since = time.monotonic()
+            self._unsent.append(ticket)
+            if self._state not in _CONNECTED:
                 self._change.notify_all()
+            elif (
+                not len(self._tickets)
+                or len(self._unsent) >= _MOST_TOGETHER
+                or time.monotonic() - self._unsent_since > _LONGEST_TOGETHER
+            ):
+                self._send_unsent()
+
+    def flush(self) -> None:
+        """Keep no ticket back until there are more."""
+        with self._change:
+            if self._state in _CONNECTED:
+                self._send_unsent()
 
     def forget(self, session: BundleSession) -> None:
         """Have a cancelled session's tickets passed over."""
         with self._change:
+            self._unsent = [each for each in self._unsent if each.session is not session]
             number = self._sessions.pop(session, None)
             if number in self._opened:
                 self._opened.discard(number)
@@ -176,8 +204,8 @@ class RemoteEngine:
                 return
             self._enter(LinkState.CLOSED)
             self._change.notify_all()
-            if self._connection is not None:
-                protocol.shut(self._connection)
+            if self._socket is not None:
+                shut(self._socket)
         self._thread.join()
         self._arena.close()
 
@@ -188,26 +216,43 @@ class RemoteEngine:
         if state in _NEXT[self._state]:
             self._state = state
 
-    def _send(self, number: int, sent: InFlightTicket) -> None:
-        session = sent.ticket.session
+    def _send_unsent(self) -> None:
+        tickets, self._unsent = self._unsent, []
+        for session, group in itertools.groupby(tickets, lambda ticket: ticket.session):
+            self._send(session, self._tickets.add(list(group)))
+
+    def _send(self, session: BundleSession, numbers: Sequence[int]) -> None:
+        """Send tickets of one session."""
         known = self._sessions.get(session)
         if known is None:
             known = self._sessions[session] = next(self._session_numbers)
         if known not in self._opened:
             self._opened.add(known)
             self._post(OpenSession(known, session.key, session.pickled))
-        isolated = sent.ticket.run_isolated
-        self._post(SubmitTicket(number, known, isolated, sent.spans, sent.features))
+        for message in self._tickets.messages(numbers, known):
+            self._post(message)
 
     def _post(self, message: Message) -> None:
-        assert self._connection is not None
-        with contextlib.suppress(OSError):  # the process has died: all is sent again to the next
-            self._connection.send_bytes(protocol.pack(message))
+        self._outgoing.add(protocol.pack(message))
+        try:
+            self._outgoing.send()
+        except OSError:  # the process has died: all is sent again to the next
+            self._outgoing.clear()
 
     def _give_up(self, reason: str) -> None:
         self._enter(LinkState.FAILED)
         self._reason = reason
-        self._tickets.fail_all(reason)
+        unsent, self._unsent = self._unsent, []
+        for ticket in (*self._tickets.pop_all(), *unsent):
+            ticket.error = EngineError(reason)
+            self._hand_back(ticket)
+
+    def _hand_back(self, ticket: Ticket) -> None:
+        """Answer a ticket; if somebody collects it, it brings along the restarts until now."""
+        if not ticket.session.cancelled:
+            ticket.reports = (*self._restarts, *ticket.reports)
+            self._restarts = []
+        ticket.session.answered.put(ticket)
 
     # The thread that listens.
 
@@ -218,60 +263,62 @@ class RemoteEngine:
                     self._join()
                     self._listen()
                 except (EOFError, OSError) as error:
-                    if self._connection is None:  # no process died: there was none yet
+                    if self._socket is None:  # no process died: there was none yet
                         self._reason = f"{type(error).__name__}: {error}"
                 self._process_ended()
         except BaseException as error:
             with self._change:
                 self._give_up(f"{type(error).__name__}: {error}")
-                if self._connection is not None:  # nobody reads it any more
-                    protocol.shut(self._connection)
+                if self._socket is not None:  # nobody reads it any more
+                    shut(self._socket)
             if not isinstance(error, Exception):
                 raise
 
     def _wanted(self) -> bool:
         """Wait until a process is needed: at first at once, later when there are tickets."""
         with self._change:
-            while self._deaths and not self._tickets and not self.dead:
+            while self._deaths and not self._waiting_here and not self.dead:
                 self._change.wait()
             return not self.dead
 
     def _join(self) -> None:
         """Connect, and send all tickets."""
-        connection = self._connect()
+        sock = self._connect()
         with self._change:
-            self._connection = connection
+            self._socket = sock
+            self._outgoing = Outgoing(sock)
+            self._incoming = Incoming(sock)
             if self._state is LinkState.CLOSED:
                 return
-        answer_challenge(connection, self._key)
-        deliver_challenge(connection, self._key)
-        self._pid = pickle.loads(connection.recv_bytes())  # noqa: S301 - it knew the key
-        reduction.send_handle(connection, self._arena.fd, self._pid)
+        self._pid = greet(self._incoming, self._outgoing, self._key, self._arena.fd)
         with self._change:
             self._enter(LinkState.JOINED)
             self._tickets.drop_cancelled()
-            for number, sent in self._tickets:
-                self._send(number, sent)
+            for ticket, numbers in list(self._tickets.by_session()):
+                self._send(ticket.session, numbers)
+            self._send_unsent()
 
     def _listen(self) -> None:
         """Receive what the process sends, until it ends or `close`. Raises EOFError or OSError."""
-        connection = self._connection
-        assert connection is not None
+        assert self._socket is not None
         while self._state is not LinkState.CLOSED:
             if self._timeout is not None:
                 seconds = self._tickets.seconds_left(self._timeout)
-                if not connection.poll(seconds):
+                if not select.select([self._socket], [], [], seconds)[0]:
                     self._kill()
                     continue
-            self._receive(*protocol.unpack_with_outputs(connection.recv_bytes()))
+            for frame in self._incoming.receive():
+                self._receive(*protocol.unpack(frame))
 
     def _receive(self, message: Message, outputs: Iterator[Any]) -> None:
         match message:
+            case TicketsAnswered():
+                self._answered_together(message, outputs)
             case TicketAnswered():
                 self._answered(message, outputs)
-            case BatchBegun(numbers):
+            case BatchesLaunched(running, following):
                 with self._change:
-                    self._tickets.begin(numbers)
+                    self._tickets.launched(running, following)
                     self._enter(LinkState.SERVING)
             case ModelLoaded():
                 self.ready = True
@@ -293,27 +340,49 @@ class RemoteEngine:
             outputs = next(values)
         except Exception as unknown:  # of a class that is not known here
             error = unknown
+        if error is not None:
+            outputs = []
+        self._take_back([(answer.ticket, outputs)], error, answer.progress)
+
+    def _answered_together(self, answer: TicketsAnswered, values: Iterator[Any]) -> None:
+        error: Exception | None = None
+        rows: Iterator[Any] = iter(())
+        try:
+            rows = map(OutputRow.unpacked, next(values))
+        except Exception as unknown:  # of a class that is not known here
+            error = unknown
+        answers = [(number, list(islice(rows, count))) for number, count in answer.tickets]
+        self._take_back(answers, error, answer.progress)
+
+    def _take_back(
+        self,
+        answers: Sequence[tuple[int, list[Any]]],
+        error: BaseException | None,
+        progress: Progress,
+    ) -> None:
+        """Hand tickets back with their outputs, or with an error."""
         with self._change:
-            ticket = self._tickets.pop(answer.ticket)
-            self._deaths, self._waiting = 0, answer.waiting if self._tickets else 0
-            if answer.dead:
+            reports = progress.reports
+            for number, outputs in answers:
+                ticket = self._tickets.pop(number)
+                ticket.outputs, ticket.error = outputs, error
+                ticket.reports, reports = reports, ()
+                self._hand_back(ticket)
+            self._deaths, self._waiting = 0, progress.waiting if len(self._tickets) else 0
+            if progress.dead:
                 self._reason = str(error)
                 self._enter(LinkState.FAILED)
-            ticket.reports = answer.reports
-            if not ticket.session.cancelled:
-                ticket.reports = (*self._restarts, *answer.reports)
-                self._restarts = []
-        if error is None:
-            ticket.outputs = outputs
-        ticket.error = error
-        ticket.session.answered.put(ticket)
+            elif not len(self._tickets):
+                self._send_unsent()
 
     def _process_ended(self) -> None:
         """Prepare what is not answered for another process; give up if too many have died."""
         with self._change:
-            if self._connection is not None:
-                self._connection.close()
-            self._connection = None
+            if self._socket is not None:
+                self._outgoing.clear()
+                self._incoming.close()
+                self._socket.close()
+            self._socket = None
             self._opened.clear()
             if self.dead:
                 self._give_up(self._reason or "the engine was closed")
@@ -323,8 +392,10 @@ class RemoteEngine:
             self._deaths += 1
             self._tickets.drop_cancelled()
             killed = self._state is LinkState.KILLED
-            self._tickets.process_died(self._timeout if killed else None, reason)
-            self._restarts.append(RestartReport(len(self._tickets)))
+            given_up = self._tickets.process_died(self._timeout if killed else None, reason)
+            self._restarts.append(RestartReport(self._waiting_here))
+            for ticket in given_up:
+                self._hand_back(ticket)
             served = self._state in (LinkState.SERVING, LinkState.KILLED)
             if self._deaths >= (_MAX_DEATHS if served else _MAX_DEATHS_LOADING):
                 self._give_up(f"the engine's process died {self._deaths} times: {reason}")

@@ -33,6 +33,11 @@ class ReplicaGroup:
         """Accept a ticket."""
         min(self._engines, key=lambda engine: engine.load).submit(ticket)
 
+    def flush(self) -> None:
+        """Keep no ticket back until there are more."""
+        for engine in self._engines:
+            engine.flush()
+
     def forget(self, session: BundleSession) -> None:
         """Have a cancelled session's tickets passed over."""
         for engine in self._engines:

@@ -2,6 +2,11 @@
 
 Started by `launch`, with its configuration on standard input; it ends when it has had no users for
 a while. What it is told and what it answers is in `protocol`.
+
+Once the model is loaded, one thread does everything: it reads what workers send, puts batches
+together, launches them, reads results back and sends them. A second thread that ran Python would
+take the interpreter from it between any two of the hundreds of operations of a forward pass, for
+up to 5 ms each time; beside one that is busy, a pass that takes 4 ms was seen to take 2 s.
 """
 
 from __future__ import annotations
@@ -9,130 +14,30 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import queue
 import select
+import selectors
 import socket
-import struct
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from multiprocessing import AuthenticationError, reduction
-from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from ..allocator import load_outside_gc
-from ..engine import Engine
-from ..errors import PicklableError
+from ..core import EngineCore
 from ..interface import Model
-from ..tickets import BundleSession, Ticket
-from . import arena, pickling, protocol
+from ..tickets import Ticket
+from .client import Client
 from .launch import LOCK, ServerConfig
-from .protocol import (
-    BatchBegun,
-    CancelSession,
-    EngineBroken,
-    Message,
-    ModelLoaded,
-    OpenSession,
-    SubmitTicket,
-    TicketAnswered,
-)
+from .protocol import EngineBroken, ModelLoaded
 
 logger = logging.getLogger(__name__)
 
 _LINGER = 5.0  # seconds without users: a worker that was killed may be back by then
 _FIRST_USER = 60.0  # seconds that it waits for its first user
-_SEND_TIMEOUT = 30  # seconds: a worker that does not read keeps the engine from all others
+_LAST_WORDS = 5.0  # seconds for workers to read why the process ends
 _GRACE = 5.0  # seconds beyond the timeout: until then, workers end an overdue batch
-
-
-class _Connection:
-    """One worker process."""
-
-    def __init__(self, server: Server, link: Connection) -> None:
-        self._server = server
-        self._link = link
-        #: Tickets that are answered, and other messages; None to stop.
-        self.outgoing: queue.SimpleQueue[Ticket | Message | None] = queue.SimpleQueue()
-        self._sessions: dict[int, BundleSession] = {}
-        self._sending = threading.Lock()
-        self.sender = threading.Thread(target=self._send, daemon=True)
-
-    def serve(self) -> None:
-        """Receive what the worker sends until the connection ends."""
-        try:
-            deliver_challenge(self._link, self._server.key)
-            answer_challenge(self._link, self._server.key)
-            self._link.send_bytes(pickle.dumps(os.getpid()))
-            self._arena = arena.MappedArena(reduction.recv_handle(self._link))
-            self.sender.start()
-            while True:
-                self._accept(protocol.unpack(self._link.recv_bytes()))
-        except (EOFError, OSError):
-            pass
-        except AuthenticationError as error:
-            logger.warning("rejected a client with a wrong key: %s", error)
-        except Exception:
-            logger.exception("a worker was dropped")
-        finally:
-            for session in self._sessions.values():
-                session.cancel()
-            self.outgoing.put(None)
-            self._server.left(self)
-
-    def _accept(self, message: Message) -> None:
-        match message:
-            case SubmitTicket():
-                self._submit(message)
-            case OpenSession(number, key, pickled):
-                parameters = pickle.loads(pickled)  # noqa: S301 - it has the key
-                engine = self._server.engine
-                self._sessions[number] = BundleSession(engine, parameters, key, self.outgoing)
-            case CancelSession(number) if number in self._sessions:
-                self._sessions.pop(number).cancel()
-
-    def _submit(self, message: SubmitTicket) -> None:
-        session = self._sessions[message.session]
-        ticket = Ticket(session, message.ticket, [], run_isolated=message.run_isolated)
-        try:
-            ticket.features = pickling.loads(message.features, message.spans, self._arena)
-        except Exception as error:  # of a class that is not known here
-            ticket.fail(error)
-        else:
-            self._server.engine.submit(ticket)
-
-    def _send(self) -> None:
-        while (item := self.outgoing.get()) is not None:
-            self._post(self._answer(item) if isinstance(item, Ticket) else protocol.pack(item))
-
-    def begin(self, numbers: list[int]) -> None:
-        """Tell the worker, before anything else can happen, which tickets are about to run."""
-        self._post(protocol.pack(BatchBegun(numbers)))
-
-    def _post(self, data: bytes) -> None:
-        """Send; a worker that has ended, or does not read in time, is dropped."""
-        with self._sending:
-            try:
-                self._link.send_bytes(data)
-            except OSError:
-                protocol.shut(self._link)
-
-    def _answer(self, ticket: Ticket) -> bytes:
-        engine = self._server.engine
-
-        def packed(error: BaseException | None, outputs: Any) -> bytes:
-            picklable = None if error is None else PicklableError.of(error)
-            rest = (picklable, ticket.reports, engine.waiting, engine.dead)
-            # Outputs apart: if the worker does not know their class, only they cannot be read.
-            return protocol.pack_with(TicketAnswered(ticket.token, *rest), outputs)
-
-        if ticket.error is not None:
-            return packed(ticket.error, None)
-        try:
-            return packed(None, ticket.outputs)
-        except Exception as error:  # outputs that cannot be pickled
-            return packed(error, None)
+_LOADING = 0.02  # seconds between looks at whether the model is there
+_LOOK = 1.0  # seconds between looks at who is still there
 
 
 class Server:
@@ -140,59 +45,154 @@ class Server:
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
-        spec = config.spec
-        self.key = spec.sharing.key
-        self._lock = threading.Lock()
-        self._connections: set[_Connection] = set()
-        self._loaded = False
-        #: Whose tickets are in the batch that is computed.
-        self._told: set[int] = set()
-        self.engine = Engine(
-            self._load, spec.limits, spec.name, self._before_batch, self._on_broken
-        )
-
-    def _load(self) -> Model:
-        model = load_outside_gc(self._config.spec.load)
-        with self._lock:
-            self._loaded = True
-            for connection in self._connections:
-                connection.outgoing.put(ModelLoaded())
-        return model
+        self._clients: dict[socket.socket, Client] = {}
+        self._listener = socket.socket(fileno=config.listener)
+        self._listener.setblocking(False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._listener, selectors.EVENT_READ)
+        #: Tickets that are to be handed back.
+        self._answered: list[Ticket] = []
+        #: Clients that were told of tickets in the batches that were launched last.
+        self._told: set[Client] = set()
+        self._joined = False
+        self._loaded: Model | BaseException | None = None
+        self._ready = False
+        self._used = time.monotonic()
+        limits = config.spec.limits
+        self.core = EngineCore(limits, self._answered.append, self._announce, self._on_broken)
 
     def run(self) -> None:
         """Serve whoever connects; return when there have been no users for a while."""
-        listener = socket.socket(fileno=self._config.listener)
-        joined = dead = withdrawn = False
-        used = time.monotonic()
-        while not withdrawn:
-            if select.select([listener], [], [], 1.0)[0] and not dead:
-                self._join(listener.accept()[0])
-                joined = True
-            self._check_time()
-            dead = joined and self.engine.dead  # and somebody is told why
-            if self._connections and not dead:
-                used = time.monotonic()
-            elif dead or time.monotonic() - used > (_LINGER if joined else _FIRST_USER):
-                withdrawn = self._withdraw(listener, dead)
-        listener.close()
-        while self._connections:  # of a dead engine: each ticket is told why
-            time.sleep(0.1)
+        loading = threading.Thread(target=self._load, daemon=True)
+        loading.start()
+        threading.Thread(target=self._watch, daemon=True).start()
+        while loading.is_alive():
+            if self._withdrawn():
+                return  # with the thread that still loads
+            self._receive(_LOADING)
+        self._begin()
+        while not self._withdrawn():
+            self._serve(time.monotonic() + _LOOK)
+        while self._clients:  # of a dead engine: each ticket is told why
+            self._receive(0.1)
 
-    def _join(self, sock: socket.socket) -> None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_TIMEOUT, 0))
-        connection = _Connection(self, Connection(sock.detach()))
-        with self._lock:
-            self._connections.add(connection)
-            if self._loaded:
-                connection.outgoing.put(ModelLoaded())
-        threading.Thread(target=connection.serve, daemon=True).start()
+    def _load(self) -> None:
+        start = time.perf_counter()
+        try:
+            self._loaded = load_outside_gc(self._config.spec.load)
+        except BaseException as error:
+            self._loaded = error
+        self._loading_seconds = time.perf_counter() - start
 
-    def left(self, connection: _Connection) -> None:
-        """Forget a worker whose connection has ended."""
-        with self._lock:
-            self._connections.discard(connection)
+    def _begin(self) -> None:
+        loaded = self._loaded
+        assert loaded is not None
+        if isinstance(loaded, BaseException):
+            self.core.refuse(loaded)
+            return
+        self._ready = True
+        for client in self._clients.values():
+            if client.joined:
+                client.post(ModelLoaded())
+        try:
+            self.core.loaded(loaded, self._loading_seconds)
+        except Exception as error:
+            self.core.refuse(error)
 
-    def _withdraw(self, listener: socket.socket, dead: bool) -> bool:
+    def _serve(self, end: float) -> None:
+        """Compute what comes until a time on time.monotonic."""
+        until: float | None = None  # the end of a wait for more tickets
+        while (now := time.monotonic()) < end:
+            self._hand_back()
+            seconds = None if self.core.dead else self.core.wait_seconds()
+            if seconds is None:
+                self._receive(end - now)
+                continue
+            until = now + seconds if until is None else min(until, now + seconds)
+            if self._receive(max(until - now, 0.0)) and time.monotonic() < until:
+                continue
+            until = None
+            try:
+                self.core.step()
+            except Exception as error:
+                self.core.refuse(error)
+
+    def _receive(self, seconds: float) -> bool:
+        """Accept who connects and read what comes within a time; whether anything did."""
+        events = self._selector.select(seconds)
+        for key, event in events:
+            if key.fileobj is self._listener:
+                self._accept()
+                continue
+            client = key.data
+            if event & selectors.EVENT_WRITE:
+                client.send()
+            if event & selectors.EVENT_READ:
+                client.read()
+            self._settle(client)
+        self._hand_back()
+        return bool(events)
+
+    def _accept(self) -> None:
+        try:
+            sock = self._listener.accept()[0]
+        except OSError:  # who came has gone
+            return
+        client = Client(sock, self._config.spec.sharing.key, self.core)
+        self._clients[sock] = client
+        self._selector.register(sock, selectors.EVENT_READ, client)
+        self._joined = True
+        client.on_join = lambda: client.post(ModelLoaded()) if self._ready else None
+        self._settle(client)
+
+    def _settle(self, client: Client) -> None:
+        """Forget a client that has gone, and wait to write to one that could not take all."""
+        if client.gone:
+            if self._clients.pop(client.sock, None) is not None:
+                self._selector.unregister(client.sock)
+                client.close()
+            return
+        write = selectors.EVENT_WRITE if client.outgoing else 0
+        if self._selector.get_key(client.sock).events != selectors.EVENT_READ | write:
+            self._selector.modify(client.sock, selectors.EVENT_READ | write, client)
+
+    def _hand_back(self) -> None:
+        """Send the tickets that are answered."""
+        if not self._answered:
+            return
+        tickets, self._answered[:] = self._answered[:], []
+        by_client: dict[Client, list[Ticket]] = {}
+        for ticket in tickets:
+            by_client.setdefault(ticket.session.engine, []).append(ticket)
+        for client, own in by_client.items():
+            client.answer(own)
+            self._settle(client)
+
+    def _announce(self, running: Sequence[Ticket], following: Sequence[Ticket]) -> None:
+        """Tell each worker which of its tickets are launched: none, if all are of others."""
+        self._hand_back()
+        own: dict[Client, tuple[list[int], list[int]]] = {}
+        for place, tickets in enumerate((running, following)):
+            for ticket in tickets:
+                own.setdefault(ticket.session.engine, ([], []))[place].append(ticket.token)
+        for client in self._told - own.keys():
+            client.announce([], [])
+        for client, (now, behind) in own.items():
+            client.announce(now, behind)
+        self._told = set(own)
+
+    def _withdrawn(self) -> bool:
+        """Whether there have been no users for a while, or no answers will come; nobody joins."""
+        dead = self._joined and self.core.dead  # and somebody is told why
+        if self._clients and not dead:
+            self._used = time.monotonic()
+            return False
+        longest = _LINGER if self._joined else _FIRST_USER
+        if not dead and time.monotonic() - self._used < longest:
+            return False
+        return self._withdraw(dead)
+
+    def _withdraw(self, dead: bool) -> bool:
         """Remove the socket, unless a worker is about to join that can be served."""
         import fcntl
 
@@ -202,45 +202,55 @@ class Server:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return False
-            if not dead and select.select([listener], [], [], 0)[0]:
+            if not dead and select.select([self._listener], [], [], 0)[0]:
                 return False
             os.unlink(path)
+            self._selector.unregister(self._listener)
+            self._listener.close()
             return True
 
-    def _before_batch(self, tickets: Sequence[Ticket]) -> None:
-        """Tell each worker which of its tickets are about to run: none, if all are of others."""
-        with self._lock:
-            connections = {id(each.outgoing): each for each in self._connections}
-        told: dict[int, list[int]] = {}
-        for ticket in tickets:
-            told.setdefault(id(ticket.session.answered), []).append(ticket.token)
-        for owner, connection in connections.items():
-            if owner in told or owner in self._told:
-                connection.begin(told.get(owner, []))
-        self._told = set(told)
+    def _watch(self) -> None:
+        """End the process if a batch outlasts all workers, or its time and theirs to end it.
 
-    def _check_time(self) -> None:
-        """End the process if a batch takes too long and no worker is left that would end it."""
-        timeout, since = self._config.spec.sharing.timeout, self.engine.running_since
-        if timeout is None or since is None:
-            return
-        if time.monotonic() - since > timeout + _GRACE:
-            os._exit(1)
+        A thread that sleeps: it runs for some microseconds a second.
+        """
+        left: float | None = None  # since when nobody is there, while a batch is computed
+        while True:
+            time.sleep(_LOOK)
+            since, timeout = self.core.running_since, self._config.spec.sharing.timeout
+            if since is None:
+                left = None
+                continue
+            now = time.monotonic()
+            if timeout is not None and now - since > timeout + _GRACE:
+                os._exit(1)
+            if not _all_gone(tuple(self._clients)):
+                left = None
+            elif left is None:
+                left = now
+            elif now - left > _LINGER:
+                os._exit(1)
 
     def _on_broken(self, error: BaseException) -> None:
         """End the process: workers hand their tickets to another."""
         logger.error("the engine's process ends: %s", error)
         try:
-            with self._lock:
-                connections = list(self._connections)
-            for connection in connections:
-                connection.outgoing.put(EngineBroken(f"{type(error).__name__}: {error}"))
-                connection.outgoing.put(None)
-            for connection in connections:
-                if connection.sender.is_alive():
-                    connection.sender.join(5)
+            self._hand_back()
+            for client in self._clients.values():
+                client.last_words(EngineBroken(f"{type(error).__name__}: {error}"), _LAST_WORDS)
         finally:
             os._exit(1)
+
+
+def _all_gone(sockets: Iterable[socket.socket]) -> bool:
+    """Whether the other end of every socket is closed."""
+    poll = select.poll()
+    count = 0
+    for each in sockets:
+        if each.fileno() >= 0:
+            poll.register(each, 0)  # hang-ups are told in any case
+            count += 1
+    return sum(bool(event & select.POLLHUP) for _, event in poll.poll(0)) == count
 
 
 def main() -> None:

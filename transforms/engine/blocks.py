@@ -1,0 +1,199 @@
+"""Features and outputs of many chunks as a few arrays, in place of a few tensors for each.
+
+What is done to a block takes about the same time for one row as for a hundred: it crosses between
+processes, and is put together and taken apart, as whole arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+Array = np.ndarray[Any, Any]
+
+
+class Field(NamedTuple):
+    """One feature of each row of a block: tensors (1, positions, …), or (1,)."""
+
+    name: str
+    dtype: torch.dtype
+    #: Of a row, behind its positions; None: the tensor is (1,).
+    trailing: tuple[int, ...] | None
+
+
+class Layout(NamedTuple):
+    """What the rows of a block have in common."""
+
+    #: The class of the mapping that a chunk is.
+    kind: type[Any]
+    fields: tuple[Field, ...]
+
+
+def layout_of(chunk: Any) -> Layout | None:
+    """The layout of a chunk's features; None if they are not a mapping of tensors of one row."""
+    if not isinstance(chunk, Mapping) or not chunk:
+        return None
+    fields = []
+    for name, value in chunk.items():
+        if type(value) is not torch.Tensor or value.device.type != "cpu" or value.is_sparse:
+            return None
+        shape = value.shape
+        if not shape or shape[0] != 1 or value.is_quantized or type(name) is not str:
+            return None
+        trailing = tuple(shape[2:]) if len(shape) > 1 else None
+        fields.append(Field(name, value.dtype, trailing))
+    return Layout(type(chunk), tuple(fields))
+
+
+@dataclass(frozen=True)
+class Block:
+    """The features of many chunks."""
+
+    layout: Layout
+    #: Of each field, the first position of each row, and the end of the last.
+    starts: list[list[int]]
+    #: Of each field, the rows one after the other: (positions of all rows, …), as its bytes are in
+    #: numpy, which has no bfloat16.
+    arrays: list[Array]
+
+    @classmethod
+    def of(cls, layout: Layout, chunks: Sequence[Mapping[str, torch.Tensor]]) -> Block:
+        """A block of chunks that have this layout."""
+        starts, arrays = [], []
+        for field in layout.fields:
+            values = [chunk[field.name] for chunk in chunks]
+            if field.trailing is None:
+                joined = torch.cat(values)
+                starts.append(list(range(len(values) + 1)))
+            else:
+                joined = values[0][0] if len(values) == 1 else torch.cat(values, 1)[0]
+                starts.append([0, *accumulate(value.shape[1] for value in values)])
+            arrays.append(numpy_of(joined.detach()))
+        return cls(layout, starts, arrays)
+
+    def rows(self) -> list[Row]:
+        """Each chunk."""
+        return [Row(self, i) for i in range(len(self.starts[0]) - 1)]
+
+
+class Row:
+    """One chunk of a block."""
+
+    __slots__ = ("block", "index")
+
+    def __init__(self, block: Block, index: int) -> None:
+        self.block = block
+        self.index = index
+
+    @property
+    def shapes(self) -> Hashable:
+        """Equal for rows of the same layout whose tensors have the same shapes."""
+        i = self.index
+        return self.block.layout, tuple(each[i + 1] - each[i] for each in self.block.starts)
+
+    def features(self) -> Any:
+        """The chunk as it was; its tensors are parts of the block."""
+        block, i = self.block, self.index
+        found = {}
+        parts = zip(block.layout.fields, block.starts, block.arrays, strict=True)
+        for field, starts, array in parts:
+            value = torch_of(array[starts[i] : starts[i + 1]], field.dtype)
+            found[field.name] = value if field.trailing is None else value[None]
+        return block.layout.kind(found)
+
+
+def numpy_of(tensor: torch.Tensor) -> Array:
+    """A tensor's memory in numpy; of a dtype that numpy lacks, its bits as integers."""
+    tensor = tensor.contiguous()
+    if tensor.dtype is torch.bfloat16:
+        return tensor.view(torch.int16).numpy()
+    return tensor.numpy()
+
+
+def torch_of(array: Array, dtype: torch.dtype) -> torch.Tensor:
+    """The tensor of this dtype whose memory that is."""
+    tensor = torch.from_numpy(array)
+    return tensor if tensor.dtype is dtype else tensor.view(dtype)
+
+
+class Aligned(NamedTuple):
+    """An output with a position for each token of a padded batch: (rows, positions, …)."""
+
+    values: Any
+    #: The positions of each row's own tokens.
+    bounds: Sequence[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The outputs of the rows of a batch, together.
+
+    A column is a tensor (rows, …), an Aligned, a list with the value of each row, or a Same.
+    """
+
+    #: The class of the mapping that a model answers with.
+    kind: type[Any]
+    columns: Mapping[str, Any]
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> OutputRow:
+        return OutputRow(self, index)
+
+    def __iter__(self) -> Iterator[OutputRow]:
+        return (OutputRow(self, i) for i in range(self.count))
+
+    def row(self, i: int) -> Any:
+        """The outputs of one row, as the model gives them for a batch of one."""
+        return self.kind({name: _of_row(value, i) for name, value in self.columns.items()})
+
+    def chosen(self, rows: Sequence[int]) -> Outputs:
+        """Only these rows."""
+        if len(rows) == self.count and all(a < b for a, b in pairwise(rows)):
+            return self
+        columns = {name: _of_rows(value, rows) for name, value in self.columns.items()}
+        return Outputs(self.kind, columns, len(rows))
+
+
+class Same(NamedTuple):
+    """A column with one value for all rows."""
+
+    value: Any
+
+
+class OutputRow:
+    """The outputs of one row, together with those of its batch."""
+
+    __slots__ = ("index", "outputs")
+
+    def __init__(self, outputs: Outputs, index: int) -> None:
+        self.outputs = outputs
+        self.index = index
+
+    def unpacked(self) -> Any:
+        """As the model gives them for a batch of one."""
+        return self.outputs.row(self.index)
+
+
+def _of_row(column: Any, i: int) -> Any:
+    if isinstance(column, torch.Tensor):
+        return column[i : i + 1]
+    if isinstance(column, Aligned):
+        start, stop = column.bounds[i]
+        return column.values[i : i + 1, start:stop]
+    return column.value if isinstance(column, Same) else column[i]
+
+
+def _of_rows(column: Any, rows: Sequence[int]) -> Any:
+    if isinstance(column, torch.Tensor):
+        return column[list(rows)]
+    if isinstance(column, Aligned):
+        return Aligned(column.values[list(rows)], [column.bounds[i] for i in rows])
+    return column if isinstance(column, Same) else [column[i] for i in rows]

@@ -1,0 +1,412 @@
+"""One model replica at work, without a thread of its own: what its engine or process calls.
+
+Chunks of all tickets wait in one pool, so small bundles still make full batches. A batch starts on
+whatever is there: while one computes, the next one gathers. It waits, for no longer than
+`max_wait_ms`, only for callers that were answered a moment ago and have not brought more yet.
+
+Where the device works by itself, two batches are in flight: the next one is put together and
+launched while the device is at work on the one before, as soon as it is full; one that is not
+full gathers on until the device has nothing else to do.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..options.spec import Limits
+from .allocator import FreedMemory, clear_frames
+from .errors import EngineError, breaks_engine, contained, is_fatal, is_out_of_memory
+from .interface import Launched, Model, Program
+from .memory_ceilings import Ceilings
+from .reports import BatchReport, LoadReport, Report
+from .scheduler import BatchCostModel, Budget, Pool, ReturningCallers
+from .tickets import BundleSession, Ticket
+
+logger = logging.getLogger(__name__)
+
+_MAX_ROWS = 512  # where the limits do not say: more gain nothing on any model measured
+_CPU_TOKENS = 2048  # more make buffers so large that malloc asks the kernel for each of them
+_MAX_ROWS_GENERATING = 64  # a generating model keeps a cache of every row in memory
+_LOOK_AGAIN = 0.0005  # seconds until a device is asked again whether it has finished
+
+
+class CancelledError(Exception):
+    """The session was cancelled: nobody waits for the answer any more."""
+
+
+_CANCELLED = CancelledError()
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """One chunk of a ticket, waiting in the pool."""
+
+    ticket: Ticket
+    index: int
+    length: int
+    key: Hashable
+    #: When it arrived, on time.perf_counter.
+    since: float
+    #: What the model takes.
+    features: Any
+
+
+@dataclass(slots=True, eq=False)
+class _InFlight:
+    """A batch that was launched and is not read back."""
+
+    batch: list[Chunk]
+    launched: Launched
+    #: When its launch began, on time.perf_counter.
+    start: float
+    #: Seconds that the device had nothing to do before it.
+    idle: float
+
+
+class EngineCore:
+    """One replica: tickets go in by `admit`, and are handed back by `step`.
+
+    Args:
+      limits: what a batch may hold.
+      hand_back: called with each ticket that is answered or has failed.
+      on_launch: called with the tickets of the batch that the device works on and those of the
+        batch behind it, whenever either is about to change for other tickets.
+      on_broken: called with an error that says that the process cannot compute any more.
+
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        hand_back: Callable[[Ticket], None],
+        on_launch: Callable[[Sequence[Ticket], Sequence[Ticket]], None] = lambda now, next_: None,
+        on_broken: Callable[[BaseException], None] = lambda error: None,
+    ) -> None:
+        self._limits = limits
+        self._hand_back = hand_back
+        self._on_launch = on_launch
+        self._on_broken = on_broken
+        self._model: Model | None = None
+        self._pool: Pool[Chunk] = Pool()
+        self._in_flight: deque[_InFlight] = deque()
+        self._depth = 1
+        self._programs: dict[str, Program] = {}
+        self._ceilings = Ceilings()
+        self._reports: list[Report] = []
+        #: When the batch that is computed began, on time.monotonic; None between batches.
+        self.running_since: float | None = None
+        #: When the last batch, or loading, ended, on time.perf_counter.
+        self._idle_since = 0.0
+        self._callers = ReturningCallers(limits.max_wait_ms / 1e3)
+        #: Chunks that came since the last batch: no chunk waits for callers twice.
+        self._new_chunks = 0
+        #: Tickets that came before the model was there.
+        self._early: list[Ticket] = []
+        #: Tickets that are neither answered nor failed.
+        self._live: set[Ticket] = set()
+        #: Why nothing will be answered any more.
+        self._refusal: EngineError | None = None
+
+    @property
+    def dead(self) -> bool:
+        """Whether it will answer nothing any more."""
+        return self._refusal is not None
+
+    @property
+    def waiting(self) -> int:
+        """About how many tickets and chunks wait."""
+        return len(self._pool) + len(self._early)
+
+    def loaded(self, model: Model, seconds: float) -> None:
+        """Begin with a model that took `seconds` to load."""
+        self._model = model
+        self._depth = 2 if model.overlaps else 1
+        self._reports.append(LoadReport(seconds, model.nbytes))
+        self._idle_since = time.perf_counter()
+        self._memory = FreedMemory(model.accelerated)
+        self._cost = BatchCostModel(4096.0 if model.accelerated else 32.0)
+        early, self._early = self._early, []
+        for ticket in early:
+            self.admit(ticket)
+
+    def admit(self, ticket: Ticket) -> None:
+        """Accept a ticket; it may be handed back at once."""
+        if self._model is None and self._refusal is None:
+            self._early.append(ticket)
+            return
+        self._live.add(ticket)
+        if not ticket.session.in_flight:
+            self._callers.arrived()
+        ticket.session.in_flight += 1
+        if self._refusal is not None:
+            self._fail(ticket, self._refusal)
+            return
+        if ticket.session.cancelled:
+            self._fail(ticket, _CANCELLED)
+            return
+        try:
+            with contained:
+                program = self._program(ticket.session)
+                slots = [program.batch_slot(each) for each in ticket.features]
+        except Exception as error:
+            self._fail(ticket, error)
+            return
+        features, ticket.features = ticket.features, []
+        ticket.outputs = [None] * len(slots)
+        ticket.remaining = len(slots)
+        now = time.perf_counter()
+        isolated = id(ticket) if ticket.run_isolated else None
+        for i, slot in enumerate(slots):
+            key = (ticket.session.key, slot.key, isolated)
+            chunk = Chunk(ticket, i, slot.length, key, now, features[i])
+            self._pool.add(key, slot.length, chunk)
+        self._new_chunks += len(slots)
+        if not slots:
+            self._done(ticket)
+
+    def wait_seconds(self) -> float | None:
+        """For how long more tickets may be waited for before `step`; None: it has nothing to do."""
+        if self._in_flight:
+            if len(self._in_flight) == self._depth or self._in_flight[0].launched.done():
+                return 0.0
+            return 0.0 if self._full() else _LOOK_AGAIN
+        if not len(self._pool):
+            return None
+        if not self._callers:
+            return 0.0
+        seconds = self._callers.wait_seconds(time.perf_counter(), self._cost.start_seconds)
+        if not seconds or len(self._pool) > self._new_chunks or self._full():
+            return 0.0
+        return seconds
+
+    def step(self) -> None:
+        """Launch a batch, or wait for the oldest one and hand back its tickets.
+
+        Raises what ends the engine.
+        """
+        if self._may_launch():
+            self._new_chunks = 0
+            self._launch(self._pool.take(self._budget))
+        if self._due():
+            self._finish()
+        if not self._in_flight:
+            self._memory.after_batch(self._idle_since)
+
+    def refuse(self, error: BaseException) -> None:
+        """Answer whatever waits, and comes, with the reason why nothing is computed."""
+        reason = error if isinstance(error, EngineError) else EngineError(str(error))
+        if reason is not error:
+            reason.__cause__ = error
+        self._refusal = reason
+        self._in_flight.clear()
+        early, self._early = self._early, []
+        for ticket in tuple(self._live):
+            self._fail(ticket, reason)
+        for ticket in early:
+            self.admit(ticket)
+
+    def _may_launch(self) -> bool:
+        if not len(self._pool) or len(self._in_flight) == self._depth:
+            return False
+        return not self._in_flight or self._in_flight[0].launched.done() or self._full()
+
+    def _due(self) -> bool:
+        """Whether to read the oldest batch back: the next is launched, if there is one."""
+        if not self._in_flight or self._may_launch():
+            return False
+        return len(self._in_flight) == self._depth or self._in_flight[0].launched.done()
+
+    def _full(self) -> bool:
+        """Whether what waits makes a batch that cannot be much better."""
+        budget = self._budget(None)
+        return len(self._pool) >= budget.max_rows or self._pool.tokens >= budget.max_padded_tokens
+
+    def _budget(self, key: Hashable) -> Budget:
+        assert self._model is not None
+        overhead = self._cost.overhead
+        rows = _MAX_ROWS_GENERATING if self._model.generates else _MAX_ROWS
+        # Sixteen overheads of work make starting a batch cost about 6 % of it.
+        tokens = self._limits.batch_tokens or int(min(max(_CPU_TOKENS, 16 * overhead), 131_072))
+        tokens = min(tokens, self._ceilings.of(key))
+        return Budget(self._limits.batch_size or rows, tokens, overhead)
+
+    def _program(self, session: BundleSession) -> Program:
+        program = self._programs.get(session.key)
+        if program is None:
+            assert self._model is not None
+            try:
+                program = self._model.program(session.parameters)
+            except Exception as error:  # the same for every element
+                raise EngineError(f"{type(error).__name__}: {error}") from error
+            self._programs[session.key] = program
+        return program
+
+    def _launch(self, batch: list[Chunk]) -> None:
+        """Have the device work on a batch; on an error, half by half, down to the one that fails.
+
+        One that may end the process, or that has failed, is alone on the device.
+        """
+        batch = self._wanted(batch)
+        if not batch:
+            return
+        if batch[0].ticket.run_isolated:
+            self._finish_all()
+        start = time.perf_counter()
+        error = self._try_launch(batch, start)
+        if error is not None and is_out_of_memory(error) and self._in_flight:
+            # The batches before it may have had the memory.
+            clear_frames(error)
+            self._finish_all()
+            self._memory.after_failure()
+            error = self._try_launch(batch, time.perf_counter())
+        if error is not None:
+            self._finish_all()
+            self._recover(batch, error)
+        elif batch[0].ticket.run_isolated:
+            self._finish_all()
+
+    def _wanted(self, batch: list[Chunk]) -> list[Chunk]:
+        """The chunks that somebody waits for."""
+        for chunk in batch:
+            if chunk.ticket.session.cancelled:
+                self._fail(chunk.ticket, _CANCELLED)
+        return [chunk for chunk in batch if chunk.ticket.error is None]
+
+    def _try_launch(self, batch: list[Chunk], start: float) -> Exception | None:
+        """Launch a batch; or the error that it fails with at once."""
+        self._announce(batch)
+        idle = 0.0 if self._in_flight else start - self._idle_since
+        if not self._in_flight:
+            self.running_since = time.monotonic()
+        program = self._program(batch[0].ticket.session)
+        try:
+            with contained:
+                launched = program.launch([chunk.features for chunk in batch])
+        except Exception as error:
+            if not self._in_flight:
+                self.running_since = None
+            return error
+        self._in_flight.append(_InFlight(batch, launched, start, idle))
+        return None
+
+    def _announce(self, launched: Sequence[Chunk] = ()) -> None:
+        """Say which tickets the device works on now, and which come next."""
+        batches = [[chunk.ticket for chunk in each.batch] for each in self._in_flight]
+        if launched:
+            batches.append([chunk.ticket for chunk in launched])
+        if batches:
+            self._on_launch(batches[0], batches[1] if len(batches) > 1 else ())
+
+    def _finish_all(self) -> None:
+        while self._in_flight:
+            self._finish()
+
+    def _finish(self) -> None:
+        """Wait for the oldest batch, and answer its chunks."""
+        oldest = self._in_flight[0]
+        outputs: Sequence[Any] = ()
+        try:
+            with contained:
+                outputs = oldest.launched.outputs()
+        except Exception as error:
+            failed: Exception | None = error
+        else:
+            failed = None
+        if failed is not None and breaks_engine(failed):
+            self._broken(failed)
+        self._in_flight.popleft()
+        end = time.perf_counter()
+        begun = max(oldest.start, self._idle_since)
+        self._idle_since = end
+        self.running_since = time.monotonic() if self._in_flight else None
+        if self._in_flight:
+            self._announce()
+        if failed is not None:  # no longer in `except`, which would keep the tensors of its frames
+            self._finish_all()
+            self._recover(oldest.batch, failed)
+            return
+        self._observe(oldest, oldest.launched.seconds or end - begun)
+        for chunk, output in zip(oldest.batch, outputs, strict=True):
+            self._answer(chunk, output)
+
+    def _broken(self, error: BaseException) -> None:
+        """The process cannot compute any more. Each batch in flight may be the reason."""
+        self._on_broken(error)
+        raise EngineError(f"{type(error).__name__}: {error}") from error
+
+    def _recover(self, batch: list[Chunk], error: Exception) -> None:
+        """Split a batch that failed, or have its only chunk fail. Nothing else is in flight."""
+        if is_fatal(error):
+            raise error
+        if breaks_engine(error):
+            self._broken(error)
+        clear_frames(error)
+        memory = is_out_of_memory(error)
+        if len(batch) == 1:
+            self._fail(batch[0].ticket, error)
+            if memory:
+                self._memory.after_failure()
+                self._ceilings.failed_alone(batch[0].key, _padded(batch))
+                self._pool.replan()
+            return
+        self._reports.append(BatchReport(rows=len(batch), split="memory" if memory else "data"))
+        if not memory:
+            logger.info("a batch of %d failed (%r): running its halves", len(batch), error)
+            middle = len(batch) // 2
+            for half in (batch[:middle], batch[middle:]):
+                self._launch(half)
+                self._finish_all()
+            return
+        logger.info("no memory for %d padded tokens: smaller batches from here", _padded(batch))
+        self._memory.after_failure()
+        self._ceilings.failed(batch[0].key, _padded(batch))
+        for chunk in batch:
+            self._pool.add(chunk.key, chunk.length, chunk)
+        self._pool.replan()
+
+    def _observe(self, finished: _InFlight, seconds: float) -> None:
+        batch = finished.batch
+        size = _padded(batch)
+        self._cost.observe(size, seconds)
+        if self._ceilings.succeeded(batch[0].key, size):
+            self._pool.replan()
+        self._reports.append(
+            BatchReport(
+                rows=len(batch),
+                tokens=sum(chunk.length for chunk in batch),
+                padded=size,
+                seconds=seconds,
+                waited=finished.start - min(chunk.since for chunk in batch),
+                idle=finished.idle,
+            )
+        )
+
+    def _answer(self, chunk: Chunk, output: Any) -> None:
+        ticket = chunk.ticket
+        ticket.outputs[chunk.index] = output
+        ticket.remaining -= 1
+        if not ticket.remaining and ticket.error is None:
+            self._done(ticket)
+
+    def _fail(self, ticket: Ticket, error: BaseException) -> None:
+        if ticket.error is None:
+            ticket.error = error
+            self._done(ticket)
+
+    def _done(self, ticket: Ticket) -> None:
+        self._live.discard(ticket)
+        if not ticket.session.cancelled:
+            ticket.reports, self._reports = self._reports, []
+        ticket.session.in_flight -= 1
+        if not ticket.session.in_flight:
+            self._callers.answered(time.perf_counter())
+        self._hand_back(ticket)
+
+
+def _padded(batch: Sequence[Chunk]) -> int:
+    return max(chunk.length for chunk in batch) * len(batch)

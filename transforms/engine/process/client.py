@@ -1,0 +1,209 @@
+"""A worker, as an engine's process sees it: what it sends, and how its tickets go back."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import pickle
+import socket
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing import AuthenticationError
+from typing import Any
+
+from ..blocks import Block, OutputRow
+from ..core import EngineCore
+from ..errors import PicklableError
+from ..tickets import BundleSession, Ticket
+from . import arena, pickling, protocol
+from .protocol import (
+    BatchesLaunched,
+    CancelSession,
+    Message,
+    OpenSession,
+    Progress,
+    SubmitTickets,
+    TicketAnswered,
+    TicketsAnswered,
+)
+from .transport import Doorkeeper, Incoming, Outgoing
+
+logger = logging.getLogger(__name__)
+
+_UNPROVEN = 1024  # bytes: what somebody may send who has not proved to know the key
+_STANDS_STILL = 30.0  # seconds: a worker that reads nothing for so long is dropped
+
+
+class Client:
+    """One worker process; nothing here waits for it."""
+
+    def __init__(self, sock: socket.socket, key: bytes, core: EngineCore) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.outgoing = Outgoing(sock)
+        self._incoming = Incoming(sock)
+        self._incoming.limit = _UNPROVEN
+        self._core = core
+        self._door: Doorkeeper | None = Doorkeeper(key)
+        self._arena: arena.MappedArena | None = None
+        self._sessions: dict[int, BundleSession] = {}
+        #: Since when it takes nothing of what waits for it, on time.monotonic.
+        self._stands_still: float | None = None
+        #: Whether its connection has ended.
+        self.gone = False
+        #: Called when it has joined.
+        self.on_join: Callable[[], Any] = lambda: None
+        self._put(self._door.challenge)
+
+    @property
+    def joined(self) -> bool:
+        """Whether it has proved to know the key, and handed over its arena."""
+        return self._arena is not None
+
+    def read(self) -> None:
+        """Accept what it has sent."""
+        try:
+            for frame in self._incoming.receive():
+                if self._arena is not None:
+                    self._accept(protocol.unpack(frame)[0])
+                else:
+                    self._greet(frame)
+        except BlockingIOError:
+            pass
+        except (EOFError, OSError):
+            self.gone = True
+        except AuthenticationError as error:
+            logger.warning("rejected a client: %s", error)
+            self.gone = True
+        except Exception:
+            logger.exception("a worker was dropped")
+            self.gone = True
+
+    def _greet(self, frame: bytes) -> None:
+        if self._door is not None:
+            self._put(self._door.answer(frame))
+            self._door = None
+            return
+        self._arena = arena.MappedArena(self._incoming.descriptors.popleft())
+        self._incoming.limit = None
+        self.on_join()
+
+    def _accept(self, message: Message) -> None:
+        match message:
+            case SubmitTickets():
+                self._submit(message)
+            case OpenSession(number, key, pickled):
+                parameters = pickle.loads(pickled)  # noqa: S301 - it has the key
+                self._sessions[number] = BundleSession(self, parameters, key)
+            case CancelSession(number) if number in self._sessions:
+                self._sessions.pop(number).cancelled = True
+
+    def _submit(self, message: SubmitTickets) -> None:
+        session = self._sessions[message.session]
+        assert self._arena is not None
+        error: Exception | None = None
+        chunks: list[Any] = []
+        try:
+            features = pickling.loads(message.features, message.spans, self._arena)
+            chunks = features.rows() if isinstance(features, Block) else features
+        except Exception as unknown:  # of a class that is not known here
+            error = unknown
+        for number, start, count in message.tickets:
+            own = chunks[start : start + count]
+            ticket = Ticket(session, number, own, run_isolated=message.run_isolated)
+            if error is None:
+                self._core.admit(ticket)
+            else:
+                ticket.error = error
+                self.answer([ticket])
+
+    def answer(self, tickets: Sequence[Ticket]) -> None:
+        """Send tickets that are answered; those whose outputs are together as one message."""
+        for _, group in itertools.groupby(tickets, _outputs_of):
+            members = list(group)
+            if _outputs_of(members[0]) is None or not self._answer_together(members):
+                for ticket in members:
+                    self._put(self._answered(ticket))
+        self.send()
+
+    def _answer_together(self, tickets: Sequence[Ticket]) -> bool:
+        rows = [row for ticket in tickets for row in ticket.outputs]
+        outputs = rows[0].outputs.chosen([row.index for row in rows])
+        counts = [(ticket.token, len(ticket.outputs)) for ticket in tickets]
+        reports = [report for ticket in tickets for report in ticket.reports]
+        try:
+            self._put(protocol.pack_with(TicketsAnswered(counts, self._progress(reports)), outputs))
+        except Exception:  # what cannot be pickled may be in one of them
+            return False
+        return True
+
+    def _progress(self, reports: Sequence[Any]) -> Progress:
+        return Progress(reports, self._core.waiting, self._core.dead)
+
+    def _answered(self, ticket: Ticket) -> bytes:
+        def packed(error: BaseException | None, outputs: Any) -> bytes:
+            picklable = None if error is None else PicklableError.of(error)
+            message = TicketAnswered(ticket.token, picklable, self._progress(ticket.reports))
+            # Outputs apart: if the worker does not know their class, only they cannot be read.
+            return protocol.pack_with(message, outputs)
+
+        if ticket.error is not None:
+            return packed(ticket.error, None)
+        try:
+            return packed(None, ticket.unpacked())
+        except Exception as error:  # outputs that cannot be pickled
+            return packed(error, None)
+
+    def announce(self, running: list[int], following: list[int]) -> None:
+        """Tell it, before anything else can happen, which of its tickets are launched."""
+        self.post(BatchesLaunched(running, following))
+
+    def post(self, message: Message) -> None:
+        """Send a message."""
+        self._put(protocol.pack(message))
+        self.send()
+
+    def _put(self, data: bytes) -> None:
+        if not self.gone:
+            self.outgoing.add(data)
+
+    def send(self) -> None:
+        """Send as much as it takes now; one that has taken nothing for long is dropped."""
+        before = len(self.outgoing)
+        try:
+            self.outgoing.send()
+        except OSError:
+            self.gone = True
+        now = time.monotonic()
+        if not self.outgoing or len(self.outgoing) < before:
+            self._stands_still = None
+        elif self._stands_still is None:
+            self._stands_still = now
+        elif now - self._stands_still > _STANDS_STILL:
+            logger.warning("a worker was dropped: it has read nothing for %.0f s", _STANDS_STILL)
+            self.gone = True
+
+    def last_words(self, message: Message, seconds: float) -> None:
+        """Send all that waits and a message, and wait for that, for no longer than this."""
+        self.sock.settimeout(seconds)
+        self.post(message)
+
+    def close(self) -> None:
+        """Have its tickets passed over."""
+        for session in self._sessions.values():
+            session.cancelled = True
+        self.outgoing.clear()
+        self._incoming.close()
+        self.sock.close()
+
+
+def _outputs_of(ticket: Ticket) -> int | None:
+    """The outputs that all of a ticket's chunks are rows of, if there are."""
+    if ticket.error is not None or not ticket.outputs:
+        return None
+    first = ticket.outputs[0]
+    if type(first) is not OutputRow:
+        return None
+    outputs = first.outputs
+    same = all(type(each) is OutputRow and each.outputs is outputs for each in ticket.outputs)
+    return id(outputs) if same else None
