@@ -73,7 +73,8 @@ class _Shapes:
         for name, value in features.items():
             if isinstance(value, torch.Tensor):
                 shape = value.shape
-                self.numbers += value.numel() if value.is_floating_point() else 0
+                is_pixels = value.dtype == torch.uint8  # floats soon: see pixels.py
+                self.numbers += value.numel() if value.is_floating_point() or is_pixels else 0
                 self.stack = self.stack and len(shape) > 0 and shape[0] == 1
                 if len(shape) > 1 and shape[1] == padded:
                     shape = shape[2:]

@@ -20,6 +20,7 @@ from . import collate
 from . import compiled as compiled_module
 from .lengths import Lengths
 from .padding import Padding, padding_of
+from .pixels import Finish
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class Program(interface.SynchronousProgram):
             postprocess = {**pipe._postprocess_params, **postprocess}
             self._trial = Trial(pipe, weights, self._run_one, postprocess, spec.source)
         self._padding = padding_of(pipe, self._forward)
+        self._finished = Finish(pipe)
         self._lengths = Lengths(pipe, task, self._forward, is_accelerated(pipe))
 
     def batch_slot(self, features: Features) -> interface.BatchSlot:
@@ -97,7 +99,7 @@ class Program(interface.SynchronousProgram):
 
     def _answered(self, features: Features) -> Outputs:
         with contained, self._lengths.guard(features):
-            return self._pipe.forward(features, **deep_copy_kwargs(self._forward))
+            return self._pipe.forward(self._finished(features), **deep_copy_kwargs(self._forward))
 
 
 def is_accelerated(pipe: Any) -> bool:

@@ -32,6 +32,8 @@ class TaskPlan:
     element_type: Any = typehints.Any
     #: Whether the model's revision is a commit already, as far as the hub could be asked.
     is_pinned: bool = False
+    #: Whether the three stages follow each other, with nothing between them: the composite.
+    is_whole: bool = False
 
     @functools.cached_property
     def pinned(self) -> TaskPlan:
@@ -43,6 +45,14 @@ class TaskPlan:
             return self
         spec = replace(self.spec, model=hub.pinned(self.spec.model))
         return replace(self, spec=spec, is_pinned=True)
+
+    @property
+    def raw_pixels(self) -> bool:
+        """Whether Preprocess may leave the last steps of images to Forward: see batching/pixels.py.
+
+        Not with other versions of the model to come, whose steps may be others.
+        """
+        return self.is_whole and self.updates is None
 
     @property
     def replaced_stages(self) -> list[str]:

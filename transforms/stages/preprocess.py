@@ -19,9 +19,18 @@ _LONGEST_PREFETCH = 0.05  # seconds: a slow source must not keep the engine wait
 
 
 class PreprocessFn(TaskStageFn):
-    """Elements to Records; texts are tokenized a few at a time, remote media fetched ahead."""
+    """Elements to Records; texts are tokenized a few at a time, remote media fetched ahead.
+
+    Args:
+      raw_pixels: whether an engine takes the Records as they are, see RecordPipeline.
+
+    """
 
     stage = "preprocess"
+
+    def __init__(self, *stage: Any, raw_pixels: bool = False) -> None:
+        super().__init__(*stage)
+        self._raw_pixels = raw_pixels
 
     def setup(self) -> None:
         """Load the tokenizer or processors, but no weights."""
@@ -32,7 +41,7 @@ class PreprocessFn(TaskStageFn):
         # are, so no list of them may be created before it.
         self._most = 1 if task.media else MOST_PREFETCHED
         if self._function is None:
-            self._pipeline = RecordPipeline(spec, task)
+            self._pipeline = RecordPipeline(spec, task, self._raw_pixels)
             if task.media:
                 self._ahead = Ahead(task, spec.media_limits)
 

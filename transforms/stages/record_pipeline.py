@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import Any
 
+from ..batching.pixels import Deferral
 from ..media.decoding import decoded, stand_in
 from ..options.spec import Spec
 from ..pipelines.construction_lock import computing
@@ -20,12 +22,24 @@ class RecordPipeline:
     """Turns examples into Records of features, and Records with outputs into inferences.
 
     Not safe for use by several threads at once, as a tokenizer is not.
+
+    Args:
+      spec: the model and its parameters.
+      task: declares the inputs.
+      raw_pixels: whether the Records go to an engine directly, which takes pixels as uint8.
+
     """
 
-    def __init__(self, spec: Spec, task: Task) -> None:
+    def __init__(self, spec: Spec, task: Task, raw_pixels: bool = False) -> None:
         self._split = SplitPipeline(weightless(spec.model), spec.parameters)
         self._task = task
         self._limits = spec.media_limits
+        # What a class of others does to pixels in between is unknown.
+        self._raw_pixels = raw_pixels and spec.model.pipeline_class is None
+
+    @functools.cached_property
+    def _deferral(self) -> Deferral:
+        return Deferral(self._split.pipe)
 
     def prefetch(self, examples: Iterable[Any]) -> None:
         """Tokenize the texts among the next examples in one call."""
@@ -40,7 +54,9 @@ class RecordPipeline:
 
         The caller must hold `computing`: taking it for many elements at once saves time.
         """
-        chunks, counts = self._split.preprocess(decoded_example)
+
+        preprocess = functools.partial(self._split.preprocess, decoded_example)
+        chunks, counts = self._deferral.run(preprocess) if self._raw_pixels else preprocess()
         return Record(element, stand_in(example, self._task), chunks, counts)
 
     def inference(self, record: Record, outputs: list[Any]) -> Any:

@@ -179,7 +179,7 @@ class TaskTransform(WithFailures):
 
     def expand(self, pcoll: Any) -> Any:
         """The three stages, one after the other."""
-        plan = replace(self.plan.pinned, element_type=pcoll.element_type)
+        plan = replace(self.plan.pinned, element_type=pcoll.element_type, is_whole=True)
         preflight.check_task(plan.spec, plan.replaced_stages)
         bad: list[Any] = []
         for stage in (Preprocess, Forward, Postprocess):

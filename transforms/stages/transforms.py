@@ -38,7 +38,8 @@ class Preprocess(WithFailures):
         plan = self._plan.pinned
         plan.binding.check(pcoll.element_type)
         binding = plan.binding.holding(pcoll.element_type)
-        fn = PreprocessFn(plan.spec, self._tags is not None, binding, plan.preprocess)
+        handles = self._tags is not None
+        fn = PreprocessFn(plan.spec, handles, binding, plan.preprocess, raw_pixels=plan.raw_pixels)
         good, bad = self._apply(fn, pcoll, Record)
         return self._outputs(good, bad)
 
