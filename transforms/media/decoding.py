@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future, wait
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..options.media_limits import MediaLimits
 from ..options.shown import shown
+from . import suspects
 from .fetch import MediaError
 
 if TYPE_CHECKING:
@@ -33,11 +34,44 @@ _SOURCES = {
 }
 
 
+class Decoding:
+    """A medium that a thread decodes: see decode_ahead.py."""
+
+    def __init__(self, pool: Executor, decode: Callable[[], Any]) -> None:
+        self._future = pool.submit(_collecting, decode)
+
+    @property
+    def done(self) -> bool:
+        """Whether it is decoded, or has failed."""
+        return self._future.done()
+
+    def wait(self) -> None:
+        """Wait until it is done."""
+        wait([self._future])
+
+    def cancel(self) -> None:
+        """Do not begin, if no thread has."""
+        self._future.cancel()
+
+    def result(self) -> Any:
+        """The medium. Raises what its decoding has raised."""
+        found, counted = self._future.result()
+        for each in counted:
+            suspects.count(*each)
+        return found
+
+
+def _collecting(decode: Callable[[], Any]) -> tuple[Any, list[tuple[str, str]]]:
+    with suspects.collected() as counted:
+        return decode(), counted
+
+
 def decoded(example: Any, task: Task, pipe: Any, limits: MediaLimits) -> Any:
     """The example with every medium decoded, as a pipeline takes them. Raises MediaError.
 
     Args:
-      example: a medium, or a mapping of inputs; a medium may be a future of its bytes.
+      example: a medium, or a mapping of inputs; a medium may be a future of its bytes, or an image
+        that a thread decodes.
       task: declares which inputs are media, and of what kind.
       pipe: the pipeline, loaded or weightless.
       limits: upper bounds of the sizes of media.
@@ -45,6 +79,8 @@ def decoded(example: Any, task: Task, pipe: Any, limits: MediaLimits) -> Any:
     """
 
     def change(kind: str, value: Any) -> Any:
+        if isinstance(value, Decoding):
+            return value.result()
         source = value.result() if isinstance(value, Future) else value
         return _decode(kind, source, pipe, limits)
 

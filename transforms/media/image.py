@@ -9,7 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError, features
@@ -65,13 +65,39 @@ def decode(source: Any, limits: MediaLimits) -> Image.Image:
         return _upright(source)
     if isinstance(source, np.ndarray):
         return _upright(_of_array(source, limits))
-    if isinstance(source, bytes | str | os.PathLike | Mapping):
-        data = read(source, limits.image_bytes, "image", limits.timeout)
-        return load_pixels(open_file(data, limits), data)
+    if is_file(source):
+        return opened(source, limits).decoded()
     raise MediaError(
         "an image must be bytes, a path, a URI, a Pillow image, an array or a mapping with bytes "
         f"or path, got {typed(source)}"
     )
+
+
+def is_file(source: Any) -> bool:
+    """Whether a source of an image is the bytes of a file, or says where one is."""
+    return isinstance(in_memory(source), bytes | str | os.PathLike | Mapping)
+
+
+class Opened(NamedTuple):
+    """A file whose header has been read and checked."""
+
+    header: Image.Image
+    data: bytes
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that its pixels will have."""
+        return self.header.width * self.header.height * 3
+
+    def decoded(self) -> Image.Image:
+        """The image, upright and in RGB; from any thread. Raises MediaError."""
+        return load_pixels(self.header, self.data)
+
+
+def opened(source: Any, limits: MediaLimits) -> Opened:
+    """The file at a source of which `is_file` is true. Raises MediaError."""
+    data = read(in_memory(source), limits.image_bytes, "image", limits.timeout)
+    return Opened(open_file(data, limits), data)
 
 
 def open_file(data: bytes, limits: MediaLimits) -> Image.Image:

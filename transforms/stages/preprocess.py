@@ -9,6 +9,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from ..engine.errors import contained
 from ..media.ahead import Ahead
+from ..media.decode_ahead import DecodeAhead
 from ..pipelines.construction_lock import computing
 from . import metrics
 from .base import TaskStageFn, with_own_windows
@@ -19,7 +20,7 @@ _LONGEST_PREFETCH = 0.05  # seconds: a slow source must not keep the engine wait
 
 
 class PreprocessFn(TaskStageFn):
-    """Elements to Records; texts are tokenized a few at a time, remote media fetched ahead.
+    """Elements to Records; texts are tokenized a few at a time, media fetched and decoded ahead.
 
     Args:
       raw_pixels: whether an engine takes the Records as they are, see RecordPipeline.
@@ -44,11 +45,13 @@ class PreprocessFn(TaskStageFn):
             self._pipeline = RecordPipeline(spec, task, self._raw_pixels)
             if task.media:
                 self._ahead = Ahead(task, spec.media_limits)
+                self._decode_ahead = DecodeAhead(task, spec.media_limits)
 
     def teardown(self) -> None:
-        """End the threads that fetch media."""
+        """End what fetches and decodes media."""
         if self._ahead is not None:
             self._ahead.close()
+            self._decode_ahead.clear()
 
     def start_bundle(self) -> None:
         """Begin with a small buffer, so that the engine soon has something to compute."""
@@ -57,6 +60,7 @@ class PreprocessFn(TaskStageFn):
         self._started = 0.0
         if self._ahead is not None:  # a failed bundle may have left elements
             self._ahead.clear()
+            self._decode_ahead.clear()
 
     def process(
         self, element: Any, windowed: WindowedValue = beam.DoFn.WindowedValueParam
@@ -90,7 +94,8 @@ class PreprocessFn(TaskStageFn):
                 yield self._failed(windowed.value, windowed, error)
         metrics.counts().read += len(buffered)
         if self._ahead is not None:
-            yield from map(self._record, self._ahead.through(examples, last))
+            arrived = self._ahead.through(examples, last)
+            yield from map(self._record, self._decode_ahead.through(arrived, last))
             return
         if self._pipeline is None:
             yield from map(self._record, examples)

@@ -54,7 +54,6 @@ class RecordPipeline:
 
         The caller must hold `computing`: taking it for many elements at once saves time.
         """
-
         preprocess = functools.partial(self._split.preprocess, decoded_example)
         chunks, counts = self._deferral.run(preprocess) if self._raw_pixels else preprocess()
         return Record(element, stand_in(example, self._task), chunks, counts)
