@@ -8,16 +8,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pytest
 import torch
 import transformers
 from PIL import Image
 from support import comparing, sink
+from support.files import saved
 from support.pictures import PICTURES, picture
 
 from pipelines_beam import ImageClassification, Preprocess
 from transforms.batching.pixels import RAW, Deferral, Finish
 from transforms.batching.replica import Replica
+from transforms.media.array_image import ArrayImage
 from transforms.media.decoding import decoded
 from transforms.options.media_limits import MediaLimits
 from transforms.options.spec import ModelSpec, Spec
@@ -68,7 +71,7 @@ def test_features_are_the_processors_own(
     stock, split = (SplitPipeline(weightless(spec), parameters) for _ in range(2))
     finish = Finish(Replica(spec)._pipe)
     deferral = Deferral(split.pipe)
-    for image in IMAGES:
+    for image in [*IMAGES, *map(photo, IMAGES)]:
         example = {"image": image, **beside} if beside else image
         example = decoded(example, find(task), stock.pipe, MediaLimits())
         expected, _ = stock.preprocess(example)
@@ -76,6 +79,11 @@ def test_features_are_the_processors_own(
         assert all((RAW in chunk) == is_on for chunk in found)
         assert bool(deferral) == is_on or name in ("sam", "donut")
         assert equal(expected, [finish(chunk) for chunk in found])
+
+
+def photo(picture: Image.Image) -> bytes:
+    """As a file that is decoded to what lies in memory as no processor wants it."""
+    return saved(picture, "JPEG")
 
 
 def equal(expected: Any, found: Any) -> bool:
@@ -199,6 +207,31 @@ def test_images_of_other_dtypes_keep_their_steps() -> None:
     deferral, raw = tried(transformers.ViTImageProcessor(), *floats)
     assert deferral
     assert raw == [False]
+
+
+class Writes(transformers.ViTImageProcessor):  # type: ignore[misc]
+    """Changes the image that it is given."""
+
+    def _preprocess(self, images: Any, *args: Any, **kwargs: Any) -> Any:
+        images[0] += 1
+        return super()._preprocess(images, *args, **kwargs)
+
+
+def test_a_processor_that_writes_into_its_image_gets_a_copy() -> None:
+    pixels = np.array(PICTURES[0])
+    image = ArrayImage(pixels)
+    deferral, raw = tried(Writes(), image, image)
+    assert not deferral
+    assert raw == [False, False]
+    assert np.array_equal(pixels, np.asarray(PICTURES[0]))
+
+
+@pytest.mark.parametrize("resample", range(4))  # torchvision has no others
+def test_every_way_of_resizing(resample: int) -> None:
+    images = [ArrayImage(np.array(each)) for each in IMAGES]
+    deferral, raw = tried(transformers.ViTImageProcessor(resample=resample), *images)
+    assert deferral
+    assert all(raw)
 
 
 def test_the_model_gets_its_dtype(model: Model) -> None:

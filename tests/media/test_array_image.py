@@ -104,3 +104,12 @@ def test_an_array_outlives_its_image() -> None:
 
 def test_pixels_need_not_lie_together() -> None:
     assert plain(ArrayImage(PIXELS[::2, ::-1])) == plain(Image.fromarray(PIXELS[::2, ::-1].copy()))
+
+
+@pytest.mark.parametrize("pixels", [PIXELS, PIXELS.copy()])
+def test_its_tensor(pixels: Any) -> None:
+    image = ArrayImage(pixels)
+    assert np.array_equal(image.tensor().permute(1, 2, 0).numpy(), PIXELS)
+    put(image)
+    assert image.tensor()[:, 1, 2].tolist() == [7, 8, 9]
+    assert np.array_equal(pixels, PIXELS)

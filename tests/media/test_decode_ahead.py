@@ -115,7 +115,9 @@ def most_waiting(file: bytes) -> int:
             begun.add(i)
             yield i, file
 
-    waiting = [len(begun) - token for token, _ in through.through(given(), last=True)]
+    waiting: list[int] = []
+    for token, _ in through.through(given(), last=True):
+        waiting.append(len(begun) - token)
     assert through._nbytes == 0
     return max(waiting)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,9 +22,7 @@ class ArrayImage(Image.Image):
 
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
         super().__init__()
-        pixels = np.ascontiguousarray(pixels).view()
-        pixels.flags.writeable = False
-        self._pixels = pixels
+        self._pixels = np.ascontiguousarray(pixels)
         self._mode = "RGB"
         self._size = (pixels.shape[1], pixels.shape[0])
 
@@ -47,6 +46,13 @@ class ArrayImage(Image.Image):
         """The same image, independent of this one."""
         return super().copy() if self._pixels is None else ArrayImage(self._pixels)
 
+    def tensor(self) -> torch.Tensor:
+        """The pixels, (3, height, width) of uint8, as they lie in memory: not to be written to."""
+        pixels = self._pixels
+        if pixels is None or not pixels.flags.writeable:  # of which torch warns
+            pixels = np.array(self)
+        return torch.from_numpy(pixels).permute(2, 0, 1)
+
     @property
     def __array_interface__(self) -> dict[str, Any]:
         """What NumPy makes an array from: the pixels themselves, read-only as Pillow's."""
@@ -56,7 +62,7 @@ class ArrayImage(Image.Image):
             "version": 3,
             "shape": self._pixels.shape,
             "typestr": "|u1",
-            "data": self._pixels,
+            "data": self._pixels.data.toreadonly(),
         }
 
 
