@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from transformers.image_processing_base import ImageProcessingMixin
 
 from ..options.media_limits import MediaLimits
@@ -31,6 +31,8 @@ from .fetch import MediaError, in_memory, read
 _TORCHVISION_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF")
 #: Formats of which all frames may be decoded at once.
 _ANIMATED_FORMATS = ("GIF", "WEBP")
+
+_PNG_DEPTH = 24  # where a PNG file says how many bits a channel has
 
 
 def image(source: Any, processor: Any, limits: MediaLimits) -> Any:
@@ -110,6 +112,10 @@ def _of_file(data: bytes, fetch: Callable[[str], Any], limits: MediaLimits) -> A
     opened = images.open_file(data, limits)
     if opened.format in _ANIMATED_FORMATS:
         _check_frames(opened, limits)
+    if opened.format == "PNG" and data[_PNG_DEPTH] <= 8:
+        pixels = _of_png(opened)
+        _notice(opened, pixels)
+        return pixels
     try:
         pixels = fetch(_as_uri(data, "image/*"))
     except Exception as error:
@@ -126,6 +132,18 @@ def _of_file(data: bytes, fetch: Callable[[str], Any], limits: MediaLimits) -> A
         )
     _notice(opened, pixels)
     return pixels
+
+
+def _of_png(opened: Image.Image) -> torch.Tensor:
+    """The pixels of 8 bits that torchvision gives; its decoder crashes at some damaged files."""
+    try:
+        upright = ImageOps.exif_transpose(opened)
+        if upright.mode == "P":  # of which Pillow warns if colours are transparent
+            upright = upright.convert("RGBA")
+        pixels = np.array(upright.convert("RGB"))
+    except Exception as error:
+        raise MediaError(f"the PNG image is cut off or damaged: {error}") from error
+    return torch.from_numpy(pixels).permute(2, 0, 1)
 
 
 def _as_uri(data: bytes, kind: str) -> str:
