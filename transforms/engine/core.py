@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -309,7 +309,7 @@ class EngineCore:
     def _finish(self) -> None:
         """Wait for the oldest batch, and answer its chunks."""
         oldest = self._in_flight[0]
-        outputs: Sequence[Any] = ()
+        outputs: Iterable[Any] = ()
         try:
             with contained:
                 outputs = oldest.launched.outputs()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,7 +26,7 @@ class Launched(Protocol):
     def done(self) -> bool:
         """Whether `outputs` need not wait."""
 
-    def outputs(self) -> Sequence[Any]:
+    def outputs(self) -> Iterable[Any]:
         """The outputs of each chunk; waits for the device. Raises what it reports."""
 
 
@@ -34,14 +34,14 @@ class Launched(Protocol):
 class Computed:
     """A batch that was computed while it was launched."""
 
-    computed: Sequence[Any]
+    computed: Iterable[Any]
     seconds: float | None = None
 
     def done(self) -> bool:
         """Its outputs are there."""
         return True
 
-    def outputs(self) -> Sequence[Any]:
+    def outputs(self) -> Iterable[Any]:
         """The outputs of each chunk."""
         return self.computed
 
@@ -59,7 +59,7 @@ class Program(Protocol):
 class SynchronousProgram:
     """The base of programs that compute while they are launched."""
 
-    def run(self, chunks: Sequence[Any]) -> Sequence[Any]:
+    def run(self, chunks: Sequence[Any]) -> Iterable[Any]:
         """The outputs of each chunk."""
         raise NotImplementedError
 
