@@ -46,7 +46,7 @@ from transforms.stages import engines, metrics
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-from support.stand_in import Speed, StandInReplica
+from support.stand_in import Speed, StandInReplica  # noqa: E402 - found there
 
 waits: list[float] = []
 

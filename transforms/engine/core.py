@@ -30,6 +30,9 @@ from .tickets import BundleSession, Ticket
 logger = logging.getLogger(__name__)
 
 _MAX_ROWS = 512  # where the limits do not say: more gain nothing on any model measured
+_MAX_ROWS_OVERLAPPED = 1024  # launching a batch takes as long as computing many short rows
+_MAX_TOKENS = 131_072  # padded tokens: what an accelerator gains from more is lost in waiting
+_HIDDEN = 1.5  # times the work that hides the launch of the next batch: launches take turns
 _CPU_TOKENS = 2048  # more make buffers so large that malloc asks the kernel for each of them
 _MAX_ROWS_GENERATING = 64  # a generating model keeps a cache of every row in memory
 _LOOK_AGAIN = 0.0005  # seconds until a device is asked again whether it has finished
@@ -66,6 +69,8 @@ class _InFlight:
     start: float
     #: Seconds that the device had nothing to do before it.
     idle: float
+    #: Seconds that launching it took.
+    launch: float
 
 
 class EngineCore:
@@ -172,9 +177,8 @@ class EngineCore:
     def wait_seconds(self) -> float | None:
         """For how long more tickets may be waited for before `step`; None: it has nothing to do."""
         if self._in_flight:
-            if len(self._in_flight) == self._depth or self._in_flight[0].launched.done():
-                return 0.0
-            return 0.0 if self._full() else _LOOK_AGAIN
+            at_once = len(self._in_flight) == self._depth or self._in_flight[0].launched.done()
+            return 0.0 if at_once or self._may_launch() else _LOOK_AGAIN
         if not len(self._pool):
             return None
         if not self._callers:
@@ -213,7 +217,14 @@ class EngineCore:
     def _may_launch(self) -> bool:
         if not len(self._pool) or len(self._in_flight) == self._depth:
             return False
-        return not self._in_flight or self._in_flight[0].launched.done() or self._full()
+        return not self._in_flight or self._ends_soon() or self._full()
+
+    def _ends_soon(self) -> bool:
+        """Whether the device has finished, or will before another batch could be launched."""
+        oldest = self._in_flight[0]
+        speed = self._cost.tokens_per_second
+        left = oldest.start - time.perf_counter() + _padded(oldest.batch) / speed if speed else 1.0
+        return left < self._cost.launch_seconds or oldest.launched.done()
 
     def _due(self) -> bool:
         """Whether to read the oldest batch back: the next is launched, if there is one."""
@@ -224,16 +235,19 @@ class EngineCore:
     def _full(self) -> bool:
         """Whether what waits makes a batch that cannot be much better."""
         budget = self._budget(None)
-        return len(self._pool) >= budget.max_rows or self._pool.tokens >= budget.max_padded_tokens
+        enough = min(budget.max_padded_tokens, 2 * budget.hidden or budget.max_padded_tokens)
+        return len(self._pool) >= budget.max_rows or self._pool.tokens >= enough
 
     def _budget(self, key: Hashable) -> Budget:
         assert self._model is not None
         overhead = self._cost.overhead
-        rows = _MAX_ROWS_GENERATING if self._model.generates else _MAX_ROWS
+        rows = _MAX_ROWS if self._depth == 1 else _MAX_ROWS_OVERLAPPED
+        rows = _MAX_ROWS_GENERATING if self._model.generates else rows
         # Sixteen overheads of work make starting a batch cost about 6 % of it.
-        tokens = self._limits.batch_tokens or int(min(max(_CPU_TOKENS, 16 * overhead), 131_072))
-        tokens = min(tokens, self._ceilings.of(key))
-        return Budget(self._limits.batch_size or rows, tokens, overhead)
+        hidden = _HIDDEN * self._cost.hidden_tokens if self._depth > 1 else 0.0
+        most = min(max(_CPU_TOKENS, 16 * overhead, 4 * hidden), _MAX_TOKENS)
+        tokens = min(self._limits.batch_tokens or int(most), self._ceilings.of(key))
+        return Budget(self._limits.batch_size or rows, tokens, overhead, hidden)
 
     def _program(self, session: BundleSession) -> Program:
         program = self._programs.get(session.key)
@@ -291,7 +305,8 @@ class EngineCore:
             if not self._in_flight:
                 self.running_since = None
             return error
-        self._in_flight.append(_InFlight(batch, launched, start, idle))
+        launch = time.perf_counter() - start
+        self._in_flight.append(_InFlight(batch, launched, start, idle, launch))
         return None
 
     def _announce(self, launched: Sequence[Chunk] = ()) -> None:
@@ -372,7 +387,7 @@ class EngineCore:
     def _observe(self, finished: _InFlight, seconds: float) -> None:
         batch = finished.batch
         size = _padded(batch)
-        self._cost.observe(size, seconds)
+        self._cost.observe(size, seconds, finished.launch if self._depth > 1 else 0.0)
         if self._ceilings.succeeded(batch[0].key, size):
             self._pool.replan()
         self._reports.append(
