@@ -117,14 +117,16 @@ class Program:
 
     def _collated(self, chunks: Sequence[Any]) -> tuple[Features, collate.BatchShape]:
         """One mapping of features for all chunks, and how its outputs come apart."""
+        arguments = (self._padding, self._token_outputs)
         if all(type(chunk) is Row for chunk in chunks):
-            return rows.collate_rows(chunks, self._padding, self._token_outputs)
+            # What is copied to a device is written into there alone.
+            return rows.collate_rows(chunks, *arguments, in_place=self._device is not None)
         chunks = [unpacked(chunk) for chunk in chunks]
         layout = layout_of(chunks[0])
         if layout is not None:  # it is that of all: they have one batch key
             packed = Block.of(layout, chunks).rows()
-            return rows.collate_rows(packed, self._padding, self._token_outputs)
-        shape = collate.shape_of(chunks, self._padding, self._token_outputs)
+            return rows.collate_rows(packed, *arguments, in_place=True)
+        shape = collate.shape_of(chunks, *arguments)
         return collate.collate(chunks, self._padding), shape
 
     def _run_one(self, chunk: Features) -> Outputs:

@@ -25,23 +25,24 @@ from .padding import Padding
 
 
 def collate_rows(
-    rows: Sequence[Row], padding: Padding, token_outputs: frozenset[str]
+    rows: Sequence[Row], padding: Padding, token_outputs: frozenset[str], *, in_place: bool
 ) -> tuple[Any, BatchShape]:
     """One mapping of features for all rows, and what is needed to take its outputs apart.
 
-    The rows are of one batch key, and so of one layout.
+    The rows are of one batch key, and so of one layout. `in_place` says whether the batch may be a
+    part of the memory of a block: a model may write into what it is given.
     """
     layout = rows[0].block.layout
-    parts = {field.name: _parts(rows, i) for i, field in enumerate(layout.fields)}
+    adjoin = in_place and _adjoin(rows)
+    parts = [_parts(rows, i) for i in range(len(layout.fields))]
     lengths = _lengths(rows, parts)
     own = own_positions(lengths, padding.side) if len(set(lengths)) > 1 else None
     joined, tokens = {}, set()
-    for field in layout.fields:
-        values = parts[field.name]
+    for i, (field, values) in enumerate(zip(layout.fields, parts, strict=True)):
         counted = field.trailing is not None and len(values[0]) == lengths[0] > 0
         if counted:
             tokens.add(field.name)
-        array = np.concatenate(values)
+        array = _span(rows, i) if adjoin else np.concatenate(values)
         if counted and own is not None:
             padded = np.full(
                 (*own.shape, *array.shape[1:]), fill_of(field.name, padding), array.dtype
@@ -65,12 +66,25 @@ def _parts(rows: Sequence[Row], field: int) -> list[Array]:
     return found
 
 
-def _lengths(rows: Sequence[Row], parts: Mapping[str, list[Array]]) -> list[int]:
+def _adjoin(rows: Sequence[Row]) -> bool:
+    """Whether rows lie one behind the other in one block."""
+    block, first = rows[0].block, rows[0].index
+    return all(row.block is block and row.index == first + i for i, row in enumerate(rows))
+
+
+def _span(rows: Sequence[Row], field: int) -> Array:
+    """A field's array of rows that adjoin, where it is."""
+    block, starts = rows[0].block, rows[0].block.starts[field]
+    return block.arrays[field][starts[rows[0].index] : starts[rows[-1].index + 1]]
+
+
+def _lengths(rows: Sequence[Row], parts: Sequence[list[Array]]) -> list[int]:
     """Of each row, the positions that are counted and padded; 0 where there are none."""
-    trailing = {field.name: field.trailing for field in rows[0].block.layout.fields}
+    fields = {field.name: i for i, field in enumerate(rows[0].block.layout.fields)}
     for name in SEQUENCES:
-        if trailing.get(name) == ():
-            return list(map(len, parts[name]))
+        i = fields.get(name)
+        if i is not None and rows[0].block.layout.fields[i].trailing == ():
+            return list(map(len, parts[i]))
     return [0] * len(rows)
 
 
