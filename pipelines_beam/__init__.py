@@ -24,12 +24,10 @@ def __getattr__(name: str) -> Any:
             f"{transforms.__file__} hides the package `transforms` that pipelines-beam installs: "
             "rename yours, or run from another directory"
         )
-    if name != "__all__" and name not in vars(transforms)["__all__"]:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(transforms, name)
 
 
 def __dir__() -> list[str]:
     import transforms
 
-    return [*globals(), *vars(transforms)["__all__"]]
+    return [*globals(), *transforms.__all__]

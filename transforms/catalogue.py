@@ -1,13 +1,22 @@
-"""A transform class for every task, and `pipeline`, which creates them by name."""
+"""The public names: a transform class for every task, `pipeline`, which creates them, and more."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from .pipelines.custom import is_custom
-from .stages.custom_pipeline import CustomPipeline
-from .stages.task_transform import TaskTransform
+from .pipelines.errors import ModelLoadError as ModelLoadError
+from .stages.custom_pipeline import CustomPipeline as CustomPipeline
+from .stages.failure_rows import ElementError as ElementError
+from .stages.record import Record as Record
+from .stages.task_transform import TaskTransform as TaskTransform
+from .stages.transforms import Forward as Forward
+from .stages.transforms import Postprocess as Postprocess
+from .stages.transforms import Preprocess as Preprocess
 from .tasks import find
+
+if TYPE_CHECKING:
+    from .stages.run_inference import TaskModelHandler as TaskModelHandler
 
 
 class AudioClassification(TaskTransform):
@@ -308,6 +317,14 @@ class Decision(TaskTransform):
     task = "decision"
 
 
+def __getattr__(name: str) -> Any:
+    if name == "TaskModelHandler":  # the module that has its base class imports torch
+        from .stages import run_inference
+
+        return run_inference.TaskModelHandler
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 _CLASSES: dict[str, type[TaskTransform]] = {
     cls.task: cls for cls in TaskTransform.__subclasses__() if cls is not CustomPipeline
 }
@@ -336,6 +353,17 @@ def pipeline(
     return _CLASSES[find(task).name](model, task=task, **options)
 
 
-if not TYPE_CHECKING:  # a type checker reads the classes above
+if not TYPE_CHECKING:  # a type checker reads the names above
     __all__ = ["pipeline"]
     __all__ += [cls.__name__ for cls in _CLASSES.values()]
+    __all__ += [
+        "CustomPipeline",
+        "ElementError",
+        "Forward",
+        "ModelLoadError",
+        "Postprocess",
+        "Preprocess",
+        "Record",
+        "TaskModelHandler",
+        "TaskTransform",
+    ]

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
-from apache_beam.internal.cloudpickle import cloudpickle
-
 from ..options import content_hash
 from .blocks import OutputRow
 from .reports import Report
@@ -31,6 +29,8 @@ class Parameters(dict[str, Any]):
     @functools.cached_property
     def pickled(self) -> bytes:
         """As they cross to an engine's process: by Beam's pickler, which also pickles functions."""
+        from apache_beam.internal.cloudpickle import cloudpickle
+
         pickled: bytes = cloudpickle.dumps(dict(self))
         return pickled
 
