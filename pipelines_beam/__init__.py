@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     """The names of `transforms`, imported on first use, so that the command line starts fast."""
+    if not (name[0].isupper() or name in ("pipeline", "__all__")):  # a module, such as cli
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import transforms
 
     if not hasattr(transforms, "TaskTransform"):

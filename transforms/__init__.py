@@ -3,7 +3,16 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .catalogue import *  # noqa: F403 - the public names
+    from .catalogue import *  # noqa: F403 - each task's class, and `pipeline`
+    from .pipelines.errors import ModelLoadError as ModelLoadError
+    from .stages.custom_pipeline import CustomPipeline as CustomPipeline
+    from .stages.failure_rows import ElementError as ElementError
+    from .stages.record import Record as Record
+    from .stages.run_inference import TaskModelHandler as TaskModelHandler
+    from .stages.task_transform import TaskTransform as TaskTransform
+    from .stages.transforms import Forward as Forward
+    from .stages.transforms import Postprocess as Postprocess
+    from .stages.transforms import Preprocess as Preprocess
 
 
 def __getattr__(name: str) -> Any:

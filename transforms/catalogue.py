@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .pipelines.custom import is_custom
-from .pipelines.errors import ModelLoadError as ModelLoadError
-from .stages.custom_pipeline import CustomPipeline as CustomPipeline
-from .stages.failure_rows import ElementError as ElementError
-from .stages.record import Record as Record
-from .stages.task_transform import TaskTransform as TaskTransform
-from .stages.transforms import Forward as Forward
-from .stages.transforms import Postprocess as Postprocess
-from .stages.transforms import Preprocess as Preprocess
+from .pipelines.errors import ModelLoadError
+from .stages.custom_pipeline import CustomPipeline
+from .stages.failure_rows import ElementError
+from .stages.record import Record
+from .stages.task_transform import TaskTransform
+from .stages.transforms import Forward, Postprocess, Preprocess
 from .tasks import find
 
 if TYPE_CHECKING:
-    from .stages.run_inference import TaskModelHandler as TaskModelHandler
+    from .stages.run_inference import TaskModelHandler
 
 
 class AudioClassification(TaskTransform):

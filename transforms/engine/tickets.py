@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 from ..options import content_hash
-from .blocks import OutputRow
 from .reports import Report
 
 
@@ -88,6 +87,8 @@ class Ticket:
 
     def unpacked(self) -> list[Any]:
         """The outputs of each chunk, apart from those of other tickets."""
+        from .blocks import OutputRow  # and torch, which the stages need no sooner
+
         return [each.unpacked() if type(each) is OutputRow else each for each in self.outputs]
 
     def hand_back(self) -> None:

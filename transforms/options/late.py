@@ -9,8 +9,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from apache_beam import Row as Row
-    from torch import Tensor as Tensor
+    from apache_beam import Row
+    from torch import Tensor
     from torch import device as Device  # noqa: N812 - a class, whatever torch calls it
 else:
 
@@ -42,6 +42,8 @@ else:
 
         library, called = "apache_beam", "Row"
 
+
+__all__ = ["Device", "Row", "Tensor", "import_libraries"]
 
 _lock = threading.Lock()
 

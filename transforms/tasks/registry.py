@@ -91,8 +91,7 @@ def find(name: str) -> Task:
     if name in ABSENT:
         version = importlib.metadata.version("transformers")
         raise ValueError(
-            f"transformers {version} does not have the task {name!r} yet: a newer "
-            "one is needed"
+            f"transformers {version} does not have the task {name!r} yet: a newer one is needed"
         )
     found = TASKS.get(ALIASES.get(name, name)) if isinstance(name, str) else None
     if found is None:
