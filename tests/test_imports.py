@@ -270,6 +270,7 @@ def test_no_test_is_imported_by_another() -> None:
             assert not names & tests, f"{path} imports {', '.join(names & tests)}"
 
 
+_HEAVY = {"apache_beam", "torch", "numpy", "yaml"}
 #: What is run, and the libraries that it must not import.
 LATE = {
     "from pipelines_beam import TextClassification": {"torch", "transformers", "PIL", "scipy"},
