@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import logging
 
-from apache_beam.metrics import Metrics
-
 from ..options.metrics_namespace import NAMESPACE
 
 logger = logging.getLogger(__name__)
@@ -65,6 +63,8 @@ def count_suspect(kind: str) -> None:
     suspect_images_of_many_frames, suspect_audio_not_finite (NaN, infinity) and
     suspect_audio_out_of_range (far outside -1 to 1).
     """
+    from apache_beam.metrics import Metrics
+
     Metrics.counter(NAMESPACE, suspect_name(kind)).inc()
 
 

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..media.decoding import decoded, stand_in
+from ..options.late import import_libraries
 from ..options.spec import Spec
 from ..pipelines.construction_lock import computing
-from ..pipelines.factory import weightless
-from ..pipelines.split_call import SplitPipeline
 from ..tasks import Task
 from .record import Record
 
@@ -23,6 +22,10 @@ class RecordPipeline:
     """
 
     def __init__(self, spec: Spec, task: Task) -> None:
+        import_libraries()
+        from ..pipelines.factory import weightless
+        from ..pipelines.split_call import SplitPipeline
+
         self._split = SplitPipeline(weightless(spec.model), spec.parameters)
         self._task = task
         self._limits = spec.media_limits

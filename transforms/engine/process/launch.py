@@ -18,8 +18,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from apache_beam.internal.cloudpickle import cloudpickle
-
 from ...options import content_hash
 from ..interface import EngineSpec
 
@@ -107,6 +105,8 @@ def _sweep(directory: Path) -> None:
 
 def _start(spec: EngineSpec, path: str) -> None:
     """Start the process with a socket that can be connected to at once."""
+    from apache_beam.internal.cloudpickle import cloudpickle
+
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(128)
