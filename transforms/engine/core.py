@@ -14,27 +14,21 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..options.spec import Limits
 from .allocator import FreedMemory, clear_frames
+from .batch_sizes import BatchSizes
+from .chunks import Chunk, InFlight, padded
 from .errors import EngineError, breaks_engine, contained, is_fatal, is_out_of_memory
-from .interface import Launched, Model, Program
-from .memory_ceilings import Ceilings
+from .interface import Model, Program
 from .reports import BatchReport, LoadReport, Report
-from .scheduler import BatchCostModel, Budget, Pool, ReturningCallers
+from .scheduler import Pool, ReturningCallers
 from .tickets import BundleSession, Ticket
 
 logger = logging.getLogger(__name__)
 
-_MAX_ROWS = 512  # where the limits do not say: more gain nothing on any model measured
-_MAX_ROWS_OVERLAPPED = 1024  # launching a batch takes as long as computing many short rows
-_MAX_TOKENS = 131_072  # padded tokens: what an accelerator gains from more is lost in waiting
-_HIDDEN = 1.5  # times the work that hides the launch of the next batch: launches take turns
-_CPU_TOKENS = 2048  # more make buffers so large that malloc asks the kernel for each of them
-_MAX_ROWS_GENERATING = 64  # a generating model keeps a cache of every row in memory
 _LOOK_AGAIN = 0.0005  # seconds until a device is asked again whether it has finished
 
 
@@ -43,34 +37,6 @@ class CancelledError(Exception):
 
 
 _CANCELLED = CancelledError()
-
-
-@dataclass(slots=True, eq=False)
-class Chunk:
-    """One chunk of a ticket, waiting in the pool."""
-
-    ticket: Ticket
-    index: int
-    length: int
-    key: Hashable
-    #: When it arrived, on time.perf_counter.
-    since: float
-    #: What the model takes.
-    features: Any
-
-
-@dataclass(slots=True, eq=False)
-class _InFlight:
-    """A batch that was launched and is not read back."""
-
-    batch: list[Chunk]
-    launched: Launched
-    #: When its launch began, on time.perf_counter.
-    start: float
-    #: Seconds that the device had nothing to do before it.
-    idle: float
-    #: Seconds that launching it took.
-    launch: float
 
 
 class EngineCore:
@@ -98,10 +64,9 @@ class EngineCore:
         self._on_broken = on_broken
         self._model: Model | None = None
         self._pool: Pool[Chunk] = Pool()
-        self._in_flight: deque[_InFlight] = deque()
+        self._in_flight: deque[InFlight] = deque()
         self._depth = 1
         self._programs: dict[str, Program] = {}
-        self._ceilings = Ceilings()
         self._reports: list[Report] = []
         #: When the batch that is computed began, on time.monotonic; None between batches.
         self.running_since: float | None = None
@@ -134,7 +99,7 @@ class EngineCore:
         self._reports.append(LoadReport(seconds, model.nbytes))
         self._idle_since = time.perf_counter()
         self._memory = FreedMemory(model.accelerated)
-        self._cost = BatchCostModel(4096.0 if model.accelerated else 32.0)
+        self._sizes = BatchSizes(self._limits, model)
         early, self._early = self._early, []
         for ticket in early:
             self.admit(ticket)
@@ -183,8 +148,8 @@ class EngineCore:
             return None
         if not self._callers:
             return 0.0
-        seconds = self._callers.wait_seconds(time.perf_counter(), self._cost.start_seconds)
-        if not seconds or len(self._pool) > self._new_chunks or self._full():
+        seconds = self._callers.wait_seconds(time.perf_counter(), self._sizes.cost.start_seconds)
+        if not seconds or len(self._pool) > self._new_chunks or self._sizes.full(self._pool):
             return 0.0
         return seconds
 
@@ -195,7 +160,7 @@ class EngineCore:
         """
         if self._may_launch():
             self._new_chunks = 0
-            self._launch(self._pool.take(self._budget))
+            self._launch(self._pool.take(self._sizes.budget))
         if self._due():
             self._finish()
         if not self._in_flight:
@@ -217,37 +182,20 @@ class EngineCore:
     def _may_launch(self) -> bool:
         if not len(self._pool) or len(self._in_flight) == self._depth:
             return False
-        return not self._in_flight or self._ends_soon() or self._full()
+        return not self._in_flight or self._ends_soon() or self._sizes.full(self._pool)
 
     def _ends_soon(self) -> bool:
         """Whether the device has finished, or will before another batch could be launched."""
         oldest = self._in_flight[0]
-        speed = self._cost.tokens_per_second
-        left = oldest.start - time.perf_counter() + _padded(oldest.batch) / speed if speed else 1.0
-        return left < self._cost.launch_seconds or oldest.launched.done()
+        speed = self._sizes.cost.tokens_per_second
+        left = oldest.start - time.perf_counter() + padded(oldest.batch) / speed if speed else 1.0
+        return left < self._sizes.cost.launch_seconds or oldest.launched.done()
 
     def _due(self) -> bool:
         """Whether to read the oldest batch back: the next is launched, if there is one."""
         if not self._in_flight or self._may_launch():
             return False
         return len(self._in_flight) == self._depth or self._in_flight[0].launched.done()
-
-    def _full(self) -> bool:
-        """Whether what waits makes a batch that cannot be much better."""
-        budget = self._budget(None)
-        enough = min(budget.max_padded_tokens, 2 * budget.hidden or budget.max_padded_tokens)
-        return len(self._pool) >= budget.max_rows or self._pool.tokens >= enough
-
-    def _budget(self, key: Hashable) -> Budget:
-        assert self._model is not None
-        overhead = self._cost.overhead
-        rows = _MAX_ROWS if self._depth == 1 else _MAX_ROWS_OVERLAPPED
-        rows = _MAX_ROWS_GENERATING if self._model.generates else rows
-        # Sixteen overheads of work make starting a batch cost about 6 % of it.
-        hidden = _HIDDEN * self._cost.hidden_tokens if self._depth > 1 else 0.0
-        most = min(max(_CPU_TOKENS, 16 * overhead, 4 * hidden), _MAX_TOKENS)
-        tokens = min(self._limits.batch_tokens or int(most), self._ceilings.of(key))
-        return Budget(self._limits.batch_size or rows, tokens, overhead, hidden)
 
     def _program(self, session: BundleSession) -> Program:
         program = self._programs.get(session.key)
@@ -306,7 +254,7 @@ class EngineCore:
                 self.running_since = None
             return error
         launch = time.perf_counter() - start
-        self._in_flight.append(_InFlight(batch, launched, start, idle, launch))
+        self._in_flight.append(InFlight(batch, launched, start, idle, launch))
         return None
 
     def _announce(self, launched: Sequence[Chunk] = ()) -> None:
@@ -366,7 +314,7 @@ class EngineCore:
             self._fail(batch[0].ticket, error)
             if memory:
                 self._memory.after_failure()
-                self._ceilings.failed_alone(batch[0].key, _padded(batch))
+                self._sizes.ceilings.failed_alone(batch[0].key, padded(batch))
                 self._pool.replan()
             return
         self._reports.append(BatchReport(rows=len(batch), split="memory" if memory else "data"))
@@ -377,18 +325,18 @@ class EngineCore:
                 self._launch(half)
                 self._finish_all()
             return
-        logger.info("no memory for %d padded tokens: smaller batches from here", _padded(batch))
+        logger.info("no memory for %d padded tokens: smaller batches from here", padded(batch))
         self._memory.after_failure()
-        self._ceilings.failed(batch[0].key, _padded(batch))
+        self._sizes.ceilings.failed(batch[0].key, padded(batch))
         for chunk in batch:
             self._pool.add(chunk.key, chunk.length, chunk)
         self._pool.replan()
 
-    def _observe(self, finished: _InFlight, seconds: float) -> None:
+    def _observe(self, finished: InFlight, seconds: float) -> None:
         batch = finished.batch
-        size = _padded(batch)
-        self._cost.observe(size, seconds, finished.launch if self._depth > 1 else 0.0)
-        if self._ceilings.succeeded(batch[0].key, size):
+        size = padded(batch)
+        self._sizes.cost.observe(size, seconds, finished.launch if self._depth > 1 else 0.0)
+        if self._sizes.ceilings.succeeded(batch[0].key, size):
             self._pool.replan()
         self._reports.append(
             BatchReport(
@@ -421,7 +369,3 @@ class EngineCore:
         if not ticket.session.in_flight:
             self._callers.answered(time.perf_counter())
         self._hand_back(ticket)
-
-
-def _padded(batch: Sequence[Chunk]) -> int:
-    return max(chunk.length for chunk in batch) * len(batch)

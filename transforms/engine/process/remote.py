@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 import itertools
 import logging
 import os
@@ -23,6 +22,7 @@ from ..tickets import BundleSession, Ticket
 from . import protocol
 from .arena import Arena
 from .in_flight import InFlightTickets
+from .link_state import CONNECTED, ENDED, NEXT, LinkState
 from .protocol import (
     BatchesLaunched,
     CancelSession,
@@ -42,45 +42,6 @@ _MAX_DEATHS_LOADING = 5  # processes that may die one after the other before any
 _MAX_DEATHS = 10  # and after one began, with nothing answered in between
 _MOST_TOGETHER = 64  # tickets: more in one message gain little
 _LONGEST_TOGETHER = 0.005  # seconds that the first of them waits, at the next one's arrival
-
-
-class LinkState(enum.Enum):
-    """How far a worker is with an engine's process.
-
-    ```
-                  joined            a batch begins           it takes too long
-    CONNECTING ──────────► JOINED ──────────────► SERVING ─────────────────────► KILLED
-        ▲                    │                       │                              │
-        └────────────────────┴── the process ended ──┴──────────────────────────────┘
-    ```
-
-    Each may become FAILED, when no other process is tried, and CLOSED. FAILED may become CLOSED.
-    """
-
-    #: No process, or one that has not yet accepted this worker.
-    CONNECTING = enum.auto()
-    #: The process knows this worker and its tickets; none of them was in a batch.
-    JOINED = enum.auto()
-    #: A batch with tickets of this worker's has begun.
-    SERVING = enum.auto()
-    #: A batch took too long: the process was killed, and its end is not yet seen.
-    KILLED = enum.auto()
-    #: Nothing will be answered any more.
-    FAILED = enum.auto()
-    #: It is not used any more.
-    CLOSED = enum.auto()
-
-
-_ENDED = frozenset({LinkState.FAILED, LinkState.CLOSED})
-_CONNECTED = frozenset({LinkState.JOINED, LinkState.SERVING, LinkState.KILLED})
-_NEXT = {
-    LinkState.CONNECTING: {LinkState.JOINED, *_ENDED},
-    LinkState.JOINED: {LinkState.SERVING, LinkState.CONNECTING, *_ENDED},
-    LinkState.SERVING: {LinkState.KILLED, LinkState.CONNECTING, *_ENDED},
-    LinkState.KILLED: {LinkState.CONNECTING, *_ENDED},
-    LinkState.FAILED: {LinkState.CLOSED},
-    LinkState.CLOSED: set[LinkState](),
-}
 
 
 class RemoteEngine:
@@ -138,7 +99,7 @@ class RemoteEngine:
     @property
     def dead(self) -> bool:
         """Whether it will answer nothing any more."""
-        return self._state in _ENDED
+        return self._state in ENDED
 
     @property
     def load(self) -> int:
@@ -173,7 +134,7 @@ class RemoteEngine:
             if not self._unsent:
                 self._unsent_since = time.monotonic()
             self._unsent.append(ticket)
-            if self._state not in _CONNECTED:
+            if self._state not in CONNECTED:
                 self._change.notify_all()
             elif (
                 not len(self._tickets)
@@ -185,7 +146,7 @@ class RemoteEngine:
     def flush(self) -> None:
         """Keep no ticket back until there are more."""
         with self._change:
-            if self._state in _CONNECTED:
+            if self._state in CONNECTED:
                 self._send_unsent()
 
     def forget(self, session: BundleSession) -> None:
@@ -213,7 +174,7 @@ class RemoteEngine:
 
     def _enter(self, state: LinkState) -> None:
         """Change to a state, if the present one leads to it: an end stays, whatever comes later."""
-        if state in _NEXT[self._state]:
+        if state in NEXT[self._state]:
             self._state = state
 
     def _send_unsent(self) -> None:

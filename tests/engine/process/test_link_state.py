@@ -16,6 +16,7 @@ import pytest
 
 from transforms.engine.errors import BatchTimeoutError, EngineCrashError, EngineError
 from transforms.engine.process import protocol
+from transforms.engine.process.link_state import LinkState
 from transforms.engine.process.protocol import (
     BatchesLaunched,
     CancelSession,
@@ -26,7 +27,7 @@ from transforms.engine.process.protocol import (
     SubmitTickets,
     TicketAnswered,
 )
-from transforms.engine.process.remote import LinkState, RemoteEngine
+from transforms.engine.process.remote import RemoteEngine
 from transforms.engine.process.transport import Doorkeeper, Incoming, Outgoing
 from transforms.engine.reports import RestartReport
 
