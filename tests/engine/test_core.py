@@ -10,7 +10,7 @@ import torch
 
 from transforms.engine.core import EngineCore
 from transforms.engine.errors import EngineError
-from transforms.engine.interface import BatchSlot
+from transforms.engine.interface import BatchSlot, Computed
 from transforms.engine.reports import BatchReport
 from transforms.engine.tickets import BundleSession, Ticket
 from transforms.options.spec import Limits
@@ -40,6 +40,7 @@ class Device:
     accelerated = overlaps = True
     generates = False
     nbytes = 8
+    takes_rows = False
 
     def __init__(self) -> None:
         self.batches: list[Batch] = []
@@ -75,7 +76,7 @@ class Bench:
         self.core = EngineCore(
             Limits(batch_size=rows, max_wait_ms=0),
             self.answered.append,
-            lambda now, following: self.launched.append(
+            lambda number, now, following: self.launched.append(
                 ([ticket.token for ticket in now], [ticket.token for ticket in following])
             ),
             self.broken.append,
@@ -213,3 +214,33 @@ def test_what_is_refused_is_answered_with_batches_in_flight(bench: Bench) -> Non
     assert {str(error) for error in bench.outputs.values()} == {"no more"}
     assert len(bench.answered) == 9
     assert bench.core.dead
+
+
+def test_a_single_row_that_is_computed_at_launch_is_answered_at_once(bench: Bench) -> None:
+    class Computing(Device):
+        def launch(self, numbers: Sequence[int]) -> Any:
+            return super().launch(numbers) if len(numbers) > 1 else Computed([2 * numbers[0]])
+
+    device = Computing()
+    bench.core.loaded(device, 0.1)
+    bench.admit(*range(5))
+    bench.core.step()
+    device.batches[0].finished = True
+    bench.core.step()
+    assert len(bench.answered) == 5
+
+
+def test_who_failed_with_the_batch_before_is_not_tried_again(bench: Bench) -> None:
+    ticket = Ticket(bench.session, "two", [0, 1])
+    bench.core.admit(ticket)
+    bench.admit(2, 3, 4, 5, 6, 7)
+    bench.core.step()
+    (first,) = bench.device.batches
+    bench.core._fail(ticket, ValueError("failed"))
+    bench.device.errors = [torch.OutOfMemoryError("out of memory")]
+    bench.core.step()
+    assert first.read
+    bench.finish()
+    launched = [n for batch in bench.device.batches[1:] for n in batch.numbers]
+    assert sorted([*first.numbers, *launched]) == [2, 3, 4, 5, 6, 7]
+    assert len(bench.answered) == 7

@@ -69,7 +69,10 @@ class CudaBatch:
 
     def done(self) -> bool:
         """Whether `outputs` need not wait."""
-        return bool(self._end.query())
+        try:
+            return bool(self._end.query())
+        except Exception:  # of the device: `outputs` raises it where it is dealt with
+            return True
 
     def outputs(self) -> Iterable[Any]:
         """The outputs of each chunk; waits for the device. Raises what it reports."""
@@ -96,5 +99,6 @@ def _moved(value: Any, move: Callable[[torch.Tensor], torch.Tensor]) -> Any:
     if isinstance(value, Mapping):
         return {name: _moved(item, move) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_moved(item, move) for item in value)
+        kind = list if isinstance(value, list) else tuple
+        return kind(_moved(item, move) for item in value)
     return value

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..engine import interface
-from ..engine.blocks import Block, OutputRow, Row, layout_of
+from ..engine.blocks import Block, OutputRow, Row, layout_of, unpacked
 from ..engine.errors import contained
 from ..options.spec import ModelSpec
 from ..pipelines.construction_lock import computing
@@ -32,6 +32,8 @@ _MOST_SLOTS = 65_536  # shapes that are remembered
 
 class Program:
     """One model with the parameters of one stage: places chunks and answers batches of them."""
+
+    takes_rows = True
 
     def __init__(
         self,
@@ -101,6 +103,15 @@ class Program:
         batch, shape = self._collated(chunks)
         return self._apart(chunks, self._answered(batch), shape)
 
+    def _pad_as(self, padding: Padding) -> None:
+        """Place and join chunks in another way from here on."""
+        self._padding = padding
+        self._slots.clear()
+
+    def run_each(self, chunks: Sequence[Any]) -> list[Outputs]:
+        """The outputs of each chunk, computed alone."""
+        return [self.run([chunk])[0] for chunk in chunks]
+
     def _one_by_one(self, chunks: Sequence[Any]) -> list[Outputs]:
         return list(map(self._run_alone, chunks))
 
@@ -109,11 +120,12 @@ class Program:
     ) -> Iterable[Outputs]:
         """The outputs of each chunk, given those of the batch."""
         try:
-            return rows.together(outputs, shape)
+            with computing:
+                return rows.together(outputs, shape)
         except collate.UnbatchError as error:
             logger.info("%s runs one at a time: %s", self._pipe.task, error)
-            self._padding = Padding(None, can_batch=False)
-            return self._one_by_one(chunks)
+            self._pad_as(Padding(None, can_batch=False))
+            return self.run_each(chunks)
 
     def _collated(self, chunks: Sequence[Any]) -> tuple[Features, collate.BatchShape]:
         """One mapping of features for all chunks, and how its outputs come apart."""
@@ -158,11 +170,6 @@ def is_accelerated(pipe: Any) -> bool:
     places = getattr(pipe.model, "hf_device_map", {}).values()
     devices = {str(place) for place in places} - {"disk"} or {str(pipe.device)}
     return any(device.partition(":")[0] != "cpu" for device in devices)
-
-
-def unpacked(chunk: Any) -> Features:
-    """A chunk's features, apart from those of its block."""
-    return chunk.features() if type(chunk) is Row else chunk
 
 
 def _own(features: Features) -> Features:

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..engine.blocks import unpacked
 from ..engine.errors import is_out_of_memory
 from ..pipelines.agreement import agrees
 from ..pipelines.split_call import Features, Outputs
 from . import collate
-from .program import Program, unpacked
+from .program import Program
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class VerifiedProgram(Program):
             self._shown = True
             return super()._run(chunks)
         logger.warning("%s runs one at a time: %s", type(self._pipe).__name__, reason)
-        self._padding = replace(self._padding, can_batch=False)
+        self._pad_as(replace(self._padding, can_batch=False))
         return [*alone, *(self._run_alone(chunk) for chunk in chunks[_SHOWN:])]
 
     def _difference(self, chunks: Sequence[Features], alone: list[Outputs]) -> str | None:

@@ -43,8 +43,13 @@ class Layout(NamedTuple):
 
 def layout_of(chunk: Any) -> Layout | None:
     """The layout of a chunk's features; None if they are not a mapping of tensors of one row."""
+    kind = type(chunk)
+    if kind is not dict and not (
+        isinstance(chunk, UserDict) and kind.__module__.startswith("transformers.")
+    ):
+        return None  # nothing is known of how it is made
     features = plain(chunk)
-    if not isinstance(features, Mapping) or not features:
+    if not features:
         return None
     fields = []
     for name, value in features.items():
@@ -56,7 +61,7 @@ def layout_of(chunk: Any) -> Layout | None:
             return None
         trailing = (() if ndim == 2 else tuple(shape[2:])) if ndim > 1 else None
         fields.append(Field(name, value.dtype, trailing))
-    return Layout(type(chunk), tuple(fields))
+    return Layout(kind, tuple(fields))
 
 
 def plain(features: Any) -> Any:
@@ -120,6 +125,11 @@ class Row:
             value = torch_of(array[starts[i] : starts[i + 1]], field.dtype)
             found[field.name] = value if field.trailing is None else value[None]
         return block.layout.kind(found)
+
+
+def unpacked(chunk: Any) -> Any:
+    """A chunk's features, apart from those of its block."""
+    return chunk.features() if type(chunk) is Row else chunk
 
 
 def numpy_of(tensor: torch.Tensor) -> Array:

@@ -28,6 +28,8 @@ class Chunk:
 class InFlight:
     """A batch that was launched and is not read back."""
 
+    #: How many were launched up to it.
+    number: int
     batch: list[Chunk]
     launched: Launched
     #: When its launch began, on time.perf_counter.

@@ -20,9 +20,10 @@ from typing import Any
 from ..options.spec import Limits
 from .allocator import FreedMemory, clear_frames
 from .batch_sizes import BatchSizes
+from .blocks import unpacked
 from .chunks import Chunk, InFlight, padded
 from .errors import EngineError, breaks_engine, contained, is_fatal, is_out_of_memory
-from .interface import Model, Program
+from .interface import Computed, Model, Program
 from .reports import BatchReport, LoadReport, Report
 from .scheduler import Pool, ReturningCallers
 from .tickets import BundleSession, Ticket
@@ -39,14 +40,17 @@ class CancelledError(Exception):
 _CANCELLED = CancelledError()
 
 
+OnLaunch = Callable[[int, Sequence[Ticket], Sequence[Ticket]], None]
+
+
 class EngineCore:
     """One replica: tickets go in by `admit`, and are handed back by `step`.
 
     Args:
       limits: what a batch may hold.
       hand_back: called with each ticket that is answered or has failed.
-      on_launch: called with the tickets of the batch that the device works on and those of the
-        batch behind it, whenever either is about to change for other tickets.
+      on_launch: called with the number of the batch that the device works on, its tickets, and
+        those of the batch behind it, whenever either is about to be another batch.
       on_broken: called with an error that says that the process cannot compute any more.
 
     """
@@ -55,7 +59,7 @@ class EngineCore:
         self,
         limits: Limits,
         hand_back: Callable[[Ticket], None],
-        on_launch: Callable[[Sequence[Ticket], Sequence[Ticket]], None] = lambda now, next_: None,
+        on_launch: OnLaunch = lambda number, running, following: None,
         on_broken: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
         self._limits = limits
@@ -66,6 +70,8 @@ class EngineCore:
         self._pool: Pool[Chunk] = Pool()
         self._in_flight: deque[InFlight] = deque()
         self._depth = 1
+        #: Batches that were launched.
+        self._launched = 0
         self._programs: dict[str, Program] = {}
         self._reports: list[Report] = []
         #: When the batch that is computed began, on time.monotonic; None between batches.
@@ -122,6 +128,8 @@ class EngineCore:
         try:
             with contained:
                 program = self._program(ticket.session)
+                if not program.takes_rows:
+                    ticket.features = [unpacked(each) for each in ticket.features]
                 slots = [program.batch_slot(each) for each in ticket.features]
         except Exception as error:
             self._fail(ticket, error)
@@ -163,8 +171,7 @@ class EngineCore:
             self._launch(self._pool.take(self._sizes.budget))
         if self._due():
             self._finish()
-        if not self._in_flight:
-            self._memory.after_batch(self._idle_since)
+        self._memory.after_batch(self._idle_since)
 
     def refuse(self, error: BaseException) -> None:
         """Answer whatever waits, and comes, with the reason why nothing is computed."""
@@ -173,6 +180,7 @@ class EngineCore:
             reason.__cause__ = error
         self._refusal = reason
         self._in_flight.clear()
+        self.running_since = None
         early, self._early = self._early, []
         for ticket in tuple(self._live):
             self._fail(ticket, reason)
@@ -188,7 +196,8 @@ class EngineCore:
         """Whether the device has finished, or will before another batch could be launched."""
         oldest = self._in_flight[0]
         speed = self._sizes.cost.tokens_per_second
-        left = oldest.start - time.perf_counter() + padded(oldest.batch) / speed if speed else 1.0
+        begun = max(oldest.start, self._idle_since)
+        left = begun - time.perf_counter() + padded(oldest.batch) / speed if speed else 1.0
         return left < self._sizes.cost.launch_seconds or oldest.launched.done()
 
     def _due(self) -> bool:
@@ -216,7 +225,8 @@ class EngineCore:
         batch = self._wanted(batch)
         if not batch:
             return
-        if batch[0].ticket.run_isolated:
+        isolated = batch[0].ticket.run_isolated
+        if isolated:
             self._finish_all()
         start = time.perf_counter()
         error = self._try_launch(batch, start)
@@ -225,11 +235,12 @@ class EngineCore:
             clear_frames(error)
             self._finish_all()
             self._memory.after_failure()
-            error = self._try_launch(batch, time.perf_counter())
+            batch = self._wanted(batch)  # some may have failed with those batches
+            error = self._try_launch(batch, time.perf_counter()) if batch else None
         if error is not None:
             self._finish_all()
             self._recover(batch, error)
-        elif batch[0].ticket.run_isolated:
+        elif isolated:
             self._finish_all()
 
     def _wanted(self, batch: list[Chunk]) -> list[Chunk]:
@@ -241,6 +252,7 @@ class EngineCore:
 
     def _try_launch(self, batch: list[Chunk], start: float) -> Exception | None:
         """Launch a batch; or the error that it fails with at once."""
+        self._launched += 1
         self._announce(batch)
         idle = 0.0 if self._in_flight else start - self._idle_since
         if not self._in_flight:
@@ -253,8 +265,11 @@ class EngineCore:
             if not self._in_flight:
                 self.running_since = None
             return error
-        launch = time.perf_counter() - start
-        self._in_flight.append(InFlight(batch, launched, start, idle, launch))
+        computed = isinstance(launched, Computed)
+        launch = 0.0 if computed else time.perf_counter() - start
+        self._in_flight.append(InFlight(self._launched, batch, launched, start, idle, launch))
+        if computed:  # there is nothing to wait for
+            self._finish_all()
         return None
 
     def _announce(self, launched: Sequence[Chunk] = ()) -> None:
@@ -263,7 +278,8 @@ class EngineCore:
         if launched:
             batches.append([chunk.ticket for chunk in launched])
         if batches:
-            self._on_launch(batches[0], batches[1] if len(batches) > 1 else ())
+            number = self._in_flight[0].number if self._in_flight else self._launched
+            self._on_launch(number, batches[0], batches[1] if len(batches) > 1 else ())
 
     def _finish_all(self) -> None:
         while self._in_flight:

@@ -49,6 +49,9 @@ class Computed:
 class Program(Protocol):
     """What an engine runs: a model with one stage's parameters. See batching.program.Program."""
 
+    #: Whether a chunk may be a row of a block (see blocks.py), or else only what was submitted.
+    takes_rows: bool
+
     def batch_slot(self, features: Any) -> BatchSlot:
         """The batch key and length of a chunk."""
 
@@ -58,6 +61,8 @@ class Program(Protocol):
 
 class SynchronousProgram:
     """The base of programs that compute while they are launched."""
+
+    takes_rows = False
 
     def run(self, chunks: Sequence[Any]) -> Iterable[Any]:
         """The outputs of each chunk."""

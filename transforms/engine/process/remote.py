@@ -187,24 +187,28 @@ class RemoteEngine:
         known = self._sessions.get(session)
         if known is None:
             known = self._sessions[session] = next(self._session_numbers)
+        messages: list[Message] = list(self._tickets.messages(numbers, known))
         if known not in self._opened:
             self._opened.add(known)
-            self._post(OpenSession(known, session.key, session.pickled))
-        for message in self._tickets.messages(numbers, known):
-            self._post(message)
+            messages.insert(0, OpenSession(known, session.key, session.pickled))
+        self._post(*messages)
 
-    def _post(self, message: Message) -> None:
-        self._outgoing.add(protocol.pack(message))
+    def _post(self, *messages: Message) -> None:
         try:
+            for message in messages:
+                self._outgoing.add(protocol.pack(message))
             self._outgoing.send()
-        except OSError:  # the process has died: all is sent again to the next
+        except OSError:  # the process has died, or cannot be reached: all is sent again to the next
             self._outgoing.clear()
+            if self._socket is not None:
+                shut(self._socket)
 
     def _give_up(self, reason: str) -> None:
         self._enter(LinkState.FAILED)
         self._reason = reason
-        unsent, self._unsent = self._unsent, []
-        for ticket in (*self._tickets.pop_all(), *unsent):
+        tickets = [*self._tickets.pop_all(), *self._unsent]
+        self._unsent = []
+        for ticket in tickets:
             ticket.error = EngineError(reason)
             self._hand_back(ticket)
 
@@ -262,10 +266,12 @@ class RemoteEngine:
     def _listen(self) -> None:
         """Receive what the process sends, until it ends or `close`. Raises EOFError or OSError."""
         assert self._socket is not None
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
         while self._state is not LinkState.CLOSED:
             if self._timeout is not None:
                 seconds = self._tickets.seconds_left(self._timeout)
-                if not select.select([self._socket], [], [], seconds)[0]:
+                if not poll.poll(None if seconds is None else seconds * 1e3):
                     self._kill()
                     continue
             for frame in self._incoming.receive():
@@ -277,9 +283,9 @@ class RemoteEngine:
                 self._answered_together(message, outputs)
             case TicketAnswered():
                 self._answered(message, outputs)
-            case BatchesLaunched(running, following):
+            case BatchesLaunched():
                 with self._change:
-                    self._tickets.launched(running, following)
+                    self._tickets.launched(*message)
                     self._enter(LinkState.SERVING)
             case ModelLoaded():
                 self.ready = True
@@ -288,11 +294,12 @@ class RemoteEngine:
 
     def _kill(self) -> None:
         logger.warning("no answer within %s s: the engine's process is killed", self._timeout)
+        # Before anything that waits for somebody who sends: the process may read nothing.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
         with self._change:
             self._enter(LinkState.KILLED)
             self._tickets.allow_more_time()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
 
     def _answered(self, answer: TicketAnswered, values: Iterator[Any]) -> None:
         error = None if answer.error is None else answer.error.error()
@@ -327,12 +334,17 @@ class RemoteEngine:
             for number, outputs in answers:
                 ticket = self._tickets.pop(number)
                 ticket.outputs, ticket.error = outputs, error
-                ticket.reports, reports = reports, ()
+                if not ticket.session.cancelled:
+                    ticket.reports, reports = reports, ()
                 self._hand_back(ticket)
             self._deaths, self._waiting = 0, progress.waiting if len(self._tickets) else 0
             if progress.dead:
-                self._reason = str(error)
+                self._reason = str(error) if error is not None else "the engine has failed"
                 self._enter(LinkState.FAILED)
+                unsent, self._unsent = self._unsent, []
+                for ticket in unsent:
+                    ticket.error = EngineError(self._reason)
+                    self._hand_back(ticket)
             elif not len(self._tickets):
                 self._send_unsent()
 
