@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     """The names of `transforms`, imported on first use, so that the command line starts fast."""
+    if not (name[0].isupper() or name in ("pipeline", "__all__")):  # a module, such as cli
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import transforms
 
     if not hasattr(transforms, "TaskTransform"):
@@ -24,12 +26,10 @@ def __getattr__(name: str) -> Any:
             f"{transforms.__file__} hides the package `transforms` that pipelines-beam installs: "
             "rename yours, or run from another directory"
         )
-    if name != "__all__" and name not in vars(transforms)["__all__"]:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(transforms, name)
 
 
 def __dir__() -> list[str]:
     import transforms
 
-    return [*globals(), *vars(transforms)["__all__"]]
+    return [*globals(), *transforms.__all__]

@@ -276,6 +276,3 @@ def _quiet(verbose: bool) -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     logging.disable(logging.WARNING)
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()

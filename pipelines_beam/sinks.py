@@ -21,7 +21,6 @@ import pandas as pd
 import pyarrow as pa
 from apache_beam.io import fileio
 from apache_beam.io.filesystems import FileSystems
-from apache_beam.ml.inference.base import PredictionResult
 from apache_beam.typehints import typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
 from apache_beam.yaml.yaml_transform import SafeLineLoader
@@ -73,6 +72,8 @@ class _Written(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, pcoll: Any) -> Any:
         """The result of the sink: the names of its files."""
+        from apache_beam.ml.inference.base import PredictionResult
+
         if pcoll.element_type is PredictionResult:
             raise TypeError(
                 "files hold rows, and these are PredictionResults: a task whose config has "

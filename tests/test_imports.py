@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from support.paths import ROOT, TESTS
+
+import pipelines_beam
 
 PACKAGES = ("transforms", "pipelines_beam")
 #: Rooms from top to bottom: each imports from those below it, and from itself.
@@ -264,3 +268,55 @@ def test_no_test_is_imported_by_another() -> None:
             else:
                 continue
             assert not names & tests, f"{path} imports {', '.join(names & tests)}"
+
+
+_HEAVY = {"apache_beam", "torch", "numpy", "yaml"}
+#: What is run, and the libraries that it must not import.
+LATE = {
+    "from pipelines_beam import TextClassification": {"torch", "transformers", "PIL", "scipy"},
+    "from pipelines_beam import *": {"transformers"},  # and torch: with Beam's ModelHandler
+    "from pipelines_beam import cli; cli.main(['--help'])": {
+        "apache_beam",
+        "torch",
+        "numpy",
+        "yaml",
+    },
+    "from pipelines_beam import cli; cli.main(['--version'])": {
+        "apache_beam",
+        "torch",
+        "numpy",
+        "yaml",
+    },
+    "from pipelines_beam import cli; cli.main(['tasks'])": {"torch", "transformers"},
+    "import transforms.engine.process.server": {"apache_beam", "transformers", "pandas"},
+    "import transforms.batching.replica": {"apache_beam", "pandas", "pyarrow.parquet"},
+}
+
+
+@pytest.mark.parametrize("code", LATE)
+def test_libraries_are_imported_when_they_are_needed(code: str) -> None:
+    """Each takes seconds, and every process pays them again."""
+    shown = f"import sys\ntry:\n    {code}\nfinally:\n    print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", shown], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    imported = set(done.stdout.split())
+    assert "sys" in imported, done.stderr
+    assert not imported & LATE[code]
+
+
+def test_type_checkers_see_the_public_names() -> None:
+    tree = MODULES["transforms"].tree
+    named = {
+        each.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for each in node.names
+    }
+    classes = {
+        node.name
+        for node in MODULES["transforms.catalogue"].tree.body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    }
+    assert set(pipelines_beam.__all__) <= named | classes
+    assert set(pipelines_beam.__all__) <= set(dir(pipelines_beam))

@@ -1,13 +1,20 @@
-"""A transform class for every task, and `pipeline`, which creates them by name."""
+"""The public names: a transform class for every task, `pipeline`, which creates them, and more."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from .pipelines.custom import is_custom
+from .pipelines.errors import ModelLoadError
 from .stages.custom_pipeline import CustomPipeline
+from .stages.failure_rows import ElementError
+from .stages.record import Record
 from .stages.task_transform import TaskTransform
+from .stages.transforms import Forward, Postprocess, Preprocess
 from .tasks import find
+
+if TYPE_CHECKING:
+    from .stages.run_inference import TaskModelHandler
 
 
 class AudioClassification(TaskTransform):
@@ -308,6 +315,14 @@ class Decision(TaskTransform):
     task = "decision"
 
 
+def __getattr__(name: str) -> Any:
+    if name == "TaskModelHandler":  # the module that has its base class imports torch
+        from .stages import run_inference
+
+        return run_inference.TaskModelHandler
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 _CLASSES: dict[str, type[TaskTransform]] = {
     cls.task: cls for cls in TaskTransform.__subclasses__() if cls is not CustomPipeline
 }
@@ -336,6 +351,17 @@ def pipeline(
     return _CLASSES[find(task).name](model, task=task, **options)
 
 
-if not TYPE_CHECKING:  # a type checker reads the classes above
+if not TYPE_CHECKING:  # a type checker reads the names above
     __all__ = ["pipeline"]
     __all__ += [cls.__name__ for cls in _CLASSES.values()]
+    __all__ += [
+        "CustomPipeline",
+        "ElementError",
+        "Forward",
+        "ModelLoadError",
+        "Postprocess",
+        "Preprocess",
+        "Record",
+        "TaskModelHandler",
+        "TaskTransform",
+    ]

@@ -67,7 +67,8 @@ def test_an_engine_that_has_failed_is_replaced() -> None:
 @pytest.mark.parametrize(
     ("sharing", "accelerated", "own_process"),
     [
-        ({"share": "process"}, True, False),
+        ({"share": "process"}, True, True),
+        ({"share": "process"}, False, False),
         ({"share": "machine"}, False, True),
         ({"share": "auto", "processes": 1}, False, False),
         ({"share": "auto", "processes": 1}, True, True),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -111,3 +113,26 @@ def test_waiting_for_callers_is_bounded(steps: list[tuple[str, float]]) -> None:
             seconds = callers.wait_seconds(now, None)
             assert seconds in (0.0, 0.02)
             assert pending or not seconds
+
+
+def test_disturbed_batches_do_not_move_the_cost_model() -> None:
+    cost = BatchCostModel(4096.0)
+    for i in range(60):
+        tokens = 8_000 + 3_000 * (i % 7)
+        disturbed = 2.0 if i < 2 or i % 6 == 0 else 0.0
+        cost.observe(tokens, 0.0005 + tokens / 1.8e6 + disturbed, 0.004 + disturbed)
+    assert 850 < cost.overhead < 950
+    assert cost.tokens_per_second is not None
+    assert 1.6e6 < cost.tokens_per_second < 1.8e6
+    assert 6_000 < cost.hidden_tokens < 7_500
+
+
+def test_batches_hide_the_launch_of_the_next_with_little_padding() -> None:
+    chance = random.Random(0)
+    # Like real texts: half of them short, a few very long.
+    found = sorted(min(512, int(chance.lognormvariate(4.2, 1.1)) + 3) for _ in range(4096))
+    budget = Budget(max_rows=1024, max_padded_tokens=62_000, overhead=500.0, hidden=11_600.0)
+    runs = partition(found, budget)
+    padded = [(stop - start) * found[stop - 1] for start, stop in runs]
+    assert sum(padded) < sum(found) / 0.95
+    assert sum(size < 7_750 for size in padded) <= 1  # what is left at the end

@@ -23,6 +23,7 @@ from transforms.engine.errors import PanicError, PicklableError, contained
 from transforms.media import image
 from transforms.options.spec import Limits, ModelSpec
 from transforms.pipelines import factory
+from transforms.pipelines.errors import ModelLoadError
 from transforms.stages.failure_rows import failure
 
 Model = Callable[[str], str]
@@ -128,7 +129,7 @@ def test_a_panic_while_a_model_loads_ends_the_job_with_its_reason(
 ) -> None:
     monkeypatch.setattr(factory, "_load", lambda spec: panics.panic("the weights"))
     spec = ModelSpec(task="text-classification", source=model("bert-classification"))
-    with pytest.raises(factory.ModelLoadError, match="PanicException: not in the weights"):
+    with pytest.raises(ModelLoadError, match="PanicException: not in the weights"):
         factory.load(spec)
 
 

@@ -129,7 +129,7 @@ def test_bundles_of_one_element_share_batches(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stream's: 16 threads, each with the next bundle once the last is answered."""
-    stock = program.Program.run
+    stock = program.Program.launch
     sizes: list[int] = []
 
     def slow(self: program.Program, chunks: Any) -> Any:
@@ -137,7 +137,7 @@ def test_bundles_of_one_element_share_batches(
         time.sleep(0.03)
         return stock(self, chunks)
 
-    monkeypatch.setattr(program.Program, "run", slow)
+    monkeypatch.setattr(program.Program, "launch", slow)
     directory = model("bert-classification")
     preprocess, _ = _stage_fns(directory)
     preprocess.setup()

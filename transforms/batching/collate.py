@@ -20,12 +20,13 @@ import torch
 from transformers import Cache
 from transformers.utils import ModelOutput
 
+from ..engine.blocks import plain
 from ..engine.interface import BatchSlot
 from ..options.content_hash import tensor_bytes
 from .padding import NUMBERS_PER_TOKEN, Padding, Side
 
 #: Features with one position per token or sample: (1, positions).
-_SEQUENCES = ("input_ids", "input_values")
+SEQUENCES = ("input_ids", "input_values")
 
 
 def _token_names(features: Mapping[str, Any], tokens: int) -> list[str]:
@@ -41,7 +42,7 @@ def batch_slot(features: Any, padding: Padding, unique_key: Hashable) -> BatchSl
     """The chunk's place in the pool. `unique_key` is a key that no other chunk has."""
     if not isinstance(features, Mapping):
         return BatchSlot(unique_key, 1)
-    features = _plain(features)
+    features = plain(features)
     sequence = _sequence(features)
     length = 1 if sequence is None else sequence.shape[1]
     fits = padding.shortest_padded <= length <= padding.longest_padded
@@ -52,11 +53,6 @@ def batch_slot(features: Any, padding: Padding, unique_key: Hashable) -> BatchSl
     tokens = length if "input_ids" in features else 1
     size = max(tokens, shapes.numbers // NUMBERS_PER_TOKEN, padding.min_length)
     return BatchSlot(tuple(shapes.key) if batches else unique_key, size)
-
-
-def _plain(features: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The dict in a tokenizer's encoding: several times faster to look into than the encoding."""
-    return features.data if isinstance(features, UserDict) else features
 
 
 class _Shapes:
@@ -88,7 +84,7 @@ class _Shapes:
 
 def _sequence(features: Mapping[str, Any]) -> torch.Tensor | None:
     """The feature whose positions are counted and padded."""
-    for name in _SEQUENCES:
+    for name in SEQUENCES:
         value = features.get(name)
         if isinstance(value, torch.Tensor) and value.ndim == 2:
             return value
@@ -120,9 +116,9 @@ def collate(chunks: Sequence[Any], padding: Padding) -> Any:
     if len(chunks) == 1:
         return chunks[0]
     kind = type(chunks[0])
-    chunks = [_plain(chunk) for chunk in chunks]
+    chunks = [plain(chunk) for chunk in chunks]
     lengths = [_length(chunk) for chunk in chunks]
-    own = _own_positions(lengths, padding.side) if len(set(lengths)) > 1 else None
+    own = own_positions(lengths, padding.side) if len(set(lengths)) > 1 else None
     joined: dict[str, Any] = {}
     for name, value in chunks[0].items():
         values = [chunk[name] for chunk in chunks]
@@ -131,7 +127,7 @@ def collate(chunks: Sequence[Any], padding: Padding) -> Any:
         elif not isinstance(value, torch.Tensor):
             joined[name] = values
         elif own is not None and value.ndim >= 2 and value.shape[1] == lengths[0]:
-            joined[name] = _pad(values, own, _fill(name, padding))
+            joined[name] = _pad(values, own, fill_of(name, padding))
         else:
             joined[name] = torch.cat(values)
     return kind(joined)
@@ -141,13 +137,14 @@ def _has_tensors(features: Mapping[str, Any]) -> bool:
     return any(isinstance(value, torch.Tensor) for value in features.values())
 
 
-def _fill(name: str, padding: Padding) -> int:
+def fill_of(name: str, padding: Padding) -> int:
+    """What stands at the padded positions of a feature."""
     if name == "input_ids":
         return padding.pad_token
     return 1 if name in ("special_tokens_mask", "p_mask") else 0
 
 
-def _own_positions(lengths: list[int], side: Side | None) -> np.ndarray[Any, Any]:
+def own_positions(lengths: Sequence[int], side: Side | None) -> np.ndarray[Any, Any]:
     """Which positions of a padded batch are a chunk's own: (rows, longest), bool."""
     longest = max(lengths)
     columns, own = np.arange(longest), np.asarray(lengths)[:, None]
@@ -164,7 +161,7 @@ def _pad(values: list[torch.Tensor], own: np.ndarray[Any, Any], fill: int) -> to
 
 
 #: What the pipelines that generate call their sequences: prompt included, and without it.
-_GENERATED = {"generated_sequence", "output_ids"}
+GENERATED = {"generated_sequence", "output_ids"}
 
 
 class UnbatchError(Exception):
@@ -190,7 +187,7 @@ class BatchShape:
 
 def shape_of(chunks: Sequence[Any], padding: Padding, token_outputs: frozenset[str]) -> BatchShape:
     """What `uncollate` needs to know of these chunks."""
-    chunks = [_plain(chunk) for chunk in chunks]
+    chunks = [plain(chunk) for chunk in chunks]
     first = chunks[0]
     listed = frozenset(k for k, v in first.items() if not isinstance(v, torch.Tensor))
     lengths = [_length(chunk) for chunk in chunks]
@@ -207,7 +204,7 @@ def uncollate(outputs: Any, rows: BatchShape) -> list[Any]:
     Raises UnbatchError.
     """
     parts = _split(None, outputs, rows)
-    generated = isinstance(outputs, Mapping) and _GENERATED & set(outputs)
+    generated = isinstance(outputs, Mapping) and GENERATED & set(outputs)
     if generated and rows.padding.ends:
         for part, length in zip(parts, rows.lengths, strict=True):
             _trim_generated(part, rows.longest - length, rows.padding)
@@ -234,16 +231,32 @@ def _split(name: str | None, value: Any, rows: BatchShape) -> list[Any]:
     return [None] * count  # a cache: no postprocess reads it
 
 
-def _split_tensor(name: str | None, value: torch.Tensor, rows: BatchShape) -> list[torch.Tensor]:
-    count, longest = len(rows.lengths), rows.longest
+def check_rows(name: str | None, value: torch.Tensor, rows: BatchShape) -> None:
+    """Raises UnbatchError where an output has not one row for each chunk."""
+    count = len(rows.lengths)
     if value.ndim == 0 or value.shape[0] != count:
         raise UnbatchError(f"{name}: {tuple(value.shape)} for {count} chunks")
+
+
+def own_bounds(
+    name: str | None, value: torch.Tensor, rows: BatchShape
+) -> list[tuple[int, int]] | None:
+    """Where an output with padded positions has each chunk's own; None: it has none."""
+    longest = rows.longest
     aligned = name in rows.tokens and value.ndim >= 2 and value.shape[1] == longest
     if not aligned or min(rows.lengths) == longest:
-        return list(torch.split(value, 1))
+        return None
     if rows.padding.side == "left":
-        return [value[i : i + 1, longest - n :] for i, n in enumerate(rows.lengths)]
-    return [value[i : i + 1, :n] for i, n in enumerate(rows.lengths)]
+        return [(longest - n, longest) for n in rows.lengths]
+    return [(0, n) for n in rows.lengths]
+
+
+def _split_tensor(name: str | None, value: torch.Tensor, rows: BatchShape) -> list[torch.Tensor]:
+    check_rows(name, value, rows)
+    bounds = own_bounds(name, value, rows)
+    if bounds is None:
+        return list(torch.split(value, 1))
+    return [value[i : i + 1, start:stop] for i, (start, stop) in enumerate(bounds)]
 
 
 def _trim_generated(part: Any, padded: int, padding: Padding) -> None:

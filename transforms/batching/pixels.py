@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from ..media.array_image import ArrayImage
 from ..pipelines.split_call import Features
 
 _BACKEND = "transformers.image_processing_backends"
@@ -186,6 +185,8 @@ class Deferral:
             return False
 
     def _is_exact(self, size: tuple[int, int]) -> bool:
+        from ..media.array_image import ArrayImage  # with Pillow, which engines of texts lack
+
         random = np.random.RandomState(size[0])
         pixels = random.randint(0, 256, (*size[::-1], 3), np.uint8)
         image = ArrayImage(pixels.copy())
@@ -208,6 +209,8 @@ def _is_plain(image: Any, keywords: Mapping[str, Any]) -> bool:
     That, and resizing what lies so, take three times as long as resizing what lies as it was
     decoded; both give the same.
     """
+    from ..media.array_image import ArrayImage
+
     return isinstance(image, ArrayImage) and keywords.get("device") is None
 
 

@@ -6,18 +6,20 @@ import contextlib
 import copy
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..engine import interface
+from ..engine.blocks import Block, OutputRow, Row, layout_of, unpacked
 from ..engine.errors import contained
 from ..options.spec import ModelSpec
 from ..pipelines.construction_lock import computing
 from ..pipelines.custom import task_of
 from ..pipelines.random_weights import Trial
 from ..pipelines.split_call import Features, Outputs, deep_copy_kwargs, sanitized
-from . import collate
+from . import collate, rows
 from . import compiled as compiled_module
+from .device import Device
 from .lengths import Lengths
 from .padding import Padding, padding_of
 from .pixels import Finish
@@ -26,10 +28,13 @@ logger = logging.getLogger(__name__)
 
 
 _unique_keys = itertools.count()
+_MOST_SLOTS = 65_536  # shapes that are remembered
 
 
-class Program(interface.SynchronousProgram):
+class Program:
     """One model with the parameters of one stage: places chunks and answers batches of them."""
+
+    takes_rows = True
 
     def __init__(
         self,
@@ -37,6 +42,7 @@ class Program(interface.SynchronousProgram):
         spec: ModelSpec,
         parameters: Mapping[str, Any],
         compiled: compiled_module.Compiled | None = None,
+        device: Device | None = None,
     ) -> None:
         self._pipe = pipe
         self._compiled = compiled
@@ -52,43 +58,97 @@ class Program(interface.SynchronousProgram):
         self._padding = padding_of(pipe, self._forward)
         self._finished = Finish(pipe)
         self._lengths = Lengths(pipe, task, self._forward, is_accelerated(pipe))
+        #: Where chunks of these shapes belong in the pool.
+        self._slots: dict[Hashable, interface.BatchSlot] = {}
+        self._device = device
 
     def batch_slot(self, features: Features) -> interface.BatchSlot:
         """With which chunks this one may share a batch, and its length in tokens."""
-        return collate.batch_slot(features, self._padding, next(_unique_keys))
+        if type(features) is not Row:
+            return collate.batch_slot(features, self._padding, next(_unique_keys))
+        shapes = features.shapes
+        slot = self._slots.get(shapes)
+        if slot is None:
+            unique = next(_unique_keys)
+            slot = collate.batch_slot(features.features(), self._padding, unique)
+            if slot.key is not unique and len(self._slots) < _MOST_SLOTS:
+                self._slots[shapes] = slot
+        return slot
 
-    def run(self, chunks: Sequence[Features]) -> list[Outputs]:
-        """The outputs of each chunk. What the model raises goes through."""
+    def launch(self, chunks: Sequence[Any]) -> interface.Launched:
+        """Hand a batch to the device; on a CPU, compute it. What the model raises goes through."""
         with computing:
             if self._trial is not None:
                 with contextlib.nullcontext() if self._compiled is None else self._compiled.eager():
-                    self._trial.check(chunks)
+                    self._trial.check([unpacked(chunk) for chunk in chunks])
             if self._compiled is None:
-                return self._run(chunks)
-            return self._compiled.run(lambda: self._run(chunks))
+                return self._launch(chunks)
+            return self._compiled.run(lambda: self._launch(chunks))
 
-    def _run(self, chunks: Sequence[Features]) -> list[Outputs]:
+    def run(self, chunks: Sequence[Any]) -> list[Outputs]:
+        """The outputs of each chunk. What the model raises goes through."""
+        outputs = self.launch(chunks).outputs()
+        return [each.unpacked() if type(each) is OutputRow else each for each in outputs]
+
+    def _launch(self, chunks: Sequence[Any]) -> interface.Launched:
+        if self._device is None or len(chunks) == 1 or not self._padding.can_batch:
+            return interface.Computed(self._run(chunks))
+        batch, shape = self._collated(chunks)
+        launched = self._device.launch(batch, self._forwarded)
+        return launched.then(lambda outputs: self._apart(chunks, outputs, shape))
+
+    def _run(self, chunks: Sequence[Any]) -> Iterable[Outputs]:
         if len(chunks) == 1:
-            return [self._run_explained(chunks[0])]
+            return [self._run_alone(chunks[0])]
         if not self._padding.can_batch:  # found out since they were placed
-            return [self._run([chunk])[0] for chunk in chunks]
+            return self._one_by_one(chunks)
+        batch, shape = self._collated(chunks)
+        return self._apart(chunks, self._answered(batch), shape)
+
+    def _pad_as(self, padding: Padding) -> None:
+        """Place and join chunks in another way from here on."""
+        self._padding = padding
+        self._slots.clear()
+
+    def run_each(self, chunks: Sequence[Any]) -> list[Outputs]:
+        """The outputs of each chunk, computed alone."""
+        return [self.run([chunk])[0] for chunk in chunks]
+
+    def _one_by_one(self, chunks: Sequence[Any]) -> list[Outputs]:
+        return list(map(self._run_alone, chunks))
+
+    def _apart(
+        self, chunks: Sequence[Any], outputs: Outputs, shape: collate.BatchShape
+    ) -> Iterable[Outputs]:
+        """The outputs of each chunk, given those of the batch."""
         try:
-            return self._together(chunks)
+            with computing:
+                return rows.together(outputs, shape)
         except collate.UnbatchError as error:
             logger.info("%s runs one at a time: %s", self._pipe.task, error)
-            self._padding = Padding(None, can_batch=False)
-            return [self._run([chunk])[0] for chunk in chunks]
+            self._pad_as(Padding(None, can_batch=False))
+            return self.run_each(chunks)
+
+    def _collated(self, chunks: Sequence[Any]) -> tuple[Features, collate.BatchShape]:
+        """One mapping of features for all chunks, and how its outputs come apart."""
+        arguments = (self._padding, self._token_outputs)
+        if all(type(chunk) is Row for chunk in chunks):
+            # What is copied to a device is written into there alone.
+            return rows.collate_rows(chunks, *arguments, in_place=self._device is not None)
+        chunks = [unpacked(chunk) for chunk in chunks]
+        layout = layout_of(chunks[0])
+        if layout is not None:  # it is that of all: they have one batch key
+            packed = Block.of(layout, chunks).rows()
+            return rows.collate_rows(packed, *arguments, in_place=True)
+        shape = collate.shape_of(chunks, *arguments)
+        return collate.collate(chunks, self._padding), shape
 
     def _run_one(self, chunk: Features) -> Outputs:
         # The model may write into what it is given, and a failed batch is run again.
         return self._answered(_own(chunk))
 
-    def _together(self, chunks: Sequence[Features]) -> list[Outputs]:
-        rows = collate.shape_of(chunks, self._padding, self._token_outputs)
-        batch = collate.collate(chunks, self._padding)
-        return collate.uncollate(self._answered(batch), rows)
-
-    def _run_explained(self, chunk: Features) -> Outputs:
+    def _run_alone(self, chunk: Any) -> Outputs:
+        chunk = unpacked(chunk)
         try:
             return self._run_one(chunk)
         except Exception as error:
@@ -100,6 +160,11 @@ class Program(interface.SynchronousProgram):
     def _answered(self, features: Features) -> Outputs:
         with contained, self._lengths.guard(features):
             return self._pipe.forward(self._finished(features), **deep_copy_kwargs(self._forward))
+
+    def _forwarded(self, features: Features) -> Outputs:
+        """What the model answers, on its device, of features that are there."""
+        with contained, self._lengths.guard(features):
+            return self._pipe._forward(self._finished(features), **deep_copy_kwargs(self._forward))
 
 
 def is_accelerated(pipe: Any) -> bool:

@@ -16,6 +16,7 @@ from ..pipelines import factory, random_weights
 from ..pipelines.custom import task_of
 from ..pipelines.generation import generates
 from . import compiled
+from .device import Device
 from .program import Program, is_accelerated
 from .verified_program import VerifiedProgram
 
@@ -35,6 +36,10 @@ class Replica:
             random_weights.warn(spec.source, self._pipe.random_weights)
         if self.generates:
             _find_stop_strings(self._pipe)
+        #: Where it need not be waited for: `generate` waits by itself, and what a class of the
+        #: user's does is unknown.
+        waits = self.generates or spec.pipeline_class is not None
+        self._device = None if waits else Device.of(self._pipe)
         self._compiled: compiled.Compiled | None = None
         if spec.torch_compile is not False:
             self._compiled = compiled.Compiled(self._pipe.model, spec.torch_compile)
@@ -47,7 +52,7 @@ class Replica:
     @property
     def overlaps(self) -> bool:
         """Whether a batch may be launched while its device works on the one before."""
-        return False
+        return self._device is not None
 
     @property
     def nbytes(self) -> int:
@@ -62,7 +67,7 @@ class Replica:
     def program(self, parameters: Mapping[str, Any]) -> Program:
         """The model with one stage's parameters. Raises what transformers says of bad values."""
         if self.spec.pipeline_class is None:
-            return Program(self._pipe, self.spec, parameters, self._compiled)
+            return Program(self._pipe, self.spec, parameters, self._compiled, self._device)
         return VerifiedProgram(self._pipe, self.spec, parameters, self._compiled)
 
 

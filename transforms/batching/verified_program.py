@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..engine.blocks import unpacked
 from ..engine.errors import is_out_of_memory
 from ..pipelines.agreement import agrees
 from ..pipelines.split_call import Features, Outputs
@@ -35,25 +36,27 @@ class VerifiedProgram(Program):
             # It is unknown what it makes of padding.
             self._padding = replace(self._padding, side=None, require_tensors=True)
 
-    def _run(self, chunks: Sequence[Features]) -> list[Outputs]:
+    def _run(self, chunks: Sequence[Any]) -> Iterable[Outputs]:
+        chunks = [unpacked(chunk) for chunk in chunks]
         if len(chunks) == 1 or not self._padding.can_batch or self._shown:
             return super()._run(chunks)
-        alone = [self._run([chunk])[0] for chunk in chunks[:_SHOWN]]
+        alone = [self._run_alone(chunk) for chunk in chunks[:_SHOWN]]
         if all(agrees(alone[0], each) for each in alone):  # equal rows would show nothing
-            return [*alone, *(self._run([chunk])[0] for chunk in chunks[_SHOWN:])]
+            return [*alone, *(self._run_alone(chunk) for chunk in chunks[_SHOWN:])]
         reason = self._difference(chunks[:_SHOWN], alone)
         if reason is None:
             self._shown = True
             return super()._run(chunks)
         logger.warning("%s runs one at a time: %s", type(self._pipe).__name__, reason)
-        self._padding = replace(self._padding, can_batch=False)
-        return [*alone, *(self._run([chunk])[0] for chunk in chunks[_SHOWN:])]
+        self._pad_as(replace(self._padding, can_batch=False))
+        return [*alone, *(self._run_alone(chunk) for chunk in chunks[_SHOWN:])]
 
     def _difference(self, chunks: Sequence[Features], alone: list[Outputs]) -> str | None:
         """Why chunks with these outputs must run alone; None where they may share a batch."""
         try:
             with _watched(self._pipe.model) as generated:
-                together = self._together(chunks)
+                batch, shape = self._collated(chunks)
+                together = collate.uncollate(self._answered(batch), shape)
         except collate.UnbatchError as error:
             return f"its outputs cannot be taken apart: {error}"
         except Exception as error:

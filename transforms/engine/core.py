@@ -14,24 +14,22 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..options.spec import Limits
 from .allocator import FreedMemory, clear_frames
+from .batch_sizes import BatchSizes
+from .blocks import unpacked
+from .chunks import Chunk, InFlight, padded
 from .errors import EngineError, breaks_engine, contained, is_fatal, is_out_of_memory
-from .interface import Launched, Model, Program
-from .memory_ceilings import Ceilings
+from .interface import Computed, Model, Program
 from .reports import BatchReport, LoadReport, Report
-from .scheduler import BatchCostModel, Budget, Pool, ReturningCallers
+from .scheduler import Pool, ReturningCallers
 from .tickets import BundleSession, Ticket
 
 logger = logging.getLogger(__name__)
 
-_MAX_ROWS = 512  # where the limits do not say: more gain nothing on any model measured
-_CPU_TOKENS = 2048  # more make buffers so large that malloc asks the kernel for each of them
-_MAX_ROWS_GENERATING = 64  # a generating model keeps a cache of every row in memory
 _LOOK_AGAIN = 0.0005  # seconds until a device is asked again whether it has finished
 
 
@@ -42,30 +40,7 @@ class CancelledError(Exception):
 _CANCELLED = CancelledError()
 
 
-@dataclass(slots=True, eq=False)
-class Chunk:
-    """One chunk of a ticket, waiting in the pool."""
-
-    ticket: Ticket
-    index: int
-    length: int
-    key: Hashable
-    #: When it arrived, on time.perf_counter.
-    since: float
-    #: What the model takes.
-    features: Any
-
-
-@dataclass(slots=True, eq=False)
-class _InFlight:
-    """A batch that was launched and is not read back."""
-
-    batch: list[Chunk]
-    launched: Launched
-    #: When its launch began, on time.perf_counter.
-    start: float
-    #: Seconds that the device had nothing to do before it.
-    idle: float
+OnLaunch = Callable[[int, Sequence[Ticket], Sequence[Ticket]], None]
 
 
 class EngineCore:
@@ -74,8 +49,8 @@ class EngineCore:
     Args:
       limits: what a batch may hold.
       hand_back: called with each ticket that is answered or has failed.
-      on_launch: called with the tickets of the batch that the device works on and those of the
-        batch behind it, whenever either is about to change for other tickets.
+      on_launch: called with the number of the batch that the device works on, its tickets, and
+        those of the batch behind it, whenever either is about to be another batch.
       on_broken: called with an error that says that the process cannot compute any more.
 
     """
@@ -84,7 +59,7 @@ class EngineCore:
         self,
         limits: Limits,
         hand_back: Callable[[Ticket], None],
-        on_launch: Callable[[Sequence[Ticket], Sequence[Ticket]], None] = lambda now, next_: None,
+        on_launch: OnLaunch = lambda number, running, following: None,
         on_broken: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
         self._limits = limits
@@ -93,10 +68,11 @@ class EngineCore:
         self._on_broken = on_broken
         self._model: Model | None = None
         self._pool: Pool[Chunk] = Pool()
-        self._in_flight: deque[_InFlight] = deque()
+        self._in_flight: deque[InFlight] = deque()
         self._depth = 1
+        #: Batches that were launched.
+        self._launched = 0
         self._programs: dict[str, Program] = {}
-        self._ceilings = Ceilings()
         self._reports: list[Report] = []
         #: When the batch that is computed began, on time.monotonic; None between batches.
         self.running_since: float | None = None
@@ -129,7 +105,7 @@ class EngineCore:
         self._reports.append(LoadReport(seconds, model.nbytes))
         self._idle_since = time.perf_counter()
         self._memory = FreedMemory(model.accelerated)
-        self._cost = BatchCostModel(4096.0 if model.accelerated else 32.0)
+        self._sizes = BatchSizes(self._limits, model)
         early, self._early = self._early, []
         for ticket in early:
             self.admit(ticket)
@@ -152,6 +128,8 @@ class EngineCore:
         try:
             with contained:
                 program = self._program(ticket.session)
+                if not program.takes_rows:
+                    ticket.features = [unpacked(each) for each in ticket.features]
                 slots = [program.batch_slot(each) for each in ticket.features]
         except Exception as error:
             self._fail(ticket, error)
@@ -172,15 +150,14 @@ class EngineCore:
     def wait_seconds(self) -> float | None:
         """For how long more tickets may be waited for before `step`; None: it has nothing to do."""
         if self._in_flight:
-            if len(self._in_flight) == self._depth or self._in_flight[0].launched.done():
-                return 0.0
-            return 0.0 if self._full() else _LOOK_AGAIN
+            at_once = len(self._in_flight) == self._depth or self._in_flight[0].launched.done()
+            return 0.0 if at_once or self._may_launch() else _LOOK_AGAIN
         if not len(self._pool):
             return None
         if not self._callers:
             return 0.0
-        seconds = self._callers.wait_seconds(time.perf_counter(), self._cost.start_seconds)
-        if not seconds or len(self._pool) > self._new_chunks or self._full():
+        seconds = self._callers.wait_seconds(time.perf_counter(), self._sizes.cost.start_seconds)
+        if not seconds or len(self._pool) > self._new_chunks or self._sizes.full(self._pool):
             return 0.0
         return seconds
 
@@ -191,11 +168,10 @@ class EngineCore:
         """
         if self._may_launch():
             self._new_chunks = 0
-            self._launch(self._pool.take(self._budget))
+            self._launch(self._pool.take(self._sizes.budget))
         if self._due():
             self._finish()
-        if not self._in_flight:
-            self._memory.after_batch(self._idle_since)
+        self._memory.after_batch(self._idle_since)
 
     def refuse(self, error: BaseException) -> None:
         """Answer whatever waits, and comes, with the reason why nothing is computed."""
@@ -204,6 +180,7 @@ class EngineCore:
             reason.__cause__ = error
         self._refusal = reason
         self._in_flight.clear()
+        self.running_since = None
         early, self._early = self._early, []
         for ticket in tuple(self._live):
             self._fail(ticket, reason)
@@ -213,27 +190,21 @@ class EngineCore:
     def _may_launch(self) -> bool:
         if not len(self._pool) or len(self._in_flight) == self._depth:
             return False
-        return not self._in_flight or self._in_flight[0].launched.done() or self._full()
+        return not self._in_flight or self._ends_soon() or self._sizes.full(self._pool)
+
+    def _ends_soon(self) -> bool:
+        """Whether the device has finished, or will before another batch could be launched."""
+        oldest = self._in_flight[0]
+        speed = self._sizes.cost.tokens_per_second
+        begun = max(oldest.start, self._idle_since)
+        left = begun - time.perf_counter() + padded(oldest.batch) / speed if speed else 1.0
+        return left < self._sizes.cost.launch_seconds or oldest.launched.done()
 
     def _due(self) -> bool:
         """Whether to read the oldest batch back: the next is launched, if there is one."""
         if not self._in_flight or self._may_launch():
             return False
         return len(self._in_flight) == self._depth or self._in_flight[0].launched.done()
-
-    def _full(self) -> bool:
-        """Whether what waits makes a batch that cannot be much better."""
-        budget = self._budget(None)
-        return len(self._pool) >= budget.max_rows or self._pool.tokens >= budget.max_padded_tokens
-
-    def _budget(self, key: Hashable) -> Budget:
-        assert self._model is not None
-        overhead = self._cost.overhead
-        rows = _MAX_ROWS_GENERATING if self._model.generates else _MAX_ROWS
-        # Sixteen overheads of work make starting a batch cost about 6 % of it.
-        tokens = self._limits.batch_tokens or int(min(max(_CPU_TOKENS, 16 * overhead), 131_072))
-        tokens = min(tokens, self._ceilings.of(key))
-        return Budget(self._limits.batch_size or rows, tokens, overhead)
 
     def _program(self, session: BundleSession) -> Program:
         program = self._programs.get(session.key)
@@ -254,7 +225,8 @@ class EngineCore:
         batch = self._wanted(batch)
         if not batch:
             return
-        if batch[0].ticket.run_isolated:
+        isolated = batch[0].ticket.run_isolated
+        if isolated:
             self._finish_all()
         start = time.perf_counter()
         error = self._try_launch(batch, start)
@@ -263,11 +235,12 @@ class EngineCore:
             clear_frames(error)
             self._finish_all()
             self._memory.after_failure()
-            error = self._try_launch(batch, time.perf_counter())
+            batch = self._wanted(batch)  # some may have failed with those batches
+            error = self._try_launch(batch, time.perf_counter()) if batch else None
         if error is not None:
             self._finish_all()
             self._recover(batch, error)
-        elif batch[0].ticket.run_isolated:
+        elif isolated:
             self._finish_all()
 
     def _wanted(self, batch: list[Chunk]) -> list[Chunk]:
@@ -279,6 +252,7 @@ class EngineCore:
 
     def _try_launch(self, batch: list[Chunk], start: float) -> Exception | None:
         """Launch a batch; or the error that it fails with at once."""
+        self._launched += 1
         self._announce(batch)
         idle = 0.0 if self._in_flight else start - self._idle_since
         if not self._in_flight:
@@ -291,7 +265,11 @@ class EngineCore:
             if not self._in_flight:
                 self.running_since = None
             return error
-        self._in_flight.append(_InFlight(batch, launched, start, idle))
+        computed = isinstance(launched, Computed)
+        launch = 0.0 if computed else time.perf_counter() - start
+        self._in_flight.append(InFlight(self._launched, batch, launched, start, idle, launch))
+        if computed:  # there is nothing to wait for
+            self._finish_all()
         return None
 
     def _announce(self, launched: Sequence[Chunk] = ()) -> None:
@@ -300,7 +278,8 @@ class EngineCore:
         if launched:
             batches.append([chunk.ticket for chunk in launched])
         if batches:
-            self._on_launch(batches[0], batches[1] if len(batches) > 1 else ())
+            number = self._in_flight[0].number if self._in_flight else self._launched
+            self._on_launch(number, batches[0], batches[1] if len(batches) > 1 else ())
 
     def _finish_all(self) -> None:
         while self._in_flight:
@@ -309,7 +288,7 @@ class EngineCore:
     def _finish(self) -> None:
         """Wait for the oldest batch, and answer its chunks."""
         oldest = self._in_flight[0]
-        outputs: Sequence[Any] = ()
+        outputs: Iterable[Any] = ()
         try:
             with contained:
                 outputs = oldest.launched.outputs()
@@ -351,7 +330,7 @@ class EngineCore:
             self._fail(batch[0].ticket, error)
             if memory:
                 self._memory.after_failure()
-                self._ceilings.failed_alone(batch[0].key, _padded(batch))
+                self._sizes.ceilings.failed_alone(batch[0].key, padded(batch))
                 self._pool.replan()
             return
         self._reports.append(BatchReport(rows=len(batch), split="memory" if memory else "data"))
@@ -362,18 +341,18 @@ class EngineCore:
                 self._launch(half)
                 self._finish_all()
             return
-        logger.info("no memory for %d padded tokens: smaller batches from here", _padded(batch))
+        logger.info("no memory for %d padded tokens: smaller batches from here", padded(batch))
         self._memory.after_failure()
-        self._ceilings.failed(batch[0].key, _padded(batch))
+        self._sizes.ceilings.failed(batch[0].key, padded(batch))
         for chunk in batch:
             self._pool.add(chunk.key, chunk.length, chunk)
         self._pool.replan()
 
-    def _observe(self, finished: _InFlight, seconds: float) -> None:
+    def _observe(self, finished: InFlight, seconds: float) -> None:
         batch = finished.batch
-        size = _padded(batch)
-        self._cost.observe(size, seconds)
-        if self._ceilings.succeeded(batch[0].key, size):
+        size = padded(batch)
+        self._sizes.cost.observe(size, seconds, finished.launch if self._depth > 1 else 0.0)
+        if self._sizes.ceilings.succeeded(batch[0].key, size):
             self._pool.replan()
         self._reports.append(
             BatchReport(
@@ -406,7 +385,3 @@ class EngineCore:
         if not ticket.session.in_flight:
             self._callers.answered(time.perf_counter())
         self._hand_back(ticket)
-
-
-def _padded(batch: Sequence[Chunk]) -> int:
-    return max(chunk.length for chunk in batch) * len(batch)

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
-import torch
-
 #: What an element failed for: its data; memory or time, in a batch of its own; or the end of the
 #: engine's process, which died over it again and again.
 Kind = Literal["data", "memory", "timeout", "crash"]
@@ -141,6 +139,8 @@ _NO_MEMORY = ("out of memory", "DefaultCPUAllocator: can't allocate", "_STATUS_A
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, on an accelerator or in torch's CPU allocator."""
+    import torch
+
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     if not isinstance(error, RuntimeError):
@@ -158,6 +158,8 @@ def breaks_engine(error: BaseException) -> bool:
     """Whether the process cannot compute any more: a CUDA error stays until the process ends."""
     if is_out_of_memory(error):
         return False
+    import torch
+
     accelerator = getattr(torch, "AcceleratorError", ())
     return isinstance(error, accelerator) or (
         isinstance(error, RuntimeError) and str(error).startswith("CUDA error")

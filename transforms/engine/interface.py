@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,7 +26,7 @@ class Launched(Protocol):
     def done(self) -> bool:
         """Whether `outputs` need not wait."""
 
-    def outputs(self) -> Sequence[Any]:
+    def outputs(self) -> Iterable[Any]:
         """The outputs of each chunk; waits for the device. Raises what it reports."""
 
 
@@ -34,20 +34,23 @@ class Launched(Protocol):
 class Computed:
     """A batch that was computed while it was launched."""
 
-    computed: Sequence[Any]
+    computed: Iterable[Any]
     seconds: float | None = None
 
     def done(self) -> bool:
         """Its outputs are there."""
         return True
 
-    def outputs(self) -> Sequence[Any]:
+    def outputs(self) -> Iterable[Any]:
         """The outputs of each chunk."""
         return self.computed
 
 
 class Program(Protocol):
     """What an engine runs: a model with one stage's parameters. See batching.program.Program."""
+
+    #: Whether a chunk may be a row of a block (see blocks.py), or else only what was submitted.
+    takes_rows: bool
 
     def batch_slot(self, features: Any) -> BatchSlot:
         """The batch key and length of a chunk."""
@@ -59,7 +62,9 @@ class Program(Protocol):
 class SynchronousProgram:
     """The base of programs that compute while they are launched."""
 
-    def run(self, chunks: Sequence[Any]) -> Sequence[Any]:
+    takes_rows = False
+
+    def run(self, chunks: Sequence[Any]) -> Iterable[Any]:
         """The outputs of each chunk."""
         raise NotImplementedError
 

@@ -109,17 +109,19 @@ def on_machine(spec: EngineSpec) -> bool:
 
     Where "auto" leaves it open: with several worker processes, which then share it; with a
     timeout, since only a process can be ended; and on an accelerator, whose errors break the
-    process, and whose feeding should not wait for this process's Python.
+    process. There "process" means the same: between any two operations of a forward pass, other
+    Python code of this process would take the interpreter, for milliseconds each time.
     """
     sharing = spec.sharing
     if os.name != "posix":
         if sharing.share == "machine" or sharing.timeout is not None:
             raise EngineError("an engine in a process of its own needs Linux or macOS")
         return False
+    if spec.accelerated and torch.accelerator.is_available():
+        return True
     if sharing.share != "auto":
         return sharing.share == "machine"
-    accelerated = spec.accelerated and torch.accelerator.is_available()
-    return sharing.processes != 1 or sharing.timeout is not None or accelerated
+    return sharing.processes != 1 or sharing.timeout is not None
 
 
 def _replicas(spec: EngineSpec) -> list[EngineSpec]:

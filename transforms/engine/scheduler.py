@@ -3,7 +3,8 @@
 The cost of a batch is taken to be `overhead + rows * longest`, in padded tokens: `overhead` is
 what starting a batch costs, in the tokens that could be computed meanwhile. Sorted by length and
 cut into runs, a pool costs least where each run's padding is about one overhead: a longer run
-would waste more on padding than it saves on starting another batch.
+would waste more on padding than it saves on starting another batch. Where the device works by
+itself, a batch costs no less than what is computed while the next one is launched.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import numpy as np
+
 T = TypeVar("T")
+
+_REMEMBERED = 48  # batches from which a device's speed is learned
 
 
 @dataclass(frozen=True)
@@ -25,6 +30,9 @@ class Budget:
     max_padded_tokens: int
     #: Cost of starting a batch, in padded tokens.
     overhead: float
+    #: Padded tokens up to which a batch is no faster for being smaller: its device computes them
+    #: while the next one is launched.
+    hidden: float = 0.0
 
 
 def partition(lengths: Sequence[int], budget: Budget) -> list[tuple[int, int]]:
@@ -38,7 +46,7 @@ def partition(lengths: Sequence[int], budget: Budget) -> list[tuple[int, int]]:
         floor = max(0, stop - most)
         while start > floor:
             waste += longest - lengths[start - 1]
-            if waste > budget.overhead:
+            if waste > budget.overhead and (stop - start + 1) * longest > budget.hidden:
                 break
             start -= 1
         runs.append((start, stop))
@@ -132,7 +140,8 @@ class Pool(Generic[T]):
         if passed_over > self._max_passes:
             return float(passed_over)
         real = sum(waiting.length for waiting in batch)
-        return real / (budget.overhead + len(batch) * batch[-1].length)
+        padded = len(batch) * batch[-1].length
+        return real / (budget.overhead + max(padded, budget.hidden))
 
 
 def _by_length(waiting: Waiting[T]) -> tuple[int, int]:
@@ -146,31 +155,58 @@ def _by_score(scored: tuple[float, int, Hashable, list[Waiting[T]]]) -> tuple[fl
 class BatchCostModel:
     """What starting a batch costs on this model and device, learned from batches that ran.
 
-    A straight line through (padded tokens, seconds), old batches counting less and less.
+    A straight line through (padded tokens, seconds) of the last batches: the median of the slopes
+    between any two of them, which a few batches that something else disturbed do not move.
     """
 
     def __init__(self, overhead: float, low: float = 4.0, high: float = 32768.0) -> None:
         self.overhead = overhead
         #: What starting a batch costs in seconds; None: not known yet.
         self.start_seconds: float | None = None
+        #: Padded tokens that the device computes in a second; None: not known yet.
+        self.tokens_per_second: float | None = None
+        #: Seconds that launching a batch takes.
+        self.launch_seconds = 0.0
         self._low, self._high = low, high
-        self._n = self._x = self._y = self._xx = self._xy = 0.0
+        self._batches: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
+        self._launches: deque[float] = deque(maxlen=_REMEMBERED)
+        self._observed = 0
 
-    def observe(self, tokens: int, seconds: float) -> None:
-        """Learn from a batch: its padded tokens and how long it took."""
-        keep = 0.98
-        self._n = self._n * keep + 1
-        self._x = self._x * keep + tokens
-        self._y = self._y * keep + seconds
-        self._xx = self._xx * keep + tokens * tokens
-        self._xy = self._xy * keep + tokens * seconds
-        spread = self._xx - self._x * self._x / self._n
-        if self._n < 8 or spread < 0.05 * self._xx:
+    @property
+    def hidden_tokens(self) -> float:
+        """Padded tokens that the device computes while the next batch is launched."""
+        return self.launch_seconds * (self.tokens_per_second or 0.0)
+
+    def observe(self, tokens: int, seconds: float, launch_seconds: float = 0.0) -> None:
+        """Learn from a batch.
+
+        Args:
+          tokens: its padded tokens.
+          seconds: that it took.
+          launch_seconds: that launching it took, where it ran on by itself after that.
+
+        """
+        self._batches.append((tokens, seconds))
+        self._launches.append(launch_seconds)
+        self._observed += 1
+        if self._observed < 8 or not self._observed % 4:
+            self._learn()
+
+    def _learn(self) -> None:
+        tokens, seconds = np.array(self._batches).T
+        self.launch_seconds = float(np.median(self._launches))
+        large = tokens >= np.median(tokens)
+        self.tokens_per_second = float(np.median(tokens[large] / np.maximum(seconds[large], 1e-9)))
+        spread = len(tokens) * tokens.var()
+        if len(tokens) < 8 or spread < 0.05 * (tokens**2).sum():
             return  # too few batches, or all of one size: no line to draw
-        slope = (self._xy - self._x * self._y / self._n) / spread
+        one, other = np.triu_indices(len(tokens), 1)
+        apart = tokens[one] - tokens[other]
+        far = abs(apart) > 0.05 * tokens.max()
+        slope = float(np.median((seconds[one] - seconds[other])[far] / apart[far]))
         if slope <= 0:
             return
-        self.start_seconds = max((self._y - slope * self._x) / self._n, 0.0)
+        self.start_seconds = max(float(np.median(seconds - slope * tokens)), 0.0)
         self.overhead = min(max(self.start_seconds / slope, self._low), self._high)
 
 

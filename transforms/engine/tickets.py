@@ -8,10 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
-from apache_beam.internal.cloudpickle import cloudpickle
-
 from ..options import content_hash
-from .blocks import OutputRow
 from .reports import Report
 
 
@@ -31,6 +28,8 @@ class Parameters(dict[str, Any]):
     @functools.cached_property
     def pickled(self) -> bytes:
         """As they cross to an engine's process: by Beam's pickler, which also pickles functions."""
+        from apache_beam.internal.cloudpickle import cloudpickle
+
         pickled: bytes = cloudpickle.dumps(dict(self))
         return pickled
 
@@ -88,6 +87,8 @@ class Ticket:
 
     def unpacked(self) -> list[Any]:
         """The outputs of each chunk, apart from those of other tickets."""
+        from .blocks import OutputRow  # and torch, which the stages need no sooner
+
         return [each.unpacked() if type(each) is OutputRow else each for each in self.outputs]
 
     def hand_back(self) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from ..options.media_limits import MediaLimits
 from ..options.shown import shown
-from . import suspects
 from .fetch import MediaError
 
 if TYPE_CHECKING:
@@ -55,6 +54,8 @@ class Decoding:
 
     def result(self) -> Any:
         """The medium. Raises what its decoding has raised."""
+        from . import suspects
+
         found, counted = self._future.result()
         for each in counted:
             suspects.count(*each)
@@ -62,6 +63,8 @@ class Decoding:
 
 
 def _collecting(decode: Callable[[], Any]) -> tuple[Any, list[tuple[str, str]]]:
+    from . import suspects  # with Beam, which an engine's process does without
+
     with suspects.collected() as counted:
         return decode(), counted
 

@@ -11,8 +11,6 @@ import logging
 import threading
 from collections.abc import Iterator
 
-from apache_beam.metrics import Metrics
-
 from ..options.metrics_namespace import NAMESPACE
 
 logger = logging.getLogger(__name__)
@@ -92,6 +90,8 @@ def count_suspect(kind: str) -> None:
     suspect_images_of_many_frames, suspect_audio_not_finite (NaN, infinity) and
     suspect_audio_out_of_range (far outside -1 to 1).
     """
+    from apache_beam.metrics import Metrics
+
     Metrics.counter(NAMESPACE, suspect_name(kind)).inc()
 
 

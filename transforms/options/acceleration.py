@@ -7,10 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING, AutoQuantizationConfig
-from transformers.utils.quantization_config import QuantizationConfigMixin
-
+from .late import Device
 from .shown import cut, shown
 from .suggest import unknown
 
@@ -41,7 +38,7 @@ def check_device_map(device_map: object, device: object) -> None:
 def _is_place(device: object) -> bool:
     if isinstance(device, int) and not isinstance(device, bool):
         return device >= 0
-    if not isinstance(device, str | torch.device):
+    if not isinstance(device, (str, Device)):
         return False
     return str(device) == "disk" or DEVICE.fullmatch(str(device)) is not None
 
@@ -55,6 +52,8 @@ def check_compile(given: object) -> None:
             "torch_compile must be True, False or a mapping of torch.compile's keywords, "
             f"got {shown(given)}"
         )
+    import torch
+
     valid = set(inspect.signature(torch.compile).parameters) - {"model", "disable"}
     for name in given:
         if name not in valid:
@@ -79,7 +78,15 @@ def compile_keywords(given: bool | Mapping[str, Any]) -> dict[str, Any]:
 
 def check_quantization(given: object) -> None:
     """Raise ValueError for what is no quantization configuration."""
-    if given is None or isinstance(given, QuantizationConfigMixin):
+    if given is None:
+        return
+    from transformers.quantizers.auto import (
+        AUTO_QUANTIZATION_CONFIG_MAPPING,
+        AutoQuantizationConfig,
+    )
+    from transformers.utils.quantization_config import QuantizationConfigMixin
+
+    if isinstance(given, QuantizationConfigMixin):
         return
     if not isinstance(given, Mapping):
         raise ValueError(

@@ -21,7 +21,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import torch
+
+from .late import Tensor
 
 #: What is read of a model's directory: weights, settings, vocabularies, templates and code.
 _READ = (".safetensors", ".bin", ".json", ".txt", ".model", ".spm", ".tiktoken", ".jinja", ".py")
@@ -70,8 +71,10 @@ def _stat(path: str) -> tuple[int, ...]:
     return about.st_size, about.st_ino, about.st_mtime_ns, about.st_ctime_ns
 
 
-def tensor_bytes(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+def tensor_bytes(tensor: Tensor) -> np.ndarray[Any, Any]:
     """The bytes of a dense tensor of any dtype, in the order of its positions."""
+    import torch
+
     flat = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy()
 
@@ -97,7 +100,7 @@ class _Content:
         add = _KINDS.get(type(value))
         if add is not None:
             add(self, value)
-        elif isinstance(value, torch.Tensor):
+        elif isinstance(value, Tensor):
             self._tensor(value)
         elif isinstance(value, type):
             self._class(value)
@@ -161,7 +164,9 @@ class _Content:
         self._write("array", repr((value.dtype, value.shape)).encode())
         self._write("bytes", memoryview(value.tobytes()))
 
-    def _tensor(self, value: torch.Tensor) -> None:
+    def _tensor(self, value: Tensor) -> None:
+        import torch
+
         dense = value.layout == torch.strided and not value.is_meta and not value.is_quantized
         if not dense or hasattr(value, "__tensor_flatten__"):
             self._object(value)

@@ -13,9 +13,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+
+from .late import Row
 
 #: What has nothing nested in it.
 _ATOMS = frozenset({str, bytes, int, float, bool, type(None)})
@@ -26,7 +27,7 @@ def columns_of(row: Any) -> Mapping[str, Any] | None:
     """The columns of one row, by name; None for what is no row."""
     if type(row) is dict:
         return row
-    if isinstance(row, beam.Row):
+    if isinstance(row, Row):
         own: dict[str, Any] = vars(row)
         return own
     if isinstance(row, Mapping):

@@ -9,16 +9,16 @@ from collections import UserDict
 from collections.abc import Mapping
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
-import torch
+
+from .late import Row, Tensor
 
 _NUMBER = 32  # bytes that a list takes for each number in it
 
 
 def nbytes(value: Any) -> int:
     """Bytes of tensors, arrays, texts, files and images in nested mappings, sequences and rows."""
-    if isinstance(value, torch.Tensor | np.ndarray):
+    if isinstance(value, (np.ndarray, Tensor)):
         return value.nbytes
     if isinstance(value, str | bytes | bytearray):
         return len(value)
@@ -27,7 +27,7 @@ def nbytes(value: Any) -> int:
         return _NUMBER * len(value) if numbers else sum(map(nbytes, value))
     if isinstance(value, UserDict):  # several times faster through the dict that is in it
         value = value.data
-    elif isinstance(value, beam.Row):
+    elif isinstance(value, Row):
         value = value.as_dict()
     if isinstance(value, Mapping):
         return sum(map(nbytes, value.values()))

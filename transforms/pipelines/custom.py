@@ -14,16 +14,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from apache_beam.typehints.row_type import RowTypeConstraint
 
 from ..options import content_hash
 from ..options.shown import shown
 from ..options.sources import is_local
 from ..options.spec import ModelSpec
-from ..rows.schema import arrow_type
 from ..tasks.registry import ALIASES, TASKS, find
 from ..tasks.task import Columns, Parameters, Task
-from .split_call import call_keywords
 
 #: What a class may not replace: the stages are taken apart where these put them together.
 _TOGETHER = ("run_single", "get_iterator")
@@ -211,6 +208,8 @@ def _names(classes: Any) -> tuple[str, ...]:
 
 def _parameters(cls: Any) -> Parameters:
     """The keywords that the class makes its stages' of, and those that its call has itself."""
+    from .split_call import call_keywords
+
     taken = list(inspect.signature(cls._sanitize_parameters).parameters.values())[1:]
     return {
         each.name: None if each.default is each.empty else each.default
@@ -244,6 +243,8 @@ def returned_type(function: Any) -> Any:
     Any where it has no annotation, or one that cannot be told from here. Raises TypeError for a
     type that no column can have.
     """
+    from ..rows.schema import arrow_type
+
     inner = function
     while isinstance(inner, functools.partial):
         inner = inner.func
@@ -276,6 +277,8 @@ def _name_of(kind: Any) -> str:
 def _structs(kind: Any) -> Any:
     """The type as columns have it: TypedDicts and dataclasses as row types, numpy's as Python's."""
     if typing.is_typeddict(kind) or dataclasses.is_dataclass(kind):
+        from apache_beam.typehints.row_type import RowTypeConstraint
+
         fields = [(name, _structs(each)) for name, each in typing.get_type_hints(kind).items()]
         return RowTypeConstraint.from_fields(fields)
     origin, args = typing.get_origin(kind), typing.get_args(kind)

@@ -26,12 +26,9 @@ from . import patches, random_weights
 from .classes.decision_models import decision_config, with_decision_settings
 from .custom import class_of, task_of
 from .declared import SelfLoadingPipeline
+from .errors import ModelLoadError
 
 logger = logging.getLogger(__name__)
-
-
-class ModelLoadError(Exception):
-    """The model cannot be loaded: no element of the job can be answered."""
 
 
 def load(spec: ModelSpec) -> Any:

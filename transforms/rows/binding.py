@@ -11,11 +11,10 @@ import functools
 import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import apache_beam as beam
 import pyarrow as pa
-from apache_beam.ml.inference.base import PredictionResult
 from apache_beam.typehints import typehints
 from apache_beam.typehints.row_type import RowTypeConstraint
 
@@ -28,6 +27,9 @@ from .prediction import Prediction
 from .row_check import KeyCheck, RowCheck, column_type
 from .row_types import fields_of, fits, is_no_row, is_typed_dict, pair_of
 from .schema import extended, python_type
+
+if TYPE_CHECKING:
+    from apache_beam.ml.inference.base import PredictionResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +171,7 @@ class Binding:
 
     def results(self) -> Callable[[Any, Any, str], Any]:
         """A function (element, inference, model id) → the result of the transform."""
-        make = self._to_result if self.input is None else self._to_row()
+        make = self._to_prediction() if self.input is None else self._to_row()
         if not self.keyed:
             return make
         return lambda element, inference, model_id: (
@@ -177,8 +179,12 @@ class Binding:
             make(element, inference, model_id),
         )
 
-    def _to_result(self, element: Any, inference: Any, model_id: str) -> PredictionResult:
-        return PredictionResult(self._value(element), inference, model_id)
+    def _to_prediction(self) -> Callable[[Any, Any, str], PredictionResult]:
+        from apache_beam.ml.inference.base import PredictionResult
+
+        return lambda element, inference, model_id: PredictionResult(
+            self._value(element), inference, model_id
+        )
 
     def _to_row(self) -> Callable[[Any, Any, str], Any]:
         cells = {as_mapping: self._prediction.cells(as_mapping) for as_mapping in (True, False)}
@@ -273,6 +279,8 @@ class Binding:
 
     def result_type(self, element_type: Any) -> Any:
         """The type of the results, for schemas and coders downstream."""
+        from apache_beam.ml.inference.base import PredictionResult
+
         result = PredictionResult if self.input is None else self._row_type(element_type)
         return typehints.Tuple[self._key_type(element_type), result] if self.keyed else result
 

@@ -11,10 +11,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import torch
-from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler
-
-from ..engine import registry
 from ..engine.errors import contained
 from ..engine.interface import BatchSlot, EngineSpec, SynchronousProgram
 from ..engine.tickets import AnyEngine, Parameters
@@ -70,6 +66,8 @@ class HandlerModel:
     @property
     def accelerated(self) -> bool:
         """Whether the machine has an accelerator: only the handler knows where its model is."""
+        import torch
+
         return bool(torch.accelerator.is_available())
 
     def program(self, parameters: Mapping[str, Any]) -> HandlerProgram:
@@ -104,6 +102,8 @@ class HandlerFn(EngineFn):
         return type(self._handler).__name__
 
     def _acquire(self) -> tuple[AnyEngine, Callable[[], None]]:
+        from ..engine import registry
+
         spec = EngineSpec(
             identity=self._key,
             name=self._name,
@@ -129,6 +129,8 @@ class HandlerFn(EngineFn):
 
 def check_handler(handler: Any, arguments: Mapping[str, Any] | None) -> None:
     """Raises TypeError or ValueError for a handler or arguments that the engine cannot run."""
+    from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler
+
     if not isinstance(handler, ModelHandler):
         raise TypeError(f"handler must be one of Beam's ModelHandlers, got {shown(handler)}")
     if handler.should_skip_batching():

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ..engine import registry
 from ..engine.tickets import AnyEngine
+from ..options.late import import_libraries
 from ..options.spec import ModelSpec, Spec
-from . import engines
 
 logger = logging.getLogger(__name__)
 
@@ -100,4 +99,8 @@ class ModelVersions:
 
 
 def _acquired(spec: Spec) -> tuple[AnyEngine, Callable[[], None]]:
+    import_libraries()
+    from ..engine import registry
+    from . import engines
+
     return registry.acquire(engines.engine_spec(spec))

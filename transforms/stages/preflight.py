@@ -12,7 +12,8 @@ from ..options.sources import is_local, is_uri
 from ..options.spec import ModelSpec, Spec
 from ..pipelines import generation
 from ..pipelines.custom import task_of
-from ..pipelines.factory import ModelLoadError, weightless
+from ..pipelines.errors import ModelLoadError
+from ..pipelines.factory import weightless
 from ..pipelines.split_call import sanitized
 from ..tasks import REQUIRED
 from ..weights import headers, hub, object_store

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..engine.process import pickling
 from ..options.sizes import nbytes
 
 
@@ -37,6 +36,8 @@ class Record:
         self.model_id = model_id
 
     def __reduce__(self) -> tuple[Any, ...]:
+        from ..engine.process import pickling
+
         content = (self.element, self.example, self.chunks, self.counts, self.model_id)
         return _record, (pickling.dump_each(content),)
 
@@ -47,5 +48,7 @@ class Record:
 
 
 def _record(dumped: bytes) -> Record:
+    from ..engine.process import pickling
+
     (content,) = pickling.load_each(dumped)
     return Record(*content)

@@ -6,12 +6,10 @@ import functools
 from collections.abc import Iterable
 from typing import Any
 
-from ..batching.pixels import Deferral
 from ..media.decoding import decoded, stand_in
+from ..options.late import import_libraries
 from ..options.spec import Spec
 from ..pipelines.construction_lock import computing
-from ..pipelines.factory import weightless
-from ..pipelines.split_call import SplitPipeline
 from ..tasks import Task
 from .record import Record
 
@@ -31,6 +29,10 @@ class RecordPipeline:
     """
 
     def __init__(self, spec: Spec, task: Task, raw_pixels: bool = False) -> None:
+        import_libraries()
+        from ..pipelines.factory import weightless
+        from ..pipelines.split_call import SplitPipeline
+
         self._split = SplitPipeline(weightless(spec.model), spec.parameters)
         self._task = task
         self._limits = spec.media_limits
@@ -38,7 +40,9 @@ class RecordPipeline:
         self._raw_pixels = raw_pixels and spec.model.pipeline_class is None
 
     @functools.cached_property
-    def _deferral(self) -> Deferral:
+    def _deferral(self) -> Any:
+        from ..batching.pixels import Deferral
+
         return Deferral(self._split.pipe)
 
     def prefetch(self, examples: Iterable[Any]) -> None:

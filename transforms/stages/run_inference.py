@@ -13,19 +13,18 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
 
-from ..batching.replica import Replica
-from ..engine.engine import Engine
 from ..engine.errors import is_fatal
 from ..engine.reports import Report
 from ..engine.tickets import Parameters
 from ..options import metrics_namespace
+from ..options.late import import_libraries
 from ..options.sizes import nbytes
 from ..options.spec import Spec
 from ..pipelines.construction_lock import computing
 from ..rows.binding import Binding
 from ..tasks import find
 from ..weights import hub
-from . import metrics, preflight
+from . import metrics
 from .engine_loop import EngineLoop
 from .failure_rows import ElementError, failure
 from .model_updates import requested_model, version_spec
@@ -163,6 +162,9 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
         parameters = {**self._spec.parameters, **(inference_args or {})}
         self._binding.task.check_parameters(parameters)
         limits = media_limits(self._media_limits, parameters)
+        import_libraries()
+        from . import preflight
+
         preflight.check_task(replace(self._spec, parameters=parameters, media_limits=limits))
 
     def load_model(self) -> TaskModel:
@@ -231,6 +233,10 @@ class TaskModel:
         self._binding = binding
         self._media_limits = media_limits
         self._parameters = Parameters(spec.parameters)
+        import_libraries()
+        from ..batching.replica import Replica
+        from ..engine.engine import Engine
+
         replica = Replica(spec.model)
         self._engine = Engine(lambda: replica, spec.limits, spec.model.source)
         #: Weightless pipelines that no thread is using, with the keys of their parameters.

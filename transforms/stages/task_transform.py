@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 import apache_beam as beam
 import pyarrow as pa
 
+from ..options.late import import_libraries
 from ..options.spec import Limits, ModelSpec, Spec
 from ..pipelines.custom import task_of
 from ..tasks import canonical, find
-from . import functions, preflight, task_options
+from . import functions, task_options
 from .exceptions import WithFailures
 from .plan import CustomStage, TaskPlan
 from .transforms import Forward, Postprocess, Preprocess
@@ -179,6 +180,9 @@ class TaskTransform(WithFailures):
 
     def expand(self, pcoll: Any) -> Any:
         """The three stages, one after the other."""
+        import_libraries()
+        from . import preflight
+
         plan = replace(self.plan.pinned, element_type=pcoll.element_type, is_whole=True)
         preflight.check_task(plan.spec, plan.replaced_stages)
         bad: list[Any] = []

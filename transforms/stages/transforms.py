@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.ml.inference.utils import WatchFilePattern
 from apache_beam.typehints import typehints
 
 from . import model_handler
@@ -134,5 +133,7 @@ def _side_inputs(updates: Any, pipeline: beam.Pipeline) -> Mapping[str, Any]:
     if updates is None:
         return {}
     if isinstance(updates, str):
+        from apache_beam.ml.inference.utils import WatchFilePattern
+
         updates = pipeline | "WatchModel" >> WatchFilePattern(updates)
     return {"update": beam.pvalue.AsSingleton(updates, default_value=None)}

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
-import torch
 
+from ..options.late import Tensor
 from .columns import Audio
 from .input_structures import itself
 from .task import Columns, Parameters, Task
@@ -20,7 +20,7 @@ from .text_checks import GENERATION, template, text, texts
 #: The types of an audio input, see media/audio.py.
 AUDIO = (
     *(str, bytes, bytearray, memoryview, os.PathLike, Mapping),
-    *(np.ndarray, torch.Tensor, list),
+    *(np.ndarray, Tensor, list),
 )
 _PIPELINES = "transforms.pipelines.classes.speech:"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import re
-
-import transformers
-from transformers.pipelines import SUPPORTED_TASKS
+from pathlib import Path
 
 from ..options.suggest import did_you_mean, likely, normal, unknown
 from .audio import TASKS as AUDIO_TASKS
@@ -17,10 +17,20 @@ from .video import TASKS as VIDEO_TASKS
 
 _ALL = (*TEXT_TASKS, *IMAGE_TASKS, *VIDEO_TASKS, *AUDIO_TASKS, *MULTIMODAL_TASKS)
 
+
+def _is_absent(task: Task) -> bool:
+    """Whether the installed transformers lacks a task; it is not imported for that."""
+    if not task.recent:
+        return False
+    spec = importlib.util.find_spec("transformers")
+    assert spec is not None
+    assert spec.origin is not None
+    file = f"{task.name.replace('-', '_')}.py"
+    return not Path(spec.origin).with_name("pipelines").joinpath(file).exists()
+
+
 #: Tasks that the installed transformers does not have yet.
-ABSENT: frozenset[str] = frozenset(
-    task.name for task in _ALL if task.recent and task.name not in SUPPORTED_TASKS
-)
+ABSENT: frozenset[str] = frozenset(task.name for task in _ALL if _is_absent(task))
 TASKS: dict[str, Task] = {task.name: task for task in _ALL if task.name not in ABSENT}
 ALIASES: dict[str, str] = {alias: task.name for task in TASKS.values() for alias in task.aliases}
 
@@ -79,9 +89,9 @@ def find(name: str) -> Task:
     if isinstance(name, str) and _LANGUAGE_PAIR.fullmatch(name):
         return TASKS["translation"]
     if name in ABSENT:
+        version = importlib.metadata.version("transformers")
         raise ValueError(
-            f"transformers {transformers.__version__} does not have the task {name!r} yet: a newer "
-            "one is needed"
+            f"transformers {version} does not have the task {name!r} yet: a newer one is needed"
         )
     found = TASKS.get(ALIASES.get(name, name)) if isinstance(name, str) else None
     if found is None:

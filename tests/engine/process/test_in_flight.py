@@ -63,6 +63,7 @@ def test_features_that_are_alike_cross_together(kept: Kept) -> None:
     assert kept.tickets.add([*texts(kept, 3, 5), Ticket(kept.session, 0, ["odd"])]) == [0, 1, 2]
     together, apart = kept.tickets.messages([0, 1, 2], 5)
     assert (together.tickets, apart.tickets) == ([(0, 0, 2), (1, 2, 2)], [(2, 0, 1)])
+    assert together.features is not None
     block = pickle.loads(together.features)
     assert [row.features()["input_ids"].tolist() for row in block.rows()] == [
         [[3] * 3],
@@ -75,7 +76,7 @@ def test_features_that_are_alike_cross_together(kept: Kept) -> None:
 def test_of_those_that_cross_together_the_rest_is_sent_again(kept: Kept) -> None:
     kept.tickets.add(texts(kept, 500, 600, 700))
     kept.tickets.pop(1)
-    kept.tickets.launched([0], [])
+    kept.tickets.launched(1, [0], [])
     assert not kept.tickets.process_died(None, "it crashed")
     ((_, numbers),) = kept.tickets.by_session()
     isolated, rest = kept.tickets.messages(numbers, 5)
@@ -88,14 +89,25 @@ def test_of_those_that_cross_together_the_rest_is_sent_again(kept: Kept) -> None
     assert kept.nothing_left()
 
 
-def test_the_batch_behind_is_not_blamed_for_time_but_for_a_crash(kept: Kept) -> None:
+@pytest.mark.parametrize("timeout", [None, 2.5])
+def test_the_batch_behind_may_be_to_blame(kept: Kept, timeout: float | None) -> None:
     first, behind = kept.add(), kept.add()
-    kept.tickets.launched([0], [1])
-    kept.tickets.process_died(2.5, "it was killed")
-    assert (first.run_isolated, behind.run_isolated) == (True, False)
-    kept.tickets.launched([0], [1])
-    kept.tickets.process_died(None, "it crashed")
-    assert (first.attempts, behind.attempts) == (3, 2)
+    kept.tickets.launched(1, [0], [1])
+    kept.tickets.process_died(timeout, "it ended")
+    assert (first.run_isolated, behind.run_isolated) == (True, True)
+
+
+def test_what_cannot_cross_together_fails_alone(kept: Kept) -> None:
+    class Local(dict[str, Any]):
+        """Pickled by its name in this function: nobody finds it there."""
+
+    bad = Ticket(kept.session, "bad", [Local(ids=torch.ones(1, 3)), lambda: 0])
+    good = texts(kept, 3)
+    assert kept.tickets.add([bad, *good]) == [0]
+    assert kept.session.answered.get_nowait() is bad
+    assert bad.error is not None
+    assert kept.tickets.pop(0) is good[0]
+    assert kept.nothing_left()
 
 
 def test_a_batch_has_its_own_time_from_when_the_one_before_has_ended(
@@ -104,18 +116,21 @@ def test_a_batch_has_its_own_time_from_when_the_one_before_has_ended(
     now = 100.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     kept.add(), kept.add()
-    kept.tickets.launched([0], [])
+    kept.tickets.launched(1, [0], [])
     now = 110.0
-    kept.tickets.launched([0], [1])
+    kept.tickets.launched(1, [0], [1])
     assert kept.tickets.seconds_left(60) == 50
     kept.tickets.pop(0)
-    kept.tickets.launched([1], [])
+    kept.tickets.launched(2, [1], [])
+    assert kept.tickets.seconds_left(60) == 60
+    now = 120.0
+    kept.tickets.launched(3, [1], [])  # another chunk of the same ticket
     assert kept.tickets.seconds_left(60) == 60
 
 
 def test_what_was_computed_when_a_process_died_is_isolated(kept: Kept) -> None:
     computed, waiting = kept.add(), kept.add()
-    kept.tickets.launched([0, 17], [])
+    kept.tickets.launched(1, [0, 17], [])
     kept.tickets.process_died(None, "it crashed")
     assert (computed.run_isolated, computed.attempts) == (True, 2)
     assert (waiting.run_isolated, waiting.attempts) == (False, 1)
@@ -125,7 +140,7 @@ def test_what_was_computed_when_a_process_died_is_isolated(kept: Kept) -> None:
 def test_an_element_over_which_three_processes_die_fails(kept: Kept) -> None:
     ticket = kept.add()
     for deaths in range(1, 4):
-        kept.tickets.launched([0], [])
+        kept.tickets.launched(1, [0], [])
         given_up = kept.tickets.process_died(None, "it crashed")
         assert given_up == ([ticket] if deaths == 3 else [])
         assert ticket.attempts == min(deaths + 1, 3)
@@ -137,8 +152,8 @@ def test_an_element_over_which_three_processes_die_fails(kept: Kept) -> None:
 def test_a_process_that_dies_between_batches_is_nobodys_fault(kept: Kept) -> None:
     ticket = kept.add()
     for _ in range(10):
-        kept.tickets.launched([0], [])
-        kept.tickets.launched([], [])
+        kept.tickets.launched(1, [0], [])
+        kept.tickets.launched(1, [], [])
         kept.tickets.process_died(None, "it was killed")
     assert (ticket.run_isolated, ticket.attempts, ticket.error) == (False, 1, None)
 
@@ -147,7 +162,7 @@ def test_an_element_that_takes_too_long_twice_fails(kept: Kept) -> None:
     ticket = kept.add()
     for _ in range(2):
         assert ticket.error is None
-        kept.tickets.launched([0], [])
+        kept.tickets.launched(1, [0], [])
         kept.tickets.process_died(2.5, "it was killed")
     assert isinstance(ticket.error, BatchTimeoutError)
     assert "2.5 s" in str(ticket.error)
@@ -158,7 +173,7 @@ def test_an_element_that_takes_too_long_twice_fails(kept: Kept) -> None:
 def test_only_a_batch_that_is_computed_has_a_time(kept: Kept) -> None:
     kept.add()
     assert kept.tickets.seconds_left(60) is None
-    kept.tickets.launched([0], [])
+    kept.tickets.launched(1, [0], [])
     left = kept.tickets.seconds_left(60)
     assert left is not None
     assert 50 < left <= 60

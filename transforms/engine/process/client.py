@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import pickle
+import select
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +32,7 @@ from .transport import Doorkeeper, Incoming, Outgoing
 logger = logging.getLogger(__name__)
 
 _UNPROVEN = 1024  # bytes: what somebody may send who has not proved to know the key
+_TAKES_ALL = 0.05  # seconds
 _STANDS_STILL = 30.0  # seconds: a worker that reads nothing for so long is dropped
 
 
@@ -49,6 +51,8 @@ class Client:
         self._sessions: dict[int, BundleSession] = {}
         #: Since when it takes nothing of what waits for it, on time.monotonic.
         self._stands_still: float | None = None
+        #: Since when it has been greeted, on time.monotonic; None: it has joined.
+        self.since: float | None = time.monotonic()
         #: Whether its connection has ended.
         self.gone = False
         #: Called when it has joined.
@@ -86,6 +90,7 @@ class Client:
             return
         self._arena = arena.MappedArena(self._incoming.descriptors.popleft())
         self._incoming.limit = None
+        self.since = None
         self.on_join()
 
     def _accept(self, message: Message) -> None:
@@ -104,7 +109,10 @@ class Client:
         error: Exception | None = None
         chunks: list[Any] = []
         try:
-            features = pickling.loads(message.features, message.spans, self._arena)
+            pickled: Any = message.features
+            if pickled is None:
+                pickled = self._arena.get(message.spans[-1])
+            features = pickling.loads(pickled, message.spans, self._arena)
             chunks = features.rows() if isinstance(features, Block) else features
         except Exception as unknown:  # of a class that is not known here
             error = unknown
@@ -119,6 +127,8 @@ class Client:
 
     def answer(self, tickets: Sequence[Ticket]) -> None:
         """Send tickets that are answered; those whose outputs are together as one message."""
+        if self.gone:
+            return
         for _, group in itertools.groupby(tickets, _outputs_of):
             members = list(group)
             if _outputs_of(members[0]) is None or not self._answer_together(members):
@@ -154,9 +164,13 @@ class Client:
         except Exception as error:  # outputs that cannot be pickled
             return packed(error, None)
 
-    def announce(self, running: list[int], following: list[int]) -> None:
-        """Tell it, before anything else can happen, which of its tickets are launched."""
-        self.post(BatchesLaunched(running, following))
+    def announce(self, number: int, running: list[int], following: list[int]) -> None:
+        """Tell it which of its tickets are launched; waits a moment for it to take all."""
+        self.post(BatchesLaunched(number, running, following))
+        end = time.monotonic() + _TAKES_ALL
+        while self.outgoing and not self.gone and (left := end - time.monotonic()) > 0:
+            select.select([], [self.sock], [], left)
+            self.send()
 
     def post(self, message: Message) -> None:
         """Send a message."""
@@ -164,8 +178,15 @@ class Client:
         self.send()
 
     def _put(self, data: bytes) -> None:
-        if not self.gone:
+        if self.gone:
+            return
+        try:
             self.outgoing.add(data)
+            if self.outgoing.large:  # it keeps a descriptor open until it is sent
+                self.outgoing.send()
+        except OSError as error:
+            logger.warning("a worker was dropped: %s", error)
+            self.gone = True
 
     def send(self) -> None:
         """Send as much as it takes now; one that has taken nothing for long is dropped."""
@@ -185,13 +206,15 @@ class Client:
 
     def last_words(self, message: Message, seconds: float) -> None:
         """Send all that waits and a message, and wait for that, for no longer than this."""
-        self.sock.settimeout(seconds)
-        self.post(message)
+        if self.joined:  # one that has not takes nothing but a proof of the key
+            self.sock.settimeout(seconds)
+            self.post(message)
 
     def close(self) -> None:
         """Have its tickets passed over."""
         for session in self._sessions.values():
             session.cancelled = True
+        self.on_join = lambda: None  # it knows this client
         self.outgoing.clear()
         self._incoming.close()
         self.sock.close()

@@ -7,6 +7,7 @@ in a batch of its own from then on, and fails if another process dies over it.
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,8 +20,10 @@ from . import pickling
 from .arena import Arena, Span
 from .protocol import SubmitTickets
 
+logger = logging.getLogger(__name__)
+
 _MAX_DEATHS = 3  # of processes over one element: in a batch with others, then twice isolated
-_SMALL = 1024  # bytes of an array of a block: a socket's buffer should hold many blocks
+_SMALL = 1024  # bytes: what is larger is in the arena, so that a socket holds many messages
 _MAX_TIMEOUTS = 2  # of one element: in a batch with others, then isolated
 
 
@@ -28,8 +31,8 @@ _MAX_TIMEOUTS = 2  # of one element: in a batch with others, then isolated
 class _Features:
     """The features of several tickets, as they cross to the engine's process."""
 
-    #: Pickled, but for the large arrays.
-    pickled: bytes
+    #: Pickled, but for the large arrays. None: where the last span says.
+    pickled: bytes | None
     #: Where in the arena those are.
     spans: list[Span]
     #: Tickets that are not answered.
@@ -60,8 +63,10 @@ class InFlightTickets:
         #: Those in the batch that is computed.
         self._running: set[int] = set()
         #: Those in a batch that was launched behind it.
-        self._next: set[int] = set()
-        #: When the batch that is computed began, on time.monotonic.
+        self._following: set[int] = set()
+        #: The number of the batch that is computed.
+        self._batch = -1
+        #: When it began, on time.monotonic.
         self._running_since = 0.0
 
     def __len__(self) -> int:
@@ -81,17 +86,26 @@ class InFlightTickets:
             together = list(group)
             if layout is not None:
                 chunks = [chunk for ticket in together for chunk in ticket.features]
-                numbers += self._keep(together, Block.of(layout, chunks), _SMALL)
-                continue
+                try:
+                    numbers += self._keep(together, Block.of(layout, chunks))
+                    continue
+                except Exception:  # of one of them: apart, it alone fails
+                    logger.debug("features do not cross together", exc_info=True)
             for ticket in together:
                 try:
-                    numbers += self._keep([ticket], ticket.features, pickling.SMALL)
+                    numbers += self._keep([ticket], ticket.features)
                 except Exception as error:
                     ticket.fail(error)
         return numbers
 
-    def _keep(self, tickets: Sequence[Ticket], features: Any, small: int) -> list[int]:
-        kept = _Features(*pickling.dumps(features, self._arena, small), len(tickets))
+    def _keep(self, tickets: Sequence[Ticket], features: Any) -> list[int]:
+        small = _SMALL if isinstance(features, Block) else pickling.SMALL
+        pickled: bytes | None
+        pickled, spans = pickling.dumps(features, self._arena, small)
+        if len(pickled) > _SMALL and (span := self._arena.put(memoryview(pickled))) is not None:
+            pickled = None
+            spans.append(span)
+        kept = _Features(pickled, spans, len(tickets))
         numbers, start = [], 0
         for ticket in tickets:
             count = len(ticket.features)
@@ -119,13 +133,13 @@ class InFlightTickets:
             found[1].append(number)
         yield from sessions.values()
 
-    def launched(self, running: Sequence[int], following: Sequence[int]) -> None:
-        """These are computed now, and these were launched behind them."""
-        before = self._running
-        self._running = {number for number in running if number in self._tickets}
-        self._next = {number for number in following if number in self._tickets}
-        if not (self._running and self._running <= before):
+    def launched(self, number: int, running: Sequence[int], following: Sequence[int]) -> None:
+        """These are computed now, in the batch of this number; the others were launched behind."""
+        self._running = {each for each in running if each in self._tickets}
+        self._following = {each for each in following if each in self._tickets}
+        if number != self._batch:
             self._running_since = time.monotonic()
+        self._batch = number
 
     def seconds_left(self, timeout: float) -> float | None:
         """Seconds until the batch that is computed has taken too long; None between batches."""
@@ -140,7 +154,7 @@ class InFlightTickets:
     def pop(self, number: int) -> Ticket:
         """A ticket that is answered: it is not kept any more, nor is its place in the arena."""
         self._running.discard(number)
-        self._next.discard(number)
+        self._following.discard(number)
         sent = self._tickets.pop(number)
         sent.features.users -= 1
         if not sent.features.users:
@@ -163,10 +177,9 @@ class InFlightTickets:
           Those over which enough processes have died, with an error, to be handed back.
 
         """
-        # Only the batch that is computed takes time; any that was launched may crash the process.
-        computed = self._running if timeout is not None else self._running | self._next
-        computed = computed & self._tickets.keys()
-        self._running, self._next = set(), set()
+        # Launching the batch behind may be what broke it, or what took so long.
+        computed = (self._running | self._following) & self._tickets.keys()
+        self._running, self._following = set(), set()
         return [self.pop(n) for n in computed if _gives_up(self._tickets[n], timeout, reason)]
 
     def pop_all(self) -> list[Ticket]:

@@ -18,8 +18,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from apache_beam.internal.cloudpickle import cloudpickle
-
 from ...options import content_hash
 from ..interface import EngineSpec
 
@@ -29,10 +27,13 @@ _LONGEST = 50  # characters of a path: a socket's has 104 at most on some system
 
 
 _PROGRAM = """
+import gc
 import logging
+gc.disable()  # a million objects come, and none go
 logging.disable(logging.WARNING)  # what libraries say while they are imported
 from transforms.engine.process.server import main
 logging.disable(logging.NOTSET)
+gc.enable()
 main()
 """
 
@@ -107,6 +108,8 @@ def _sweep(directory: Path) -> None:
 
 def _start(spec: EngineSpec, path: str) -> None:
     """Start the process with a socket that can be connected to at once."""
+    from apache_beam.internal.cloudpickle import cloudpickle
+
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen(128)

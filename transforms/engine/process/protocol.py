@@ -1,7 +1,7 @@
 """The messages between a worker and an engine's process: who sends what, and when.
 
 A worker connects; both prove that they know the job's key; the process sends its process id, and
-the worker hands over the file descriptor of its arena (see handshake.py). From then on the worker
+the worker hands over the file descriptor of its arena (see transport.py). From then on the worker
 sends
 
 - `OpenSession` before the first ticket of a bundle,
@@ -12,7 +12,7 @@ and the process, in any order,
 
 - `ModelLoaded` when the model is there, or at once if it is,
 - `BatchesLaunched` before each batch that has some of the worker's tickets, and before the first
-  one after it that has none,
+  one after it that has none, if there is one,
 - `TicketsAnswered` for tickets whose outputs are together, `TicketAnswered` for one whose outputs
   are its own or that has failed: each ticket, those of a cancelled session included, has one,
 - `EngineBroken` before it ends because it cannot compute any more.
@@ -57,7 +57,8 @@ class SubmitTickets(NamedTuple):
     #: Where in the arena the large arrays are.
     spans: Sequence[Span]
     #: What else `pickling.dumps` gave for a Block, or for a list with the features of each chunk.
-    features: bytes
+    #: None: that is in the arena, too, where the last span says.
+    features: bytes | None
 
 
 class CancelSession(NamedTuple):
@@ -73,7 +74,9 @@ class ModelLoaded(NamedTuple):
 class BatchesLaunched(NamedTuple):
     """From the process: which of the worker's tickets are in the batches that were launched."""
 
-    #: In the one that is computed now.
+    #: Which one is computed now: another number for each batch of the process.
+    number: int
+    #: In that one.
     running: Sequence[int]
     #: In the one behind it.
     following: Sequence[int] = ()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 import itertools
 import logging
 import os
@@ -23,6 +22,7 @@ from ..tickets import BundleSession, Ticket
 from . import protocol
 from .arena import Arena
 from .in_flight import InFlightTickets
+from .link_state import CONNECTED, ENDED, NEXT, LinkState
 from .protocol import (
     BatchesLaunched,
     CancelSession,
@@ -42,45 +42,6 @@ _MAX_DEATHS_LOADING = 5  # processes that may die one after the other before any
 _MAX_DEATHS = 10  # and after one began, with nothing answered in between
 _MOST_TOGETHER = 64  # tickets: more in one message gain little
 _LONGEST_TOGETHER = 0.005  # seconds that the first of them waits, at the next one's arrival
-
-
-class LinkState(enum.Enum):
-    """How far a worker is with an engine's process.
-
-    ```
-                  joined            a batch begins           it takes too long
-    CONNECTING ──────────► JOINED ──────────────► SERVING ─────────────────────► KILLED
-        ▲                    │                       │                              │
-        └────────────────────┴── the process ended ──┴──────────────────────────────┘
-    ```
-
-    Each may become FAILED, when no other process is tried, and CLOSED. FAILED may become CLOSED.
-    """
-
-    #: No process, or one that has not yet accepted this worker.
-    CONNECTING = enum.auto()
-    #: The process knows this worker and its tickets; none of them was in a batch.
-    JOINED = enum.auto()
-    #: A batch with tickets of this worker's has begun.
-    SERVING = enum.auto()
-    #: A batch took too long: the process was killed, and its end is not yet seen.
-    KILLED = enum.auto()
-    #: Nothing will be answered any more.
-    FAILED = enum.auto()
-    #: It is not used any more.
-    CLOSED = enum.auto()
-
-
-_ENDED = frozenset({LinkState.FAILED, LinkState.CLOSED})
-_CONNECTED = frozenset({LinkState.JOINED, LinkState.SERVING, LinkState.KILLED})
-_NEXT = {
-    LinkState.CONNECTING: {LinkState.JOINED, *_ENDED},
-    LinkState.JOINED: {LinkState.SERVING, LinkState.CONNECTING, *_ENDED},
-    LinkState.SERVING: {LinkState.KILLED, LinkState.CONNECTING, *_ENDED},
-    LinkState.KILLED: {LinkState.CONNECTING, *_ENDED},
-    LinkState.FAILED: {LinkState.CLOSED},
-    LinkState.CLOSED: set[LinkState](),
-}
 
 
 class RemoteEngine:
@@ -138,7 +99,7 @@ class RemoteEngine:
     @property
     def dead(self) -> bool:
         """Whether it will answer nothing any more."""
-        return self._state in _ENDED
+        return self._state in ENDED
 
     @property
     def load(self) -> int:
@@ -173,7 +134,7 @@ class RemoteEngine:
             if not self._unsent:
                 self._unsent_since = time.monotonic()
             self._unsent.append(ticket)
-            if self._state not in _CONNECTED:
+            if self._state not in CONNECTED:
                 self._change.notify_all()
             elif (
                 not len(self._tickets)
@@ -185,7 +146,7 @@ class RemoteEngine:
     def flush(self) -> None:
         """Keep no ticket back until there are more."""
         with self._change:
-            if self._state in _CONNECTED:
+            if self._state in CONNECTED:
                 self._send_unsent()
 
     def forget(self, session: BundleSession) -> None:
@@ -213,7 +174,7 @@ class RemoteEngine:
 
     def _enter(self, state: LinkState) -> None:
         """Change to a state, if the present one leads to it: an end stays, whatever comes later."""
-        if state in _NEXT[self._state]:
+        if state in NEXT[self._state]:
             self._state = state
 
     def _send_unsent(self) -> None:
@@ -226,24 +187,28 @@ class RemoteEngine:
         known = self._sessions.get(session)
         if known is None:
             known = self._sessions[session] = next(self._session_numbers)
+        messages: list[Message] = list(self._tickets.messages(numbers, known))
         if known not in self._opened:
             self._opened.add(known)
-            self._post(OpenSession(known, session.key, session.pickled))
-        for message in self._tickets.messages(numbers, known):
-            self._post(message)
+            messages.insert(0, OpenSession(known, session.key, session.pickled))
+        self._post(*messages)
 
-    def _post(self, message: Message) -> None:
-        self._outgoing.add(protocol.pack(message))
+    def _post(self, *messages: Message) -> None:
         try:
+            for message in messages:
+                self._outgoing.add(protocol.pack(message))
             self._outgoing.send()
-        except OSError:  # the process has died: all is sent again to the next
+        except OSError:  # the process has died, or cannot be reached: all is sent again to the next
             self._outgoing.clear()
+            if self._socket is not None:
+                shut(self._socket)
 
     def _give_up(self, reason: str) -> None:
         self._enter(LinkState.FAILED)
         self._reason = reason
-        unsent, self._unsent = self._unsent, []
-        for ticket in (*self._tickets.pop_all(), *unsent):
+        tickets = [*self._tickets.pop_all(), *self._unsent]
+        self._unsent = []
+        for ticket in tickets:
             ticket.error = EngineError(reason)
             self._hand_back(ticket)
 
@@ -301,10 +266,12 @@ class RemoteEngine:
     def _listen(self) -> None:
         """Receive what the process sends, until it ends or `close`. Raises EOFError or OSError."""
         assert self._socket is not None
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
         while self._state is not LinkState.CLOSED:
             if self._timeout is not None:
                 seconds = self._tickets.seconds_left(self._timeout)
-                if not select.select([self._socket], [], [], seconds)[0]:
+                if not poll.poll(None if seconds is None else seconds * 1e3):
                     self._kill()
                     continue
             for frame in self._incoming.receive():
@@ -316,9 +283,9 @@ class RemoteEngine:
                 self._answered_together(message, outputs)
             case TicketAnswered():
                 self._answered(message, outputs)
-            case BatchesLaunched(running, following):
+            case BatchesLaunched():
                 with self._change:
-                    self._tickets.launched(running, following)
+                    self._tickets.launched(*message)
                     self._enter(LinkState.SERVING)
             case ModelLoaded():
                 self.ready = True
@@ -327,11 +294,12 @@ class RemoteEngine:
 
     def _kill(self) -> None:
         logger.warning("no answer within %s s: the engine's process is killed", self._timeout)
+        # Before anything that waits for somebody who sends: the process may read nothing.
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
         with self._change:
             self._enter(LinkState.KILLED)
             self._tickets.allow_more_time()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
 
     def _answered(self, answer: TicketAnswered, values: Iterator[Any]) -> None:
         error = None if answer.error is None else answer.error.error()
@@ -366,12 +334,17 @@ class RemoteEngine:
             for number, outputs in answers:
                 ticket = self._tickets.pop(number)
                 ticket.outputs, ticket.error = outputs, error
-                ticket.reports, reports = reports, ()
+                if not ticket.session.cancelled:
+                    ticket.reports, reports = reports, ()
                 self._hand_back(ticket)
             self._deaths, self._waiting = 0, progress.waiting if len(self._tickets) else 0
             if progress.dead:
-                self._reason = str(error)
+                self._reason = str(error) if error is not None else "the engine has failed"
                 self._enter(LinkState.FAILED)
+                unsent, self._unsent = self._unsent, []
+                for ticket in unsent:
+                    ticket.error = EngineError(self._reason)
+                    self._hand_back(ticket)
             elif not len(self._tickets):
                 self._send_unsent()
 

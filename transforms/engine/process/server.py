@@ -11,9 +11,11 @@ up to 5 ms each time; beside one that is busy, a pass that takes 4 ms was seen t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
+import resource
 import select
 import selectors
 import socket
@@ -35,6 +37,8 @@ logger = logging.getLogger(__name__)
 _LINGER = 5.0  # seconds without users: a worker that was killed may be back by then
 _FIRST_USER = 60.0  # seconds that it waits for its first user
 _LAST_WORDS = 5.0  # seconds for workers to read why the process ends
+_GREETING = 10.0  # seconds in which a worker proves that it knows the key
+_MOST_READS = 16  # of what workers have sent, before the next batch
 _GRACE = 5.0  # seconds beyond the timeout: until then, workers end an overdue batch
 _LOADING = 0.02  # seconds between looks at whether the model is there
 _LOOK = 1.0  # seconds between looks at who is still there
@@ -111,6 +115,9 @@ class Server:
             until = now + seconds if until is None else min(until, now + seconds)
             if self._receive(max(until - now, 0.0)) and time.monotonic() < until:
                 continue
+            for _ in range(_MOST_READS):  # what has come while a batch was computed
+                if not self._receive(0.0):
+                    break
             until = None
             try:
                 self.core.step()
@@ -136,7 +143,9 @@ class Server:
     def _accept(self) -> None:
         try:
             sock = self._listener.accept()[0]
-        except OSError:  # who came has gone
+        except OSError as error:  # who came has gone, or there are no descriptors left
+            logger.warning("a worker cannot be accepted: %s", error)
+            time.sleep(_LOADING)
             return
         client = Client(sock, self._config.spec.sharing.key, self.core)
         self._clients[sock] = client
@@ -150,6 +159,7 @@ class Server:
         if client.gone:
             if self._clients.pop(client.sock, None) is not None:
                 self._selector.unregister(client.sock)
+                self._told.discard(client)
                 client.close()
             return
         write = selectors.EVENT_WRITE if client.outgoing else 0
@@ -168,27 +178,33 @@ class Server:
             client.answer(own)
             self._settle(client)
 
-    def _announce(self, running: Sequence[Ticket], following: Sequence[Ticket]) -> None:
+    def _announce(
+        self, number: int, running: Sequence[Ticket], following: Sequence[Ticket]
+    ) -> None:
         """Tell each worker which of its tickets are launched: none, if all are of others."""
         self._hand_back()
         own: dict[Client, tuple[list[int], list[int]]] = {}
         for place, tickets in enumerate((running, following)):
             for ticket in tickets:
                 own.setdefault(ticket.session.engine, ([], []))[place].append(ticket.token)
-        for client in self._told - own.keys():
-            client.announce([], [])
-        for client, (now, behind) in own.items():
-            client.announce(now, behind)
+        for client in (*own, *(self._told - own.keys())):
+            client.announce(number, *own.get(client, ([], [])))
+            self._settle(client)
         self._told = set(own)
 
     def _withdrawn(self) -> bool:
         """Whether there have been no users for a while, or no answers will come; nobody joins."""
         dead = self._joined and self.core.dead  # and somebody is told why
-        if self._clients and not dead:
-            self._used = time.monotonic()
+        now = time.monotonic()
+        for client in tuple(self._clients.values()):
+            if client.since is not None and now - client.since > _GREETING:
+                client.gone = True
+                self._settle(client)
+        if any(client.joined for client in self._clients.values()) and not dead:
+            self._used = now
             return False
         longest = _LINGER if self._joined else _FIRST_USER
-        if not dead and time.monotonic() - self._used < longest:
+        if not dead and now - self._used < longest:
             return False
         return self._withdraw(dead)
 
@@ -234,10 +250,12 @@ class Server:
     def _on_broken(self, error: BaseException) -> None:
         """End the process: workers hand their tickets to another."""
         logger.error("the engine's process ends: %s", error)
+        end = time.monotonic() + _LAST_WORDS
         try:
             self._hand_back()
             for client in self._clients.values():
-                client.last_words(EngineBroken(f"{type(error).__name__}: {error}"), _LAST_WORDS)
+                left = max(end - time.monotonic(), 0.1)
+                client.last_words(EngineBroken(f"{type(error).__name__}: {error}"), left)
         finally:
             os._exit(1)
 
@@ -247,7 +265,7 @@ def _all_gone(sockets: Iterable[socket.socket]) -> bool:
     poll = select.poll()
     count = 0
     for each in sockets:
-        if each.fileno() >= 0:
+        with contextlib.suppress(ValueError):  # it is closed now
             poll.register(each, 0)  # hang-ups are told in any case
             count += 1
     return sum(bool(event & select.POLLHUP) for _, event in poll.poll(0)) == count
@@ -257,6 +275,9 @@ def main() -> None:
     """Run until it has no users any more."""
     config: ServerConfig = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this
     logging.basicConfig(level=logging.WARNING)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses more than it can open
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     Server(config).run()
     sys.stderr.flush()
     os._exit(0)  # without waiting for what libraries do when a process ends

@@ -12,6 +12,7 @@ import hmac
 import os
 import socket
 import struct
+import sys
 from collections import deque
 from collections.abc import Iterator
 from multiprocessing import AuthenticationError
@@ -19,7 +20,9 @@ from multiprocessing import AuthenticationError
 from .arena import anonymous_file
 
 _HEADER = struct.Struct("!Q?")  # bytes; whether they are in a file
-_LARGE = 64 * 1024  # bytes: a socket holds a few times as many
+#: Bytes: a socket holds a few times as many. On macOS a file that its sender has closed may be gone
+#: before it is read.
+_LARGE = 64 * 1024 if sys.platform != "darwin" else sys.maxsize
 _READ = 256 * 1024  # bytes
 _CHALLENGE = 32  # bytes
 _DIGEST = 32
@@ -30,25 +33,36 @@ class Outgoing:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
-        self._parts: deque[tuple[memoryview, list[int]]] = deque()
+        #: Bytes, and descriptors that go along with the first of them.
+        self._parts: deque[tuple[bytearray, list[int]]] = deque()
 
     def __len__(self) -> int:
         """How many bytes are left to send, those in files not counted."""
         return sum(len(data) for data, _ in self._parts)
 
+    @property
+    def large(self) -> bool:
+        """Whether something is left to send that is in a file."""
+        return any(descriptors for _, descriptors in self._parts)
+
     def add(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
-        """Put a frame behind the others; copies of the descriptors go along."""
-        passed = [os.dup(each) for each in descriptors]
-        if len(data) < _LARGE:
-            framed = _HEADER.pack(len(data), False) + data
+        """Put a frame behind the others; copies of the descriptors go along. Raises OSError."""
+        passed: list[int] = []
+        try:
+            passed += [os.dup(each) for each in descriptors]
+            if len(data) < _LARGE:
+                framed = _HEADER.pack(len(data), False) + data
+            else:
+                passed.append(_file_of(data))
+                framed = _HEADER.pack(len(data), True)
+        except BaseException:
+            _close(passed)
+            raise
+        # Each call of `send` takes room in the socket's buffer beside its bytes.
+        if not passed and self._parts and len(self._parts[-1][0]) < _LARGE:
+            self._parts[-1][0].extend(framed)
         else:
-            passed.append(anonymous_file())
-            with open(passed[-1], "wb", buffering=0, closefd=False) as file:
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[file.write(rest) :]
-            framed = _HEADER.pack(len(data), True)
-        self._parts.append((memoryview(framed), passed))
+            self._parts.append((bytearray(framed), passed))
 
     def send(self) -> None:
         """Send all; or, through a socket that does not block, as much as it takes now.
@@ -65,9 +79,8 @@ class Outgoing:
             except BlockingIOError:
                 return
             _close(descriptors)
-            if sent < len(data):
-                self._parts[0] = data[sent:], []
-            else:
+            del data[:sent]
+            if not data:
                 self._parts.popleft()
 
     def clear(self) -> None:
@@ -75,6 +88,16 @@ class Outgoing:
         for _, descriptors in self._parts:
             _close(descriptors)
         self._parts.clear()
+
+
+def _file_of(data: bytes) -> int:
+    """A file in memory with these bytes."""
+    descriptor = anonymous_file()
+    with open(descriptor, "wb", buffering=0, closefd=False) as file:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[file.write(rest) :]
+    return descriptor
 
 
 class Incoming:
@@ -92,6 +115,8 @@ class Incoming:
         """Frames that are complete after one read. Raises EOFError at the end, and OSError."""
         data, descriptors, _, _ = socket.recv_fds(self._socket, _READ, 4)
         self.descriptors += descriptors
+        if self.limit is not None and len(self.descriptors) > 1:
+            raise AuthenticationError("descriptors before a proof of the key")
         if not data:
             raise EOFError
         self._buffer += data
@@ -130,7 +155,10 @@ class Incoming:
         with open(self.descriptors.popleft(), "rb", buffering=0) as file:
             data = os.pread(file.fileno(), size, 0)
             while len(data) < size:  # a read has at most 2 GB
-                data += os.pread(file.fileno(), size - len(data), len(data))
+                more = os.pread(file.fileno(), size - len(data), len(data))
+                if not more:
+                    raise EOFError
+                data += more
         return data
 
 

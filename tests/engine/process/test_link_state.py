@@ -16,6 +16,7 @@ import pytest
 
 from transforms.engine.errors import BatchTimeoutError, EngineCrashError, EngineError
 from transforms.engine.process import protocol
+from transforms.engine.process.link_state import LinkState
 from transforms.engine.process.protocol import (
     BatchesLaunched,
     CancelSession,
@@ -26,7 +27,7 @@ from transforms.engine.process.protocol import (
     SubmitTickets,
     TicketAnswered,
 )
-from transforms.engine.process.remote import LinkState, RemoteEngine
+from transforms.engine.process.remote import RemoteEngine
 from transforms.engine.process.transport import Doorkeeper, Incoming, Outgoing
 from transforms.engine.reports import RestartReport
 
@@ -142,11 +143,12 @@ def test_a_link_joins_serves_and_is_closed(link: Make, processes: Processes) -> 
     assert pickle.loads(opened.parameters) == {"top_k": 2}
     assert isinstance(submitted, SubmitTickets)
     assert (submitted.session, submitted.run_isolated) == (opened.session, False)
+    assert submitted.features is not None
     assert pickle.loads(submitted.features) == ["features"]
     assert state(engine) is LinkState.JOINED
     assert not engine.ready
     process.send(ModelLoaded())
-    process.send(BatchesLaunched([number(submitted)]))
+    process.send(BatchesLaunched(1, [number(submitted)]))
     assert comes(engine, LinkState.SERVING)
     assert engine.ready
     process.answer(number(submitted), ["outputs"])
@@ -173,7 +175,7 @@ def test_what_was_computed_is_sent_again_to_run_isolated(link: Make, processes: 
     opened, computed, waiting = (process.receive() for _ in range(3))
     assert isinstance(computed, SubmitTickets)
     assert isinstance(waiting, SubmitTickets)
-    process.send(BatchesLaunched([number(computed)]))
+    process.send(BatchesLaunched(1, [number(computed)]))
     assert comes(engine, LinkState.SERVING)
     process.die()
     process = processes.next()
@@ -200,7 +202,7 @@ def test_who_fails_last_reports_the_restarts_that_it_caused(
         process.receive()
         ticket = process.receive()
         assert isinstance(ticket, SubmitTickets)
-        process.send(BatchesLaunched([number(ticket)]))
+        process.send(BatchesLaunched(1, [number(ticket)]))
         process.die()
     poison = session.answered.get(timeout=60)
     assert isinstance(poison.error, EngineCrashError)
@@ -219,9 +221,9 @@ def test_a_batch_that_takes_too_long_has_its_process_killed(
         process = processes.next()
         submitted = [process.receive(), process.receive()][-1]
         assert isinstance(submitted, SubmitTickets)
-        process.send(BatchesLaunched([number(submitted)]))
+        process.send(BatchesLaunched(1, [number(submitted)]))
         assert comes(engine, LinkState.KILLED)
-        process.send(BatchesLaunched([number(submitted)]))  # what it had sent before: still killed
+        process.send(BatchesLaunched(1, [number(submitted)]))  # sent before it was killed
         process.die()
     ticket = session.answered.get(timeout=60)
     assert isinstance(ticket.error, BatchTimeoutError)
@@ -265,7 +267,7 @@ def test_an_engine_that_answers_nothing_any_more_is_not_replaced(
     process.answer(number(submitted), [2], dead=True)
     assert session.answered.get(timeout=60).token == "token"
     assert state(engine) is LinkState.FAILED
-    process.send(BatchesLaunched([]))
+    process.send(BatchesLaunched(1, []))
     process.die()
     engine._thread.join(60)
     assert not engine._thread.is_alive()
@@ -281,3 +283,45 @@ def test_a_link_that_is_closed_while_it_joins_ends(link: Make, processes: Proces
     closing.join(60)
     assert not closing.is_alive()
     assert not engine._thread.is_alive()
+
+
+def test_what_was_not_sent_yet_is_told_of_an_engine_that_failed(
+    link: Make, processes: Processes
+) -> None:
+    engine = link(processes.connect)
+    one, other = engine.session({}), engine.session({})
+    one.submit("sent", [1])
+    process = processes.next()
+    process.receive()
+    sent = process.receive()
+    assert isinstance(sent, SubmitTickets)
+    other.submit("waits", [2])
+    process.answer(number(sent), [2], dead=True)
+    assert one.answered.get(timeout=60).outputs == [2]
+    assert "has failed" in str(other.answered.get(timeout=60).error)
+
+
+def test_a_link_that_cannot_send_asks_for_another_process(
+    link: Make, processes: Processes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = link(processes.connect)
+    session = engine.session({})
+    session.submit("first", [1])
+    process = processes.next()
+    process.receive(), process.receive()
+    with monkeypatch.context() as patched:
+        patched.setattr(Outgoing, "send", _no_descriptors)
+        session.submit("second", [2])
+        session.flush()
+    process.die()
+    process = processes.next()
+    process.receive()
+    tickets = [process.receive() for _ in range(2)]
+    for each in tickets:
+        assert isinstance(each, SubmitTickets)
+        process.answer(number(each), ["there"])
+    assert [session.answered.get(timeout=60).outputs for _ in range(2)] == [["there"]] * 2
+
+
+def _no_descriptors(self: Outgoing) -> None:
+    raise OSError(24, "Too many open files")

@@ -1,0 +1,116 @@
+"""Batches of rows of blocks: joined and taken apart as whole arrays, as collate.py joins chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import Cache
+from transformers.utils import ModelOutput
+
+from ..engine.blocks import Aligned, Array, Outputs, Row, Same, torch_of
+from .collate import (
+    GENERATED,
+    SEQUENCES,
+    BatchShape,
+    check_rows,
+    fill_of,
+    own_bounds,
+    own_positions,
+    uncollate,
+)
+from .padding import Padding
+
+
+def collate_rows(
+    rows: Sequence[Row], padding: Padding, token_outputs: frozenset[str], *, in_place: bool
+) -> tuple[Any, BatchShape]:
+    """One mapping of features for all rows, and what is needed to take its outputs apart.
+
+    The rows are of one batch key, and so of one layout. `in_place` says whether the batch may be a
+    part of the memory of a block: a model may write into what it is given.
+    """
+    layout = rows[0].block.layout
+    adjoin = in_place and _adjoin(rows)
+    parts = [_parts(rows, i) for i in range(len(layout.fields))]
+    lengths = _lengths(rows, parts)
+    own = own_positions(lengths, padding.side) if len(set(lengths)) > 1 else None
+    joined, tokens = {}, set()
+    for i, (field, values) in enumerate(zip(layout.fields, parts, strict=True)):
+        counted = field.trailing is not None and len(values[0]) == lengths[0] > 0
+        if counted:
+            tokens.add(field.name)
+        array = _span(rows, i) if adjoin else np.concatenate(values)
+        if counted and own is not None:
+            padded = np.full(
+                (*own.shape, *array.shape[1:]), fill_of(field.name, padding), array.dtype
+            )
+            padded[own] = array
+            array = padded
+        elif field.trailing is not None:
+            array = array.reshape(len(rows), -1, *array.shape[1:])
+        joined[field.name] = torch_of(array, field.dtype)
+    names = frozenset(tokens) | token_outputs if lengths[0] else frozenset[str]()
+    return layout.kind(joined), BatchShape(lengths, padding, frozenset(), names)
+
+
+def _parts(rows: Sequence[Row], field: int) -> list[Array]:
+    """A field's array of each row: (positions, …)."""
+    found = []
+    for row in rows:
+        block, i = row.block, row.index
+        starts = block.starts[field]
+        found.append(block.arrays[field][starts[i] : starts[i + 1]])
+    return found
+
+
+def _adjoin(rows: Sequence[Row]) -> bool:
+    """Whether rows lie one behind the other in one block."""
+    block, first = rows[0].block, rows[0].index
+    return all(row.block is block and row.index == first + i for i, row in enumerate(rows))
+
+
+def _span(rows: Sequence[Row], field: int) -> Array:
+    """A field's array of rows that adjoin, where it is."""
+    block, starts = rows[0].block, rows[0].block.starts[field]
+    return block.arrays[field][starts[rows[0].index] : starts[rows[-1].index + 1]]
+
+
+def _lengths(rows: Sequence[Row], parts: Sequence[list[Array]]) -> list[int]:
+    """Of each row, the positions that are counted and padded; 0 where there are none."""
+    fields = {field.name: i for i, field in enumerate(rows[0].block.layout.fields)}
+    for name in SEQUENCES:
+        i = fields.get(name)
+        if i is not None and rows[0].block.layout.fields[i].trailing == ():
+            return list(map(len, parts[i]))
+    return [0] * len(rows)
+
+
+def together(outputs: Any, shape: BatchShape) -> Iterable[Any]:
+    """The outputs of each row, where they can be left together; else as `uncollate` gives them.
+
+    Raises UnbatchError.
+    """
+    apart = shape.padding.require_tensors or not isinstance(outputs, Mapping)
+    if apart or GENERATED & set(outputs):
+        return uncollate(outputs, shape)
+    columns = {name: _column(name, value, shape) for name, value in outputs.items()}
+    if any(column is None for column in columns.values()):
+        return uncollate(outputs, shape)
+    kind = ModelOutput if isinstance(outputs, ModelOutput) else type(outputs)
+    return Outputs(kind, columns, len(shape.lengths))
+
+
+def _column(name: str, value: Any, shape: BatchShape) -> Any:
+    """A column of Outputs; None where rows are in something nested."""
+    if isinstance(value, torch.Tensor):
+        check_rows(name, value, shape)
+        bounds = own_bounds(name, value, shape)
+        return value if bounds is None else Aligned(value, bounds)
+    if name in shape.listed and isinstance(value, list) and len(value) == len(shape.lengths):
+        return value
+    if value is None or isinstance(value, str | bool | int | float):
+        return Same(value)
+    return Same(None) if isinstance(value, Cache) else None

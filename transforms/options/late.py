@@ -1,0 +1,66 @@
+"""Libraries that take seconds to import: their classes before they are there, and their import."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from apache_beam import Row
+    from torch import Tensor
+    from torch import device as Device  # noqa: N812 - a class, whatever torch calls it
+else:
+
+    class _LateClass(type):
+        """Stands for a class: nothing is of that class before its library is imported."""
+
+        def __instancecheck__(cls, value: Any) -> bool:
+            return isinstance(value, cls._itself)
+
+        def __subclasscheck__(cls, other: type) -> bool:
+            return issubclass(other, cls._itself)
+
+        @property
+        def _itself(cls) -> Any:
+            return getattr(sys.modules.get(cls.library), cls.called, ())
+
+    class Tensor(metaclass=_LateClass):
+        """torch.Tensor."""
+
+        library, called = "torch", "Tensor"
+
+    class Device(metaclass=_LateClass):
+        """torch.device."""
+
+        library, called = "torch", "device"
+
+    class Row(metaclass=_LateClass):
+        """apache_beam.Row."""
+
+        library, called = "apache_beam", "Row"
+
+
+__all__ = ["Device", "Row", "Tensor", "import_libraries"]
+
+_lock = threading.Lock()
+
+
+def import_libraries() -> None:
+    """Import torch and transformers' pipelines, if they are not there yet.
+
+    By one thread at a time: transformers' modules import each other in circles, and Python lets a
+    thread that comes into such a circle from another side go on with a module that is not whole.
+    """
+    with _lock:
+        if "transformers.pipelines" in sys.modules:
+            return
+        enabled = gc.isenabled()
+        gc.disable()  # finds nothing in what modules define, and takes a tenth of the time
+        try:
+            importlib.import_module("transformers.pipelines")
+        finally:
+            if enabled:
+                gc.enable()
