@@ -265,6 +265,38 @@ def test_batches_are_planned_as_for_floats(model: Model) -> None:
     assert comparing.equal(both[0], program.run([other])[0])
 
 
+class Device:
+    """One that works on a batch when it is handed over."""
+
+    def launch(self, features: Any, forward: Callable[[Any], Any]) -> Device:
+        with torch.inference_mode():
+            self._outputs = forward(features)
+        return self
+
+    def then(self, apart: Callable[[Any], Any]) -> Device:
+        self._apart = apart
+        return self
+
+    def outputs(self) -> Any:
+        return self._apart(self._outputs)
+
+
+def test_a_device_that_is_not_waited_for_takes_the_steps_too(model: Model) -> None:
+    spec = Spec(
+        model=ModelSpec(
+            task="image-classification", source=model("vit-classification"), device="cpu"
+        )
+    )
+    program = Replica(spec.model).program({})
+    made = RecordPipeline(spec, find("image-classification"), raw_pixels=True)
+    chunks = [made.record(0, each, each).chunks[0] for each in PICTURES]
+    assert all(RAW in chunk for chunk in chunks)
+    expected = program.run(chunks)
+    program._device = Device()  # type: ignore[assignment]
+    found = program.run(chunks)
+    assert all(map(comparing.equal, expected, found))
+
+
 def test_a_stage_of_its_own_gives_what_the_processor_gives(
     model: Model, run: Callable[..., list[Any]]
 ) -> None:

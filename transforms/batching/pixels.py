@@ -143,7 +143,7 @@ class Deferral:
             "rescale_and_normalize": rescale_and_normalize,
             "__module__": cls.__module__,
         }
-        if cls.process_image.__module__ == _BACKEND:
+        if getattr(getattr(cls, "process_image", None), "__module__", "") == _BACKEND:
             members["process_image"] = process_image
         self._processor.__class__ = type(cls.__name__, (cls,), members)
 
