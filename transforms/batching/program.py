@@ -110,7 +110,7 @@ class Program:
         self._padding = padding
         self._slots.clear()
 
-    def run_each(self, chunks: Sequence[Any]) -> list[Outputs]:
+    def _run_each(self, chunks: Sequence[Any]) -> list[Outputs]:
         """The outputs of each chunk, computed alone."""
         return [self.run([chunk])[0] for chunk in chunks]
 
@@ -127,7 +127,7 @@ class Program:
         except collate.UnbatchError as error:
             logger.info("%s runs one at a time: %s", self._pipe.task, error)
             self._pad_as(Padding(None, can_batch=False))
-            return self.run_each(chunks)
+            return self._run_each(chunks)
 
     def _collated(self, chunks: Sequence[Any]) -> tuple[Features, collate.BatchShape]:
         """One mapping of features for all chunks, and how its outputs come apart."""

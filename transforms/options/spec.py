@@ -23,7 +23,7 @@ class Limits:
     Raises ValueError for a value that is not a positive number.
     """
 
-    #: Most chunks in one batch. None: as many as `batch_tokens` allows, 512 at most, and 1,024 on an
+    #: Most chunks in one batch. None: as many as `batch_tokens` allows, 512 at most; 1,024 on an
     #: accelerator.
     batch_size: int | None = None
     #: Most padded tokens in one batch. 2,048 fill a CPU; on an accelerator the engine measures
