@@ -13,9 +13,9 @@ own with a time limit, the most telling first; what does not fit into the time i
 - ours N, tables N: this project in Beam's local runner with N worker processes, its elements single
   inputs or Arrow tables
 
-A rate is that between the answers to 20 % and to 95 % of the rows; ready and loop count as a whole,
-without loading the model. One line of JSON for each measurement, and tables at the end. Nothing is
-downloaded; images need the extra `vision`.
+A rate is that between the answers to 20 % and to 95 % of the rows; ready, loop and pipeline count
+as a whole after first batches, without loading the model. One line of JSON for each measurement,
+and tables at the end. Nothing is downloaded; images need the extra `vision`.
 """
 
 from __future__ import annotations
@@ -93,11 +93,14 @@ def isolated(name: str, arguments: tuple[Any, ...], mark: str, log: str) -> None
 
 
 class Runner:
-    """Runs functions in processes that have imported everything, and ends what they leave."""
+    """Runs functions of gpu_ways in processes of their own, and ends what they leave.
 
-    def __init__(self, folder: Path) -> None:
+    With `start` "forkserver" they have imported everything from the start.
+    """
+
+    def __init__(self, folder: Path, start: str) -> None:
         self._folder = folder
-        self._context = multiprocessing.get_context("forkserver")
+        self._context: Any = multiprocessing.get_context(start)
         self._context.set_forkserver_preload(["gpu_ways"])
         self._count = 0
 
@@ -222,6 +225,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=480, help="for all of it")
     parser.add_argument("--limit", type=float, default=75, help="seconds for one way")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--start", choices=("forkserver", "spawn"), default="forkserver")
     options = parser.parse_args()
     for model in options.only.split(","):
         if model not in WORKLOADS:
@@ -236,15 +240,16 @@ def main() -> None:
     order = plan(models, options.ways.split(","), options.workers)
     # Also for the worker processes, which import what is counted.
     os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE.parent)])
-    os.environ["TOKENIZERS_PARALLELISM"] = "true"
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # looking for a GPU must not exclude forks
     sys.path.insert(0, str(HERE.parent))
     results: dict[str, list[Measurement]] = {model: [] for model in models}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        runner = Runner(folder)
+        runner = Runner(folder, options.start)
         making = (name, models, options.device, options.small)
         if failed := runner.run("prepare", making, end - time.monotonic()):
-            raise SystemExit(f"the models could not be made: {failed}")
+            hint = "where CUDA does not start in a forked process, give --start spawn"
+            raise SystemExit(f"the models could not be made ({hint}): {failed}")
         machine = {**json.loads((folder / "machine.json").read_text()), "cores": options.workers}
         print(json.dumps(machine), flush=True)
         for model, way in order:

@@ -220,7 +220,7 @@ def _wordpiece(directory: Path, side: str, names: list[str]) -> None:
     )
     tokenizer.train_from_iterator(docstrings(), trainer)
     number = {token: i for i, token in enumerate(SPECIAL)}  # as the trainer numbers them
-    tokenizer.post_processor = processors.BertProcessing(  # type: ignore[assignment]
+    tokenizer.post_processor = processors.BertProcessing(
         ("[SEP]", number["[SEP]"]), ("[CLS]", number["[CLS]"])
     )
     named = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL}

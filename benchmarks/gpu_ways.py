@@ -224,13 +224,13 @@ class Answered(beam.DoFn):  # type: ignore[misc]
         self._record = record = Record(self._folder)
         count = EngineMetrics.add
 
-        def counted(stage: EngineMetrics, reports: Any) -> None:
+        def counted(stage: Any, reports: Any) -> None:
             for report in reports:
                 if isinstance(report, BatchReport) and not report.split:
                     record.batch(report)
             count(stage, reports)
 
-        EngineMetrics.add = counted  # type: ignore[method-assign]
+        EngineMetrics.add = counted  # type: ignore[assignment,method-assign]
 
     def process(self, element: Any) -> None:
         rows = len(element) if isinstance(element, pa.Table | pa.RecordBatch) else 1
