@@ -41,13 +41,14 @@ class PostprocessFn(TaskStageFn):
         model_id = record.model_id or self._spec.model.source
         try:
             with contained:
-                result = self._result(record.element, self._inference(record, model_id), model_id)
+                result = self._result(record.element, self.inference(record, model_id), model_id)
         except Exception as error:
             return with_own_windows([self._failed(record.element, windowed, error)], windowed)
         metrics.counts().answered += 1
         return [result]
 
-    def _inference(self, record: Record, model_id: str) -> Any:
+    def inference(self, record: Record, model_id: str) -> Any:
+        """The inference of a Record with outputs, which a version of the model computed."""
         outputs = record.chunks
         if self._function is None:
             return self._pipeline(model_id).inference(record, outputs)
