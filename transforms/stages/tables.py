@@ -27,16 +27,17 @@ from .forward import ForwardFn
 from .plan import CustomStage, TaskPlan
 from .postprocess import PostprocessFn
 from .preprocess import PreprocessFn
+from .record import Record
 from .runner import worker_processes
 from .transforms import side_inputs
 
-_BLOCK_ROWS = 256  # tokenized, and made columns of, at a time
+BLOCK_ROWS = 256  # tokenized, and made columns of, at a time
 
 
 class _Block:
     """Neighbouring rows of a table."""
 
-    __slots__ = ("cells", "columns", "left", "start", "table")
+    __slots__ = ("cells", "columns", "left", "records", "start", "table")
 
     def __init__(self, table: _TableInFlight, start: int, count: int) -> None:
         self.table = table
@@ -45,6 +46,8 @@ class _Block:
         self.cells: list[Any] = [None] * count
         #: Rows that are neither answered nor failed.
         self.left = count
+        #: Those of them whose outputs are there, with their numbers.
+        self.records: list[tuple[int, Record]] = []
         #: The prediction's columns in the rows that are answered, once none is left.
         self.columns: list[pa.Array] = []
 
@@ -62,8 +65,8 @@ class _TableInFlight:
         self.model_id = model_id
         count = len(self.rows)
         self.blocks = [
-            _Block(self, start, min(_BLOCK_ROWS, count - start))
-            for start in range(0, count, _BLOCK_ROWS)
+            _Block(self, start, min(BLOCK_ROWS, count - start))
+            for start in range(0, count, BLOCK_ROWS)
         ]
         #: Blocks with rows that are left.
         self.left = len(self.blocks)
@@ -179,21 +182,32 @@ class TableFn(ForwardFn):
             self._receive(self._in_flight.take())
 
     def _receive(self, ticket: Ticket) -> None:
-        """Postprocess what the engine has answered for a row."""
+        """Take what the engine has answered for a row."""
         block, i, record = ticket.token
         self._add_reports(ticket.reports)
         if ticket.error is not None:
             self._fail(block, i, ticket.error, ticket.attempts)
             return
         record.chunks = ticket.outputs
-        try:
-            with contained:
-                block.cells[i] = self._cells(self._last.inference(record, block.table.model_id))
-        except Exception as error:
-            self._fail(block, i, error, stage="postprocess")
-            return
-        metrics.counts().answered += 1
-        self._settle(block)
+        block.records.append((i, record))
+        if len(block.records) == block.left or not self._last.answers_together(block.table.model_id):
+            self._postprocess(block)
+
+    def _postprocess(self, block: _Block) -> None:
+        """The cells of the rows of a block that are answered."""
+        records, block.records = block.records, []
+        inferences = self._last.inferences([each for _, each in records], block.table.model_id)
+        for (i, _), inference in zip(records, inferences, strict=True):
+            try:
+                if isinstance(inference, Exception):
+                    raise inference
+                with contained:
+                    block.cells[i] = self._cells(inference)
+            except Exception as error:
+                self._fail(block, i, error, stage="postprocess")
+            else:
+                metrics.counts().answered += 1
+                self._settle(block)
 
     def _fail(
         self,
@@ -203,10 +217,13 @@ class TableFn(ForwardFn):
         attempts: int = 1,
         stage: str | None = None,
     ) -> None:
+        """Note the failure of a row."""
         table, row = block.table, block.start + i
         element = tables.row_of(table.rows, row)
         table.failures[row] = self._failure(element, error, attempts, stage)
         self._settle(block)
+        if block.records and len(block.records) == block.left:
+            self._postprocess(block)
 
     def _settle(self, block: _Block) -> None:
         """A row of a block is answered or failed."""
