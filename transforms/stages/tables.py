@@ -136,7 +136,7 @@ class TableFn(ForwardFn):
         assert self._in_flight is not None
         if self._first.ahead is not None:
             for token, fetched in self._first.ahead.through((), last=True):
-                self._preprocess(token, fetched)
+                self._hand_over(token, self._record(token, fetched))
         while self._in_flight.count:
             self._receive(self._in_flight.take())
             yield from self._take_whole()
@@ -157,24 +157,30 @@ class TableFn(ForwardFn):
         if self._first.ahead is not None:
             waiting = ((token, token[2]) for token in tokens)
             for token, fetched in self._first.ahead.through(waiting):
-                self._preprocess(token, fetched)
+                self._hand_over(token, self._record(token, fetched))
             return
-        if self._first.pipeline is not None:
-            with computing:
+        with computing:
+            if self._first.pipeline is not None:
                 self._first.pipeline.prefetch(example for _, _, example in tokens)
-        for token in tokens:
-            self._preprocess(token, token[2])
+            records = [self._record(token, token[2]) for token in tokens]
+        for token, record in zip(tokens, records, strict=True):
+            self._hand_over(token, record)
 
-    def _preprocess(self, token: tuple[_Block, int, Any], fetched: Any) -> None:
-        """Hand a row to the engine, and receive what it has answered."""
-        block, i, example = token
-        assert self._in_flight is not None
+    def _record(self, token: tuple[_Block, int, Any], fetched: Any) -> Record | None:
+        """The Record of a row, given its example with fetched media; None if that fails."""
         try:
-            with contained, computing:
-                record = self._first.record(None, example, fetched)
+            with contained:
+                return self._first.record(None, token[2], fetched)
         except Exception as error:
-            self._fail(block, i, error, stage="preprocess")
+            self._fail(token[0], token[1], error, stage="preprocess")
+            return None
+
+    def _hand_over(self, token: tuple[_Block, int, Any], record: Record | None) -> None:
+        """Hand a row to the engine, and receive what it has answered."""
+        if record is None:
             return
+        block, i, _ = token
+        assert self._in_flight is not None
         chunks, record.chunks = record.chunks, []
         size = block.table.row_bytes + sum(map(nbytes, chunks))
         self._in_flight.submit((block, i, record), chunks, size)
