@@ -158,7 +158,18 @@ def _rows(texts: Sequence[str], encoded: BatchEncoding) -> dict[str, BatchEncodi
         joined = torch.from_numpy(np.array(list(itertools.chain.from_iterable(rows))))
         columns.append(joined.unsqueeze(0).split(lengths, 1))
     return {
-        text: BatchEncoding(dict(zip(names, tensors, strict=True)))
+        text: _encoding(dict(zip(names, tensors, strict=True)))
         for text, length, *tensors in zip(texts, lengths, *columns, strict=True)
         if length
     }
+
+
+_EMPTY = vars(BatchEncoding({}))
+
+
+def _encoding(data: dict[str, torch.Tensor]) -> BatchEncoding:
+    """BatchEncoding(data) in a fifth of the time."""
+    encoding = BatchEncoding.__new__(BatchEncoding)
+    vars(encoding).update(_EMPTY)
+    encoding.data = data
+    return encoding

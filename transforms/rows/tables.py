@@ -112,18 +112,17 @@ class TableBinding:
         """A function from an inference to the cells of its columns, without `model_id`."""
         return self._binding.prediction.cells(as_mapping=True)
 
+    def columns_of(self) -> Callable[[Sequence[Any]], dict[str, list[Any]]]:
+        """The same from many inferences, to the cells by column; see Prediction."""
+        return self._binding.prediction.columns_of()
+
     def columns(
-        self, cells: Sequence[Mapping[str, Any]], input_schema: pa.Schema, model_id: str
+        self, cells: Mapping[str, Sequence[Any]], input_schema: pa.Schema, model_id: str
     ) -> list[pa.Array]:
-        """The columns that rows gain, given their cells in each row."""
-        columns = []
-        for field in self._added(input_schema):
-            if field.name == "model_id" and self._binding.versioned:
-                own = [model_id] * len(cells)
-            else:
-                own = [each[field.name] for each in cells]
-            columns.append(pa.array(own, field.type))
-        return columns
+        """The columns that rows gain, given their cells."""
+        count = len(next(iter(cells.values())))
+        known = {"model_id": [model_id] * count, **cells}
+        return [pa.array(known[field.name], field.type) for field in self._added(input_schema)]
 
     def answered(self, rows: Table, blocks: Sequence[Sequence[pa.Array]]) -> pa.Table:
         """Rows with the columns that they gain, which each block has of some of them."""

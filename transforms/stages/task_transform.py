@@ -186,6 +186,15 @@ class TaskTransform(WithFailures):
         """
         return failure_schema(input_schema)
 
+    def takes_tables(self, input_schema: pa.Schema) -> bool:
+        """Whether tables of a schema can be elements, with the options of this transform."""
+        try:
+            Tables(self.plan, self._tags)
+            self.schema(input_schema)
+        except ValueError:
+            return False
+        return True
+
     def expand(self, pcoll: Any) -> Any:
         """The three stages, one after the other; in one step for tables."""
         plan = replace(self.plan.pinned, element_type=pcoll.element_type)
