@@ -59,7 +59,7 @@ def as_tables(model: str, texts: list[str]) -> None:
 
 
 def as_rows(model: str, texts: list[str]) -> None:
-    in_beam([beam.Row(text=text) for text in texts], scorer(model))  # type: ignore[misc]
+    in_beam([beam.Row(text=text) for text in texts], scorer(model))
 
 
 def as_texts(model: str, texts: list[str]) -> None:

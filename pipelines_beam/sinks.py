@@ -148,7 +148,9 @@ def _write_parquet(pcoll: Any, fields: Fields, config: dict[str, Any]) -> Any:
     tables = row_tables.tables_of(pcoll)
     if tables is not None and config.keys() <= _OF_TABLES and _casts(tables.schema, schema):
         cast = beam.Map(_cast, schema).with_output_types(pa.Table)
-        return tables.pcoll | "Cast" >> cast | beam.io.WriteToParquetBatched(schema=schema, **config)
+        return (
+            tables.pcoll | "Cast" >> cast | beam.io.WriteToParquetBatched(schema=schema, **config)
+        )
     converts = {name: convert for name, (_, convert) in columns.items()}
     rows = beam.Map(_converted, converts).with_output_types(dict[str, Any])
     return pcoll | "Convert" >> rows | beam.io.WriteToParquet(schema=schema, **config)

@@ -26,7 +26,7 @@ from support.comparing import equal, same
 from support.runs import RUNNER, answers_and_failures
 from support.texts import CORPUS
 
-from pipelines_beam import ElementError, TextClassification, pipeline
+from pipelines_beam import TextClassification, pipeline
 from transforms.stages import tables
 from transforms.tasks import find
 
@@ -158,9 +158,8 @@ def test_failed_rows_are_rows_of_a_table(kind: Any, model: Model) -> None:
 
 
 def test_without_failure_rows_the_job_fails_and_names_the_row(model: Model, run: Run) -> None:
-    with pytest.raises(Exception, match="preprocess failed for the element .*'id': 1,") as raised:
+    with pytest.raises(Exception, match=r"preprocess failed for the element .*'id': 1,"):
         run([MIXED], transform(model))
-    assert ElementError.__name__ in repr(raised.value) or "ElementError" in str(raised.value)
 
 
 def test_a_failure_of_the_model_names_its_stage(model: Model) -> None:
@@ -292,13 +291,10 @@ def test_files_read_by_name_are_tables_unless_they_have_their_names(model: Model
     assert (named | "Score" >> transform(model)).element_type is not pa.Table
 
 
-def test_tables_of_unknown_type_are_refused(model: Model) -> None:
-    with (
-        pytest.raises(Exception, match=r"add \.with_output_types\(pyarrow\.Table\)"),
-        beam.Pipeline(RUNNER) as p,
-    ):
-        tables_of_any_type = p | beam.Create([MIXED]) | beam.Map(lambda table: table).with_output_types(Any)
-        tables_of_any_type | transform(model).with_exception_handling()
+def test_tables_of_unknown_type_are_refused(model: Model, run: Run) -> None:
+    of_any_type = beam.Map(lambda table: table).with_output_types(Any)
+    with pytest.raises(Exception, match=r"add \.with_output_types\(pyarrow\.Table\)"):
+        run([MIXED], of_any_type, transform(model))
 
 
 @pytest.mark.parametrize(
@@ -327,7 +323,9 @@ def longest(outputs: Any) -> int:
 def test_functions_in_place_of_stages(model: Model, run: Run) -> None:
     table = MIXED.slice(2, 2)
     (found,) = run([table], transform(model, postprocess=longest))
-    expected = [row["inference"] for row in run(table.to_pylist(), transform(model, postprocess=longest))]
+    expected = [
+        row["inference"] for row in run(table.to_pylist(), transform(model, postprocess=longest))
+    ]
     assert sorted(found["inference"].to_pylist()) == sorted(expected)
 
 

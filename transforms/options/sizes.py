@@ -20,11 +20,12 @@ _NUMBER = 32  # bytes that a list takes for each number in it
 
 def nbytes(value: Any) -> int:
     """Bytes of tensors, arrays, texts, files and images in nested mappings, sequences and rows."""
-    return _measure(type(value))(value)
+    kind: Any = type(value)
+    return _measure(kind)(value)
 
 
 @functools.lru_cache(1024)
-def _measure(kind: type) -> Callable[[Any], int]:
+def _measure(kind: Any) -> Callable[[Any], int]:
     """What measures values of a class: asked for each of them, a class is looked at once."""
     if issubclass(kind, torch.Tensor | np.ndarray):
         return operator.attrgetter("nbytes")
@@ -34,8 +35,6 @@ def _measure(kind: type) -> Callable[[Any], int]:
         return _of_items
     if issubclass(kind, UserDict):  # several times faster through the dict that is in it
         return lambda value: sum(map(nbytes, value.data.values()))
-    if issubclass(kind, beam.Row):
-        return lambda value: sum(map(nbytes, value.as_dict().values()))
     if issubclass(kind, Mapping):
         return lambda value: sum(map(nbytes, value.values()))
     return _of_object
@@ -47,6 +46,8 @@ def _of_items(value: Any) -> int:
 
 
 def _of_object(value: Any) -> int:
+    if isinstance(value, beam.Row):
+        return nbytes(value.as_dict())
     if hasattr(value, "getbands"):  # an image of Pillow's, which is not always installed
         return int(value.width * value.height * len(value.getbands()))
     return _held(value)

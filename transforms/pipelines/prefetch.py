@@ -39,7 +39,7 @@ def prefetching(pipe: Any) -> Prefetch:
     tokenizer = getattr(pipe, "tokenizer", None)
     if not isinstance(tokenizer, PreTrainedTokenizerBase) or not tokenizer.is_fast:
         return Prefetch()
-    preprocess = type(pipe).preprocess
+    preprocess: Any = getattr(type(pipe), "preprocess", prefetching)
     return _Prefetch(tokenizer, f"{preprocess.__module__}.{preprocess.__qualname__}" in _TOKENIZE)
 
 
@@ -156,7 +156,7 @@ def _rows(texts: Sequence[str], encoded: BatchEncoding) -> dict[str, BatchEncodi
         if list(map(len, rows)) != lengths:
             return {}
         joined = torch.from_numpy(np.array(list(itertools.chain.from_iterable(rows))))
-        columns.append(joined.unsqueeze(0).split(lengths, 1))
+        columns.append(torch.split(joined.unsqueeze(0), lengths, 1))
     return {
         text: _encoding(dict(zip(names, tensors, strict=True)))
         for text, length, *tensors in zip(texts, lengths, *columns, strict=True)

@@ -198,7 +198,9 @@ class TableFn(ForwardFn):
             return
         record.chunks = ticket.outputs
         block.records.append((i, record))
-        if len(block.records) == block.left or not self._last.answers_together(block.table.model_id):
+        if len(block.records) == block.left or not self._last.answers_together(
+            block.table.model_id
+        ):
             self._postprocess(block)
 
     def _postprocess(self, block: _Block) -> None:
@@ -262,8 +264,7 @@ class TableFn(ForwardFn):
         self._close(block, {name: [cells[name] for cells in answered] for name in answered[0]})
 
     def _close(self, block: _Block, cells: Mapping[str, Sequence[Any]] | None) -> None:
-        """Keep the prediction's columns of a block, of which no row is left; None: no row has any.
-        """
+        """Keep the prediction's columns of a block; None: all of its rows have failed."""
         table = block.table
         if cells is not None:
             block.columns = self._binding.columns(cells, table.rows.schema, table.model_id)
@@ -347,9 +348,7 @@ class Tables(WithFailures):
         plan = self._plan
         sharing = replace(plan.spec.sharing, processes=worker_processes(pcoll.pipeline))
         spec = replace(plan.spec, sharing=sharing)
-        fn = TableFn(
-            spec, self._tags is not None, plan.binding, plan.preprocess, plan.postprocess
-        )
+        fn = TableFn(spec, self._tags is not None, plan.binding, plan.preprocess, plan.postprocess)
         sides = side_inputs(plan.updates, pcoll.pipeline)
         good, bad = self._apply(fn, pcoll, pa.Table, sides=sides)
         return self._outputs(good, bad, pa.Table)
