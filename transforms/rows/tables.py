@@ -128,8 +128,8 @@ class TableBinding:
         """Rows with the columns that they gain, which each block has of some of them."""
         columns = list(rows.columns)
         for i, field in enumerate(self._added(rows.schema)):
-            pieces = [block[i] for block in blocks]
-            columns.append(pa.concat_arrays(pieces) if pieces else pa.array([], field.type))
+            chunks = [chunk for block in blocks for chunk in _chunks(block[i])]
+            columns.append(pa.chunked_array(chunks, field.type))
         return pa.Table.from_arrays(columns, schema=self.schema(rows.schema))
 
     def _added(self, input_schema: pa.Schema) -> list[pa.Field]:
@@ -159,14 +159,16 @@ def failed(table: Table, rows: Sequence[int], failures: Sequence[Any]) -> pa.Tab
     schema = failure_schema(table.schema)
     batches = _as_table(chosen(table, rows)).to_batches()
     fields = list(table.schema)
-    structs = [
-        pa.StructArray.from_arrays(batch.columns, fields=fields) if fields else None
-        for batch in batches
-    ]
+    structs = [pa.StructArray.from_arrays(batch.columns, fields=fields) for batch in batches]
     columns = [pa.chunked_array(structs, schema.field("element").type)]
     for field in list(schema)[1:]:
         columns.append(pa.array([getattr(each, field.name) for each in failures], field.type))
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
+    """A column as arrays: pyarrow makes several of one whose texts or files exceed 2 GB."""
+    return list(column.chunks) if isinstance(column, pa.ChunkedArray) else [column]
 
 
 def _as_table(rows: Table) -> pa.Table:
