@@ -1,6 +1,5 @@
 """The last stage: Records of outputs to predictions."""
 
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,7 @@ from . import metrics
 from .base import TaskStageFn, with_own_windows
 from .model_updates import version_spec
 from .record import Record
-from .record_pipeline import MOST_PREFETCHED, RecordPipeline
+from .record_pipeline import RecordPipeline
 
 
 class PostprocessFn(TaskStageFn):
@@ -35,67 +34,46 @@ class PostprocessFn(TaskStageFn):
             self._pipelines[model_id] = RecordPipeline(spec, self._binding.task)
         return self._pipelines[model_id]
 
-    def start_bundle(self) -> None:
-        """Drop what a failed bundle has left."""
-        self._buffer: list[WindowedValue] = []
-
     def process(
         self, record: Record, windowed: WindowedValue = beam.DoFn.WindowedValueParam
     ) -> Iterable[Any]:
-        """The prediction of one element; where many take less time, of a full buffer."""
-        self._buffer.append(windowed)
-        if len(self._buffer) < MOST_PREFETCHED and self.answers_together(record.model_id):
-            return []
-        return with_own_windows(self._flush(), windowed)
+        """The prediction of one element.
 
-    def finish_bundle(self) -> Iterable[Any]:
-        """The predictions of the elements that are left."""
-        return self._flush()
-
-    def _flush(self) -> list[Any]:
-        """The predictions and failures of the buffered elements."""
-        buffered, self._buffer = self._buffer, []
-        predictions: list[Any] = []
-        for model_id, group in itertools.groupby(buffered, lambda each: each.value.model_id):
-            own = list(group)
-            inferences = self.inferences([each.value for each in own], model_id)
-            predictions += map(self._prediction, own, inferences)
-        return predictions
-
-    def _prediction(self, windowed: WindowedValue, inference: Any) -> Any:
-        record = windowed.value
+        At once: what a DoFn yields at the end of a bundle is lost where Beam batches the elements
+        of the next one, as it does for WriteToParquet without a schema.
+        """
+        model_id = record.model_id or self._spec.model.source
         try:
-            if isinstance(inference, Exception):
-                raise inference
             with contained:
-                model_id = record.model_id or self._spec.model.source
-                result = self._result(record.element, inference, model_id)
+                result = self._result(record.element, self._inference(record, model_id), model_id)
         except Exception as error:
-            return self._failed(record.element, windowed, error)
+            return with_own_windows([self._failed(record.element, windowed, error)], windowed)
         metrics.counts().answered += 1
-        return windowed.with_value(result)
+        return [result]
 
-    def answers_together(self, model_id: str | None) -> bool:
+    def _inference(self, record: Record, model_id: str) -> Any:
+        outputs = record.chunks
+        if self._function is None:
+            return self._pipeline(model_id).inference(record, outputs)
+        return self._function(outputs[0] if len(outputs) == 1 else outputs)
+
+    def answers_together(self, model_id: str) -> bool:
         """Whether `inferences` takes less time for many Records of a version of the model."""
-        if self._function is not None:
-            return False
-        return self._pipeline(model_id or self._spec.model.source).answers_together
+        return self._function is None and self._pipeline(model_id).answers_together
 
-    def inferences(self, records: Sequence[Record], model_id: str | None) -> list[Any]:
+    def inferences(self, records: Sequence[Record], model_id: str) -> list[Any]:
         """The inferences of Records with outputs, which a version of the model computed.
 
         In place of one the error that postprocessing it raised.
         """
         if self._function is None:
-            return self._pipeline(model_id or self._spec.model.source).inferences(records)
-        return list(map(self._call, records))
+            return self._pipeline(model_id).inferences(records)
+        return [self._called(record, model_id) for record in records]
 
-    def _call(self, record: Record) -> Any:
+    def _called(self, record: Record, model_id: str) -> Any:
         """What the user's function makes of a Record's outputs; or its error."""
-        assert self._function is not None
-        outputs = record.chunks
         try:
             with contained:
-                return self._function(outputs[0] if len(outputs) == 1 else outputs)
+                return self._inference(record, model_id)
         except Exception as error:
             return error
