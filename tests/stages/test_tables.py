@@ -345,3 +345,24 @@ def test_one_column_for_the_prediction(model: Model, run: Run) -> None:
     (found,) = run([MIXED.slice(2, 2)], transform(model, output="my answer"))
     assert found.schema.names[-1] == "my answer"
     assert set(found["my answer"].to_pylist()[0]) == {"label", "score"}
+
+
+class Batches(beam.DoFn):  # type: ignore[misc]
+    """A step that Beam gives batches of elements."""
+
+    def process_batch(self, batch: list[pa.Table]) -> Iterator[list[int]]:
+        yield [len(table) for table in batch]
+
+    def get_input_batch_type(self, input_element_type: Any) -> Any:
+        return list[pa.Table]
+
+    def infer_output_type(self, input_type: Any) -> Any:
+        return int
+
+    def get_output_batch_type(self, input_element_type: Any) -> Any:
+        return list[int]
+
+
+def test_no_table_is_lost_before_a_step_that_takes_batches(model: Model, run: Run) -> None:
+    given = [MIXED.slice(2, 1), MIXED.slice(3, 2), MIXED.slice(4, 3)]
+    assert sorted(run(given, transform(model), beam.ParDo(Batches()))) == [1, 2, 3]
