@@ -12,7 +12,7 @@ from apache_beam.yaml import yaml_provider, yaml_transform
 
 import transforms
 
-from . import parquet, sinks, sources, specification
+from . import parquet, row_tables, sinks, sources, specification
 
 
 class _Outputs(beam.PTransform):  # type: ignore[misc]
@@ -24,6 +24,9 @@ class _Outputs(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, pcoll: Any) -> Any:
         """The task's result, or a mapping of its two outputs by name."""
+        outputs = row_tables.answered(pcoll, self._transform)
+        if outputs is not None:
+            return outputs if len(outputs) > 1 else next(iter(outputs.values()))
         result: Any = pcoll | self._transform
         return result._asdict() if hasattr(result, "_asdict") else result
 
@@ -71,3 +74,4 @@ def expand(pipeline: beam.Pipeline, spec: dict[str, Any], path: str) -> None:
     specification.check(spec, {*providers, *yaml_provider.standard_providers()})
     rest = {key: value for key, value in spec.items() if key != "providers"}
     yaml_transform.expand_pipeline(pipeline, rest, providers=providers, pipeline_path=path)
+    row_tables.drop_unread(pipeline)

@@ -30,6 +30,7 @@ from transforms.options.suggest import unknown
 from transforms.rows.row_types import fields_of, without_none
 from transforms.stages import metrics
 
+from . import row_tables
 from .columns import Convert, arrow_type, fitting
 from .readable import as_json, is_missing, jsonable
 
@@ -145,9 +146,37 @@ def _converted(row: Any, converts: Mapping[str, Convert]) -> dict[str, Any]:
 def _write_parquet(pcoll: Any, fields: Fields, config: dict[str, Any]) -> Any:
     columns = {name: _parquet_column(name, kind) for name, kind in fields.items()}
     schema = pa.schema([(name, kind) for name, (kind, _) in columns.items()])
+    tables = row_tables.tables_of(pcoll)
+    if tables is not None and config.keys() <= _OF_TABLES and _casts(tables.schema, schema):
+        cast = beam.Map(_cast, schema).with_output_types(pa.Table)
+        return (
+            tables.pcoll | "Cast" >> cast | beam.io.WriteToParquetBatched(schema=schema, **config)
+        )
     converts = {name: convert for name, (_, convert) in columns.items()}
     rows = beam.Map(_converted, converts).with_output_types(dict[str, Any])
     return pcoll | "Convert" >> rows | beam.io.WriteToParquet(schema=schema, **config)
+
+
+def _casts(given: pa.Schema, wanted: pa.Schema) -> bool:
+    """Whether tables of a schema can be cast to another."""
+    try:
+        _cast(given.empty_table(), wanted)
+    except pa.ArrowException:
+        return False
+    return True
+
+
+def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The columns of a table with the types of a schema, in its order.
+
+    Raises ValueError for a table with other columns, and where a value does not fit its type.
+    """
+    if sorted(table.schema.names) != sorted(schema.names):
+        raise ValueError(
+            f"all files must have the columns of the first, {', '.join(schema.names)}: got "
+            f"{', '.join(table.schema.names)}"
+        )
+    return table.select(schema.names).replace_schema_metadata().cast(schema)
 
 
 def _parquet_column(name: str, kind: Any) -> tuple[pa.DataType, Convert]:
@@ -201,6 +230,8 @@ def _keywords(function: Callable[..., Any]) -> set[str]:
     return {each.name for each in taken if each.kind is not each.VAR_KEYWORD} - {"self"}
 
 
+#: The options of WriteToParquet that it shares with WriteToParquetBatched.
+_OF_TABLES = _keywords(beam.io.WriteToParquetBatched)
 #: Options that Beam passes to pandas, which refuses unknown ones only when the job runs.
 _MORE = {
     beam.io.WriteToJson: _keywords(pd.DataFrame.to_json) - {"path_or_buf", "index"},

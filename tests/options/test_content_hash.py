@@ -263,7 +263,7 @@ def test_engines_with_another_timeout_are_others(model: Model) -> None:
 def test_a_tokenizer_is_never_answered_from_other_keywords(model: Model) -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(model("bert-classification"))
     pipe = type("Pipe", (), {"tokenizer": tokenizer})()
-    prefetch = prefetching(pipe)
+    prefetch = prefetching(pipe).prefetch
     texts = ["a red house", "by the sea"]
     wide = np.array([1, 2])
     for keywords in ({"max_length": 3}, {"max_length": True}, {"stride": wide}, {"stride": wide}):

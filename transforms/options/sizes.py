@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import array
+import functools
 import io
 import mmap
+import operator
 from collections import UserDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,19 +20,34 @@ _NUMBER = 32  # bytes that a list takes for each number in it
 
 def nbytes(value: Any) -> int:
     """Bytes of tensors, arrays, texts, files and images in nested mappings, sequences and rows."""
-    if isinstance(value, (np.ndarray, Tensor)):
-        return value.nbytes
-    if isinstance(value, str | bytes | bytearray):
-        return len(value)
-    if isinstance(value, list | tuple):
-        numbers = len(value) > 0 and type(value[0]) in (int, float)  # an embedding, say
-        return _NUMBER * len(value) if numbers else sum(map(nbytes, value))
-    if isinstance(value, UserDict):  # several times faster through the dict that is in it
-        value = value.data
-    elif isinstance(value, Row):
-        value = value.as_dict()
-    if isinstance(value, Mapping):
-        return sum(map(nbytes, value.values()))
+    kind: Any = type(value)
+    return _measure(kind)(value)
+
+
+@functools.lru_cache(1024)
+def _measure(kind: Any) -> Callable[[Any], int]:
+    """What measures values of a class: asked for each of them, a class is looked at once."""
+    if issubclass(kind, (np.ndarray, Tensor)):
+        return operator.attrgetter("nbytes")
+    if issubclass(kind, str | bytes | bytearray):
+        return len
+    if issubclass(kind, list | tuple):
+        return _of_items
+    if issubclass(kind, UserDict):  # several times faster through the dict that is in it
+        return lambda value: sum(map(nbytes, value.data.values()))
+    if issubclass(kind, Mapping):
+        return lambda value: sum(map(nbytes, value.values()))
+    return _of_object
+
+
+def _of_items(value: Any) -> int:
+    numbers = len(value) > 0 and type(value[0]) in (int, float)  # an embedding, say
+    return _NUMBER * len(value) if numbers else sum(map(nbytes, value))
+
+
+def _of_object(value: Any) -> int:
+    if isinstance(value, Row):
+        return nbytes(value.as_dict())
     if hasattr(value, "getbands"):  # an image of Pillow's, which is not always installed
         return int(value.width * value.height * len(value.getbands()))
     return _held(value)

@@ -7,7 +7,8 @@ out the parts. What was prepared is used only for exactly the call it was prepar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,24 +24,61 @@ _UNSAFE = ("return_overflowing_tokens", "text_pair", "text_target", "is_split_in
 _PLAIN = frozenset((bool, int, float, str, type(None)))
 
 
-def prefetching(pipe: Any) -> Callable[[Sequence[str]], None]:
-    """Make the pipeline's tokenizer prefetch; returns what to call with the texts to come."""
+#: Functions that do nothing to a text but call the tokenizer, unless that gives no tokens.
+_TOKENIZE = frozenset(
+    {
+        "transformers.pipelines.text_classification.TextClassificationPipeline.preprocess",
+        "transformers.pipelines.feature_extraction.FeatureExtractionPipeline.preprocess",
+        f"{__package__}.classes.embedding.FeatureExtractionPipeline.preprocess",
+    }
+)
+
+
+def prefetching(pipe: Any) -> Prefetch:
+    """Make the pipeline's tokenizer prefetch, if it can."""
     tokenizer = getattr(pipe, "tokenizer", None)
     if not isinstance(tokenizer, PreTrainedTokenizerBase) or not tokenizer.is_fast:
-        return lambda texts: None
-    return _Prefetch(tokenizer).prefetch
+        return Prefetch()
+    preprocess: Any = getattr(type(pipe), "preprocess", prefetching)
+    return _Prefetch(tokenizer, f"{preprocess.__module__}.{preprocess.__qualname__}" in _TOKENIZE)
 
 
-class _Prefetch:
-    """A tokenizer's calls for one text, answered from one call for many."""
+class Prefetch:
+    """A tokenizer that does not prefetch."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self) -> None:
+        #: What `preprocess` would give for texts to come, where it need not be called for them.
+        self.features: dict[str, BatchEncoding] = {}
+
+    def prefetch(self, texts: Sequence[str]) -> None:
+        """Tokenize what preprocess is about to ask for."""
+
+    def learn(self, features: Any) -> None:
+        """Take note of what preprocess has given for a text."""
+
+
+class _Prefetch(Prefetch):
+    """A tokenizer's calls for one text, answered from one call for many.
+
+    Args:
+      tokenizer: the pipeline's, whose class is replaced.
+      tokenizes: whether `preprocess` is one of _TOKENIZE.
+
+    """
+
+    def __init__(self, tokenizer: Any, tokenizes: bool) -> None:
+        super().__init__()
         cls = type(tokenizer)
         self._tokenize = cls.__call__.__get__(tokenizer)
+        self._tokenizes = tokenizes
         #: text -> (the encoding of many, which of them)
         self._found: dict[str, tuple[BatchEncoding, int]] = {}
         #: The keywords with which preprocess last asked for one text.
         self._asked: dict[str, Any] | None = None
+        #: What it was given, and the names in it.
+        self._given: tuple[Any, frozenset[str]] = (None, frozenset())
+        #: Whether preprocess has passed on what it was given, as it is.
+        self._passes_on = False
 
         def __call__(_: Any, *args: Any, **keywords: Any) -> Any:  # noqa: N807
             return self._call(*args, **keywords)
@@ -50,7 +88,7 @@ class _Prefetch:
 
     def prefetch(self, texts: Sequence[str]) -> None:
         """Tokenize what preprocess is about to ask for."""
-        self._found = {}
+        self._found, self.features = {}, {}
         if self._asked is None or len(texts) < 2 or not _safe(self._asked):
             return
         keywords = {k: v for k, v in self._asked.items() if k != "return_tensors"}
@@ -59,16 +97,26 @@ class _Prefetch:
                 encoded = self._tokenize(list(texts), **keywords)
         except Exception:  # one of them cannot be tokenized: each is then asked for alone
             return
-        self._found = {text: (encoded, i) for i, text in enumerate(texts)}
+        if self._passes_on:
+            self.features = _rows(texts, encoded)
+        if len(self.features) < len(texts):
+            self._found = {text: (encoded, i) for i, text in enumerate(texts)}
+
+    def learn(self, features: Any) -> None:
+        """Take note of what preprocess has given for a text."""
+        given, names = self._given
+        self._passes_on = self._tokenizes and features is given and features.keys() == names
 
     def _call(self, text: Any = None, *args: Any, **keywords: Any) -> Any:
         if type(text) is not str or args or keywords.get("return_tensors") != "pt":
             return self._tokenize(text, *args, **keywords)
         if not _same(keywords, self._asked):
-            self._found, self._asked = {}, keywords
+            self._found, self.features, self._asked, self._passes_on = {}, {}, keywords, False
         elif (found := self._found.get(text)) and found[0].encodings[found[1]].ids:
             return _row(*found)
-        return self._tokenize(text, **keywords)
+        encoding = self._tokenize(text, **keywords)
+        self._given = (encoding, frozenset(encoding))
+        return encoding
 
 
 def _same(keywords: dict[str, Any], others: dict[str, Any] | None) -> bool:
@@ -94,3 +142,34 @@ def _row(encoded: BatchEncoding, i: int) -> BatchEncoding:
     """The encoding of text i alone, tensors of shape (1, tokens, …)."""
     data = {name: torch.from_numpy(np.array([rows[i]])) for name, rows in encoded.data.items()}
     return BatchEncoding(data, encoding=[encoded.encodings[i]])
+
+
+def _rows(texts: Sequence[str], encoded: BatchEncoding) -> dict[str, BatchEncoding]:
+    """The encodings of texts as `_row` gives them, as far as they have tokens.
+
+    The tensors of one name are parts of one array, which none of them shares with another.
+    """
+    lengths = [len(encoding) for encoding in encoded.encodings]
+    names = list(encoded.data)
+    columns = []
+    for rows in encoded.data.values():
+        if list(map(len, rows)) != lengths:
+            return {}
+        joined = torch.from_numpy(np.array(list(itertools.chain.from_iterable(rows))))
+        columns.append(torch.split(joined.unsqueeze(0), lengths, 1))
+    return {
+        text: _encoding(dict(zip(names, tensors, strict=True)))
+        for text, length, *tensors in zip(texts, lengths, *columns, strict=True)
+        if length
+    }
+
+
+_EMPTY = vars(BatchEncoding({}))
+
+
+def _encoding(data: dict[str, torch.Tensor]) -> BatchEncoding:
+    """BatchEncoding(data) in a fifth of the time."""
+    encoding = BatchEncoding.__new__(BatchEncoding)
+    vars(encoding).update(_EMPTY)
+    encoding.data = data
+    return encoding

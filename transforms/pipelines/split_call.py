@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from transformers.pipelines.base import ChunkPipeline
 from ..engine.process import pickling
 from ..options import content_hash
 from .prefetch import prefetching
+from .together import Together, together
 
 #: What a model takes for one chunk, and what it gives back: names to tensors and plain values.
 Features = Any
@@ -70,7 +71,12 @@ class SplitPipeline:
         self._text_stages: StageArguments | None = None
         self._text_result: Callable[[Any], Any] | None = None
         self._uniform = _is_uniform(type(pipe))
-        self.prefetch = prefetching(self.pipe)
+        self._prefetch = prefetching(self.pipe)
+        self._together: Together | None = None
+
+    def prefetch(self, texts: Sequence[str]) -> None:
+        """Tokenize the texts that come next in one call."""
+        self._prefetch.prefetch(texts)
 
     def stages(self, example: Any) -> StageArguments:
         """The normalised items and the keywords of each stage."""
@@ -107,6 +113,9 @@ class SplitPipeline:
 
     def preprocess(self, example: Any) -> tuple[list[Features], list[int]]:
         """The features of every chunk, and how many chunks each of the call's items has."""
+        ready = self._prefetch.features.pop(example, None) if type(example) is str else None
+        if ready is not None:
+            return [ready], [1]
         stages = self.stages(example)
         items = [example] if stages is self._text_stages else stages.items
         chunks: list[Features] = []
@@ -120,6 +129,8 @@ class SplitPipeline:
             else:
                 chunks.append(found)
                 counts.append(1)
+        if stages is self._text_stages and not self.chunked:
+            self._prefetch.learn(chunks[0])
         return chunks, counts
 
     def postprocess(self, example: Any, outputs: list[Outputs], counts: list[int]) -> Any:
@@ -138,6 +149,21 @@ class SplitPipeline:
         if type(example) is str:
             self._learn_result(example)
         return self._run(example, results)
+
+    @property
+    def answers_together(self) -> bool:
+        """Whether `postprocess_texts` takes many outputs at once, and those are small."""
+        return self._together is not None
+
+    def postprocess_texts(self, outputs: Sequence[Outputs]) -> list[Any] | None:
+        """What the pipeline's call returns for each of some texts, of one chunk each.
+
+        None where it has to be asked for each alone.
+        """
+        if self._together is None or self._text_result is None:
+            return None
+        results = self._together(outputs)
+        return None if results is None else list(map(self._text_result, results))
 
     def _postprocess(self, outputs: list[Outputs], stages: StageArguments) -> Any:
         keywords = deep_copy_kwargs(stages.postprocess)
@@ -162,6 +188,8 @@ class SplitPipeline:
             self._text_result = _same
         elif isinstance(result, list) and len(result) == 1 and result[0] is marker:
             self._text_result = _in_a_list
+        if self._text_result is not None and not self.chunked:
+            self._together = together(self.pipe, self._text_stages.postprocess)
 
     def _run(self, example: Any, on_stages: Callable[[StageArguments], list[Any]]) -> Any:
         self.pipe.on_stages = on_stages

@@ -94,7 +94,8 @@ class Binding:
                     raise TypeError(f"{self.task.name}: input does not say which column is {name}")
 
     @functools.cached_property
-    def _prediction(self) -> Prediction:
+    def prediction(self) -> Prediction:
+        """The columns that rows gain."""
         return Prediction(
             task=self.task,
             parameters=self.parameters,
@@ -105,7 +106,7 @@ class Binding:
     @functools.cached_property
     def _added(self) -> tuple[str, ...]:
         """The names of the columns that rows gain: computed once, read for every row."""
-        return () if self.input is None else tuple(self._prediction.columns)
+        return () if self.input is None else tuple(self.prediction.columns)
 
     @functools.cached_property
     def _inputs(self) -> Inputs:
@@ -136,16 +137,20 @@ class Binding:
             )
         for name in self._added:
             if name in own:
-                raise ValueError(self._prediction.collision(name))
+                raise ValueError(self.prediction.collision(name))
         if self.row_check is not None:
             self.row_check(value, own)
         if not isinstance(self.input, str):
             cells = {name: _cell(own, column) for name, column in self.input.items()}
             return self._of_columns(self._inputs.named, cells)
         cell = _cell(own, self.input)
-        if self._inputs.is_text(cell):
+        if self.is_text(cell):
             return cell
         return self._of_columns(self._inputs.of, cell)
+
+    def is_text(self, cell: Any) -> bool:
+        """Whether a cell of the input's column is the example as it is: the most frequent case."""
+        return self._inputs.is_text(cell)
 
     def _of_columns(self, read: Callable[[Any], Any], cells: Any) -> Any:
         try:
@@ -187,7 +192,7 @@ class Binding:
         )
 
     def _to_row(self) -> Callable[[Any, Any, str], Any]:
-        cells = {as_mapping: self._prediction.cells(as_mapping) for as_mapping in (True, False)}
+        cells = {as_mapping: self.prediction.cells(as_mapping) for as_mapping in (True, False)}
 
         def make(element: Any, inference: Any, model_id: str) -> Any:
             row = element[1] if self.keyed else element
@@ -210,7 +215,7 @@ class Binding:
         assert own is not None  # or it had no example
         for name in cells:  # of a postprocess of the user's, after any preprocess
             if name in own:
-                raise ValueError(self._prediction.collision(name))
+                raise ValueError(self.prediction.collision(name))
         if self.row_check is not None:
             self.row_check(row, own)
         return {**own, **cells} if isinstance(row, Mapping) else beam.Row(**own, **cells)
@@ -240,7 +245,7 @@ class Binding:
             self._check_type(name, column, fields[column])
         for column in self._added:
             if column in fields:
-                raise ValueError(self._prediction.collision(column))
+                raise ValueError(self.prediction.collision(column))
 
     def _check_names(self) -> None:
         for column in self._added:
@@ -288,7 +293,7 @@ class Binding:
         passed = self._passed_on(element_type)
         if passed is None:
             return typehints.Any
-        return RowTypeConstraint.from_fields([*passed.items(), *self._prediction.columns.items()])
+        return RowTypeConstraint.from_fields([*passed.items(), *self.prediction.columns.items()])
 
     def holding(self, element_type: Any) -> Self:
         """The same binding, which refuses elements that the type of the results cannot hold."""
@@ -333,7 +338,7 @@ class Binding:
                 self._check_no_rows(fields)
             else:
                 self._check_columns(self.input, fields)
-        return extended(input_schema, self._prediction.columns)
+        return extended(input_schema, self.prediction.columns)
 
 
 def _cell(row: Mapping[str, Any], column: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,20 +47,44 @@ class Prediction:
         It raises ValueError for an inference of several predictions, and TypeError for a value
         that does not fit its column. `as_mapping`: structs become dicts, see `converter`.
         """
-        converts = {name: converter(kind, as_mapping) for name, kind in self._own_columns.items()}
+        converts = self._converts(as_mapping)
 
         def cells(inference: Any) -> dict[str, Any]:
-            values = self.task.values(inference, self.parameters)
-            if not isinstance(values, Mapping):
-                raise ValueError(f"a row has one prediction, got {shown(values, 200)}")
-            if self.output is not None:
-                values = {self.output: next(iter(values.values())) if len(values) == 1 else values}
+            values = self._values(inference)
             return {
                 name: _converted(name, convert, values.get(name))
                 for name, convert in converts.items()
             }
 
         return cells
+
+    def columns_of(self) -> Callable[[Sequence[Any]], dict[str, list[Any]]]:
+        """A function from inferences to the columns of their cells, structs as dicts.
+
+        It raises an error of any class where `cells` raises one for one of them.
+        """
+        converts = self._converts(as_mapping=True)
+
+        def columns(inferences: Sequence[Any]) -> dict[str, list[Any]]:
+            rows = list(map(self._values, inferences))
+            return {
+                name: [convert(values.get(name)) for values in rows]
+                for name, convert in converts.items()
+            }
+
+        return columns
+
+    def _converts(self, as_mapping: bool) -> dict[str, Convert]:
+        return {name: converter(kind, as_mapping) for name, kind in self._own_columns.items()}
+
+    def _values(self, inference: Any) -> Mapping[str, Any]:
+        """The values of the columns in an inference, as the task has them."""
+        values = self.task.values(inference, self.parameters)
+        if not isinstance(values, Mapping):
+            raise ValueError(f"a row has one prediction, got {shown(values, 200)}")
+        if self.output is not None:
+            return {self.output: next(iter(values.values())) if len(values) == 1 else values}
+        return values
 
     def collision(self, column: str) -> str:
         """An error message for rows that already have a column that the prediction would add."""

@@ -49,7 +49,7 @@ def is_typed_dict(element_type: Any) -> bool:
 def without_none(kind: Any) -> Any:
     """T for T | None; another type as it is."""
     kind = python_type(kind)
-    kinds = _kinds(kind)
+    kinds = kinds_of(kind)
     return python_type(kinds[0]) if len(kinds) == 1 else kind
 
 
@@ -80,7 +80,7 @@ def fits(kind: Any, accepted: tuple[type, ...]) -> bool:
     True if it is unknown: the values are checked later.
     """
     kind = python_type(kind)
-    kinds = _kinds(kind)
+    kinds = kinds_of(kind)
     if kinds != [kind]:
         return not kinds or any(fits(each, accepted) for each in kinds)
     if fields_of(kind) is not None or _is_mapping(kind):
@@ -90,7 +90,7 @@ def fits(kind: Any, accepted: tuple[type, ...]) -> bool:
     return not (isinstance(kind, type) and issubclass(kind, _KNOWN)) or issubclass(kind, accepted)
 
 
-def _kinds(kind: Any) -> list[Any]:
+def kinds_of(kind: Any) -> list[Any]:
     """The types in a union, without None; or the type alone."""
     if typing.get_origin(kind) not in _UNIONS:
         return [kind]

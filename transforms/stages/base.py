@@ -38,7 +38,14 @@ class StageFn(beam.DoFn):  # type: ignore[misc]
         attempts: int = 1,
         stage: str | None = None,
     ) -> TaggedOutput:
-        """The failure row of an element, in its window.
+        """The failure row of an element, in its window. Raises as `_failure` does."""
+        row = self._failure(element, error, attempts, stage)
+        return TaggedOutput(FAILED, windowed.with_value(row))
+
+    def _failure(
+        self, element: Any, error: BaseException, attempts: int = 1, stage: str | None = None
+    ) -> beam.Row:
+        """The failure row of an element.
 
         Raises ElementError unless failures are handled, and always the errors that end a job.
         """
@@ -49,7 +56,7 @@ class StageFn(beam.DoFn):  # type: ignore[misc]
         metrics.count_failure(kind_of(error))
         if not self._handles_failures:
             raise ElementError.of(self._name, stage, element, error) from error
-        return TaggedOutput(FAILED, windowed.with_value(failure(stage, element, error, attempts)))
+        return failure(stage, element, error, attempts)
 
 
 class TaskStageFn(StageFn):

@@ -31,14 +31,18 @@ class WithFailures(beam.PTransform):  # type: ignore[misc]
         copied._tags = (main_tag, dead_letter_tag)
         return copied
 
-    def _outputs(self, good: Any, bad: list[Any]) -> Any:
-        """The outputs of `expand`: the results alone, or results and failures."""
+    def _outputs(self, good: Any, bad: list[Any], failures: Any = None) -> Any:
+        """The outputs of `expand`: the results alone, or results and failures.
+
+        `failures` is the type of the latter; None: failure rows.
+        """
         if self._tags is None:
             return good
+        failures = failure_type() if failures is None else failures
         for rows in bad:
-            rows.element_type = failure_type()
+            rows.element_type = failures
         all_bad = bad[0] if len(bad) == 1 else tuple(bad) | "Failures" >> beam.Flatten()
-        all_bad.element_type = failure_type()
+        all_bad.element_type = failures
         results: Any = collections.namedtuple  # its fields are known only here
         return results("Results", self._tags)(good, all_bad)
 

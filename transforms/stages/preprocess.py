@@ -11,11 +11,16 @@ from ..engine.errors import contained
 from ..media.ahead import Ahead
 from ..media.decode_ahead import DecodeAhead
 from ..pipelines.construction_lock import computing
+from ..rows.tables import TABLES
 from . import metrics
 from .base import TaskStageFn, with_own_windows
 from .record import Record
 from .record_pipeline import MOST_PREFETCHED, RecordPipeline
 
+_UNDECLARED = (
+    "the elements are pyarrow tables, but the type of their PCollection does not say so: add "
+    ".with_output_types(pyarrow.Table) to the step before"
+)
 _LONGEST_PREFETCH = 0.05  # seconds: a slow source must not keep the engine waiting
 
 
@@ -35,22 +40,22 @@ class PreprocessFn(TaskStageFn):
 
     def setup(self) -> None:
         """Load the tokenizer or processors, but no weights."""
-        self._pipeline: RecordPipeline | None = None
-        self._ahead: Ahead | None = None
+        self.pipeline: RecordPipeline | None = None
+        self.ahead: Ahead | None = None
         spec, task = self._spec, self._binding.task
         # Features of an image take megabytes: the window of the next stage bounds how many there
         # are, so no list of them may be created before it.
-        self._most = 1 if task.media else MOST_PREFETCHED
+        self.most = 1 if task.media else MOST_PREFETCHED
         if self._function is None:
-            self._pipeline = RecordPipeline(spec, task, self._raw_pixels)
+            self.pipeline = RecordPipeline(spec, task, self._raw_pixels)
             if task.media:
-                self._ahead = Ahead(task, spec.media_limits)
+                self.ahead = Ahead(task, spec.media_limits)
                 self._decode_ahead = DecodeAhead(task, spec.media_limits)
 
     def teardown(self) -> None:
         """End what fetches and decodes media."""
-        if self._ahead is not None:
-            self._ahead.close()
+        if self.ahead is not None:
+            self.ahead.close()
             self._decode_ahead.clear()
 
     def start_bundle(self) -> None:
@@ -58,14 +63,19 @@ class PreprocessFn(TaskStageFn):
         self._buffer: list[WindowedValue] = []
         self._capacity = 1
         self._started = 0.0
-        if self._ahead is not None:  # a failed bundle may have left elements
-            self._ahead.clear()
+        if self.ahead is not None:  # a failed bundle may have left elements
+            self.ahead.clear()
             self._decode_ahead.clear()
 
     def process(
         self, element: Any, windowed: WindowedValue = beam.DoFn.WindowedValueParam
     ) -> Iterable[Any]:
-        """Buffer the element; yield the Records of a full buffer."""
+        """Buffer the element; yield the Records of a full buffer.
+
+        Raises TypeError for a table: it can no longer become one.
+        """
+        if isinstance(element, TABLES) and self._binding.input is not None:
+            raise TypeError(_UNDECLARED)
         if not self._buffer:
             self._started = time.monotonic()
         self._buffer.append(windowed)
@@ -74,7 +84,7 @@ class PreprocessFn(TaskStageFn):
             and time.monotonic() - self._started < _LONGEST_PREFETCH
         ):
             return []
-        self._capacity = min(self._capacity * 2, self._most)
+        self._capacity = min(self._capacity * 2, self.most)
         return with_own_windows(self._flush(), windowed)
 
     def finish_bundle(self) -> Iterator[Any]:
@@ -93,36 +103,44 @@ class PreprocessFn(TaskStageFn):
             except Exception as error:
                 yield self._failed(windowed.value, windowed, error)
         metrics.counts().read += len(buffered)
-        if self._ahead is not None:
-            arrived = self._ahead.through(examples, last)
-            yield from map(self._record, self._decode_ahead.through(arrived, last))
+        if self.ahead is not None:
+            yield from map(self._record, self.fetched(examples, last))
             return
-        if self._pipeline is None:
+        if self.pipeline is None:
             yield from map(self._record, examples)
             return
         with computing:
-            self._pipeline.prefetch(example for _, example in examples)
+            self.pipeline.prefetch(example for _, example in examples)
             records = list(map(self._record, examples))
         yield from records
+
+    def fetched(self, examples: Iterable[tuple[Any, Any]], last: bool = False) -> Iterator[Any]:
+        """(token, example) pairs whose media have been fetched, and images decoded, by now.
+
+        With `last`, all of them, and those of earlier calls; it waits for them.
+        """
+        assert self.ahead is not None
+        return self._decode_ahead.through(self.ahead.through(examples, last), last)
 
     def _record(self, fetched: tuple[tuple[WindowedValue, Any], Any]) -> Any:
         """The Record or failure of an element; with its example, and that with fetched media."""
         (windowed, example), fetched_example = fetched
         try:
             with contained:
-                record = self._preprocess(windowed.value, example, fetched_example)
+                record = self.record(windowed.value, example, fetched_example)
         except Exception as error:
             return self._failed(windowed.value, windowed, error)
         return windowed.with_value(record)
 
-    def _preprocess(self, element: Any, example: Any, fetched_example: Any) -> Record:
-        if self._pipeline is None:
+    def record(self, element: Any, example: Any, fetched_example: Any) -> Record:
+        """The Record of an element; `fetched_example` may have futures in place of media."""
+        if self.pipeline is None:
             assert self._function is not None
             features = self._function(example)
             chunks = [features] if isinstance(features, Mapping) else list(features)
             return Record(element, example, chunks, [len(chunks)])
-        if self._ahead is None:
-            return self._pipeline.record(element, example, example)
-        decoded_example = self._pipeline.decode(fetched_example)
+        if self.ahead is None:
+            return self.pipeline.record(element, example, example)
+        decoded_example = self.pipeline.decode(fetched_example)
         with computing:
-            return self._pipeline.record(element, example, decoded_example)
+            return self.pipeline.record(element, example, decoded_example)

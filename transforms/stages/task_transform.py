@@ -13,10 +13,12 @@ import pyarrow as pa
 from ..options.late import import_libraries
 from ..options.spec import Limits, ModelSpec, Spec
 from ..pipelines.custom import task_of
+from ..rows.tables import failure_schema
 from ..tasks import canonical, find
 from . import functions, task_options
 from .exceptions import WithFailures
 from .plan import CustomStage, TaskPlan
+from .tables import Tables, takes_tables
 from .transforms import Forward, Postprocess, Preprocess
 
 
@@ -178,13 +180,32 @@ class TaskTransform(WithFailures):
         """
         return self.plan.binding.schema(input_schema)
 
+    def failure_schema(self, input_schema: pa.Schema) -> pa.Schema:
+        """The pyarrow schema of tables of failure rows, given that of the input tables.
+
+        Their column `element` has the rows that failed, as structs.
+        """
+        return failure_schema(input_schema)
+
+    def takes_tables(self, input_schema: pa.Schema) -> bool:
+        """Whether tables of a schema can be elements, with the options of this transform."""
+        try:
+            Tables(self.plan, self._tags)
+            self.schema(input_schema)
+        except ValueError:
+            return False
+        return True
+
     def expand(self, pcoll: Any) -> Any:
-        """The three stages, one after the other."""
+        """The three stages, one after the other; in one step for tables."""
         import_libraries()
         from . import preflight
 
         plan = replace(self.plan.pinned, element_type=pcoll.element_type, is_whole=True)
+        of_tables = Tables(plan, self._tags) if takes_tables(plan, pcoll) else None
         preflight.check_task(plan.spec, plan.replaced_stages)
+        if of_tables is not None:
+            return pcoll | "Tables" >> of_tables
         bad: list[Any] = []
         for stage in (Preprocess, Forward, Postprocess):
             pcoll = self._add(stage, plan, pcoll, bad)

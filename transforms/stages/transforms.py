@@ -100,7 +100,7 @@ class Forward(WithFailures):
             sharing = replace(plan.spec.sharing, processes=processes)
             fn = ForwardFn(replace(plan.spec, sharing=sharing), handles)
             hints, result_type = {}, Record
-            sides = _side_inputs(plan.updates, pcoll.pipeline)
+            sides = side_inputs(plan.updates, pcoll.pipeline)
         good, bad = self._apply(fn, pcoll, result_type, hints, sides)
         return self._outputs(good, bad)
 
@@ -128,7 +128,7 @@ class Postprocess(WithFailures):
         return self._outputs(good, bad)
 
 
-def _side_inputs(updates: Any, pipeline: beam.Pipeline) -> Mapping[str, Any]:
+def side_inputs(updates: Any, pipeline: beam.Pipeline) -> Mapping[str, Any]:
     """The side input that names the model that answers, if there is one."""
     if updates is None:
         return {}

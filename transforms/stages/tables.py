@@ -1,0 +1,368 @@
+"""Tables as elements: all rows of a table through the three stages, in one step of Beam."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.pvalue import TaggedOutput
+from apache_beam.typehints import typehints
+from apache_beam.utils.windowed_value import WindowedValue
+
+from ..engine.errors import contained
+from ..engine.tickets import Ticket
+from ..options.sizes import nbytes
+from ..options.spec import Spec
+from ..pipelines.construction_lock import computing
+from ..rows import tables
+from ..rows.binding import Binding
+from ..rows.tables import Table, TableBinding
+from . import metrics
+from .base import FAILED
+from .exceptions import WithFailures
+from .forward import ForwardFn
+from .plan import CustomStage, TaskPlan
+from .postprocess import PostprocessFn
+from .preprocess import PreprocessFn
+from .record import Record
+from .runner import worker_processes
+from .transforms import side_inputs
+
+BLOCK_ROWS = 256  # tokenized, and made columns of, at a time
+
+
+class _Block:
+    """Neighbouring rows of a table."""
+
+    __slots__ = ("cells", "columns", "left", "records", "start", "table")
+
+    def __init__(self, table: _TableInFlight, start: int, count: int) -> None:
+        self.table = table
+        self.start = start
+        #: The cells of the prediction's columns in each row; None: not known, or failed.
+        self.cells: list[Any] = [None] * count
+        #: Rows that are neither answered nor failed.
+        self.left = count
+        #: Those of them whose outputs are there, with their numbers.
+        self.records: list[tuple[int, Record]] = []
+        #: The prediction's columns in the rows that are answered, once none is left.
+        self.columns: list[pa.Array] = []
+
+    @property
+    def rows(self) -> Table:
+        return self.table.rows.slice(self.start, len(self.cells))
+
+
+class _TableInFlight:
+    """A table of which some rows are not answered yet."""
+
+    def __init__(self, placed: WindowedValue, model_id: str) -> None:
+        self.placed = placed
+        self.rows: Table = placed.value
+        self.model_id = model_id
+        count = len(self.rows)
+        self.blocks = [
+            _Block(self, start, min(BLOCK_ROWS, count - start))
+            for start in range(0, count, BLOCK_ROWS)
+        ]
+        #: Blocks with rows that are left.
+        self.left = len(self.blocks)
+        #: The failure rows of the rows that failed, by their numbers.
+        self.failures: dict[int, beam.Row] = {}
+        #: Bytes of the average row.
+        self.row_bytes = self.rows.nbytes // max(count, 1)
+
+
+class TableFn(ForwardFn):
+    """Tables to tables with the prediction's columns, and to tables of failure rows.
+
+    Rows go to the engine a block at a time, and are its elements: its window bounds how many of
+    them are in flight, of as many tables as they may come from. A table is yielded when all of
+    its rows are answered or failed, in their order.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        handles_failures: bool,
+        binding: Binding,
+        preprocess: CustomStage | None,
+        postprocess: CustomStage | None,
+        *,
+        raw_pixels: bool,
+    ) -> None:
+        super().__init__(spec, handles_failures)
+        self._binding = TableBinding(binding)
+        self._first = PreprocessFn(
+            spec, handles_failures, binding, preprocess, raw_pixels=raw_pixels
+        )
+        self._last = PostprocessFn(spec, handles_failures, binding, postprocess)
+
+    def setup(self) -> None:
+        """Acquire the engine, and load the tokenizer or processors while it loads the model."""
+        super().setup()
+        self._first.setup()
+        self._last.setup()
+        self._cells = self._binding.cells()
+        self._columns = self._binding.columns_of()
+
+    def teardown(self) -> None:
+        """Release the engine: the last user closes it."""
+        super().teardown()
+        self._first.teardown()
+
+    def start_bundle(self) -> None:
+        """Drop what a failed bundle has left, and replace an engine that has failed."""
+        super().start_bundle()
+        self._first.start_bundle()
+        #: Tables, and tables of failure rows, that are whole and not yielded.
+        self._whole: list[Any] = []
+
+    def _submit(self, placed: Any) -> list[Any]:
+        """Hand the rows of a table to the engine; the tables that are whole by now."""
+        table = _TableInFlight(placed, self._versions.spec.model.source)
+        metrics.counts().read += len(table.rows)
+        try:
+            self._binding.schema(table.rows.schema)
+        except ValueError as error:
+            self._refuse(table, error)
+            return self._take_whole()
+        if not table.blocks:
+            self._finish(table)
+        for block in table.blocks:
+            self._read(block)
+        return self._take_whole()
+
+    def _drain(self) -> Iterator[Any]:
+        """The tables of all rows in flight; waits for them."""
+        assert self._in_flight is not None
+        if self._first.ahead is not None:
+            for token, fetched in self._first.fetched((), last=True):
+                self._hand_over(token, self._record(token, fetched))
+        while self._in_flight.count:
+            self._receive(self._in_flight.take())
+            yield from self._take_whole()
+        yield from self._take_whole()
+
+    def _take_whole(self) -> list[Any]:
+        whole, self._whole = self._whole, []
+        return whole
+
+    def _read(self, block: _Block) -> None:
+        """Hand the rows of a block to the engine."""
+        tokens: list[tuple[_Block, int, Any]] = []
+        for i, example in enumerate(self._binding.examples(block.rows)):
+            if isinstance(example, Exception):
+                self._fail(block, i, example, stage="preprocess")
+            else:
+                tokens.append((block, i, example))
+        if self._first.ahead is not None:
+            waiting = ((token, token[2]) for token in tokens)
+            for token, fetched in self._first.fetched(waiting):
+                self._hand_over(token, self._record(token, fetched))
+            return
+        with computing:
+            if self._first.pipeline is not None:
+                self._first.pipeline.prefetch(example for _, _, example in tokens)
+            records = [self._record(token, token[2]) for token in tokens]
+        for token, record in zip(tokens, records, strict=True):
+            self._hand_over(token, record)
+
+    def _record(self, token: tuple[_Block, int, Any], fetched: Any) -> Record | None:
+        """The Record of a row, given its example with fetched media; None if that fails."""
+        try:
+            with contained:
+                return self._first.record(None, token[2], fetched)
+        except Exception as error:
+            self._fail(token[0], token[1], error, stage="preprocess")
+            return None
+
+    def _hand_over(self, token: tuple[_Block, int, Any], record: Record | None) -> None:
+        """Hand a row to the engine, and receive what it has answered."""
+        if record is None:
+            return
+        block, i, _ = token
+        assert self._in_flight is not None
+        chunks, record.chunks = record.chunks, []
+        size = block.table.row_bytes + sum(map(nbytes, chunks))
+        self._in_flight.submit((block, i, record), chunks, size)
+        while self._in_flight.must_take:
+            self._receive(self._in_flight.take())
+
+    def _receive(self, ticket: Ticket) -> None:
+        """Take what the engine has answered for a row."""
+        block, i, record = ticket.token
+        self._add_reports(ticket.reports)
+        if ticket.error is not None:
+            self._fail(block, i, ticket.error, ticket.attempts)
+            return
+        record.chunks = ticket.outputs
+        block.records.append((i, record))
+        if len(block.records) == block.left or not self._last.answers_together(
+            block.table.model_id
+        ):
+            self._postprocess(block)
+
+    def _postprocess(self, block: _Block) -> None:
+        """The cells of the rows of a block that are answered."""
+        records, block.records = block.records, []
+        if len(records) == len(block.cells):  # all: in the order of the rows
+            records.sort(key=operator.itemgetter(0))
+        inferences = self._last.inferences([each for _, each in records], block.table.model_id)
+        if len(records) == len(block.cells) and self._is_closed(block, inferences):
+            metrics.counts().answered += len(records)
+            return
+        for (i, _), inference in zip(records, inferences, strict=True):
+            try:
+                if isinstance(inference, Exception):
+                    raise inference
+                with contained:
+                    block.cells[i] = self._cells(inference)
+            except Exception as error:
+                self._fail(block, i, error, stage="postprocess")
+            else:
+                metrics.counts().answered += 1
+                self._settle(block)
+
+    def _is_closed(self, block: _Block, inferences: Sequence[Any]) -> bool:
+        """Make the columns of a whole block at once; whether no row has failed."""
+        if any(isinstance(inference, Exception) for inference in inferences):
+            return False
+        try:
+            with contained:
+                cells = self._columns(inferences)
+        except Exception:  # its own row says which
+            return False
+        self._close(block, cells)
+        return True
+
+    def _fail(
+        self,
+        block: _Block,
+        i: int,
+        error: BaseException,
+        attempts: int = 1,
+        stage: str | None = None,
+    ) -> None:
+        """Note the failure of a row."""
+        table, row = block.table, block.start + i
+        element = tables.row_of(table.rows, row)
+        table.failures[row] = self._failure(element, error, attempts, stage)
+        self._settle(block)
+        if block.records and len(block.records) == block.left:
+            self._postprocess(block)
+
+    def _settle(self, block: _Block) -> None:
+        """A row of a block is answered or failed."""
+        block.left -= 1
+        if block.left:
+            return
+        answered = [cells for cells in block.cells if cells is not None]
+        if not answered:
+            self._close(block, None)
+            return
+        self._close(block, {name: [cells[name] for cells in answered] for name in answered[0]})
+
+    def _close(self, block: _Block, cells: Mapping[str, Sequence[Any]] | None) -> None:
+        """Keep the prediction's columns of a block; None: all of its rows have failed."""
+        table = block.table
+        if cells is not None:
+            block.columns = self._binding.columns(cells, table.rows.schema, table.model_id)
+        block.cells.clear()
+        table.left -= 1
+        if not table.left:
+            self._finish(table)
+
+    def _finish(self, table: _TableInFlight) -> None:
+        """All rows of a table are answered or failed."""
+        kept = [i for i in range(len(table.rows)) if i not in table.failures]
+        blocks = [block.columns for block in table.blocks if block.columns]
+        answered = self._binding.answered(tables.chosen(table.rows, kept), blocks)
+        self._whole.append(table.placed.with_value(answered))
+        self._yield_failures(table)
+
+    def _yield_failures(self, table: _TableInFlight) -> None:
+        if table.failures:
+            rows = sorted(table.failures)
+            failed = tables.failed(table.rows, rows, [table.failures[i] for i in rows])
+            self._whole.append(TaggedOutput(FAILED, table.placed.with_value(failed)))
+
+    def _refuse(self, table: _TableInFlight, error: ValueError) -> None:
+        """All rows of a table fail: its columns are not those that the task needs."""
+        for i in range(len(table.rows)):
+            element = tables.row_of(table.rows, i)
+            table.failures[i] = self._failure(element, error, stage="preprocess")
+        self._yield_failures(table)
+
+
+def takes_tables(plan: TaskPlan, pcoll: Any) -> bool:
+    """Whether the elements of a PCollection are certainly tables, and their rows the inputs.
+
+    A pipeline class of the user's may take a whole table for one input.
+    """
+    is_input = plan.binding.input is None and plan.binding.task.open_inputs
+    return not is_input and (
+        tables.is_table_type(pcoll.element_type)
+        or (pcoll.element_type is typehints.Any and _is_read(pcoll))
+    )
+
+
+def _is_read(pcoll: Any) -> bool:
+    """Whether a PCollection is what Beam's batched readers give, which does not say its type."""
+    node = pcoll.producer
+    while node is not None:
+        if isinstance(node.transform, beam.io.ReadFromParquetBatched):
+            return True
+        if isinstance(node.transform, beam.io.ReadAllFromParquetBatched):
+            read_all = getattr(node.transform, "_read_all_files", None)
+            return getattr(read_all, "_with_filename", None) is False
+        node = node.parent
+    return False
+
+
+class Tables(WithFailures):
+    """All three stages for tables, in one step: a PCollection of tables to one of tables.
+
+    Args:
+      plan: what to run.
+      tags: the names of the two outputs, where failures are one of them.
+
+    Raises ValueError for options of the task that tables do not have.
+
+    """
+
+    def __init__(self, plan: TaskPlan, tags: tuple[str, str] | None) -> None:
+        super().__init__()
+        for name in plan.replaced_stages:
+            if isinstance(getattr(plan, name), beam.PTransform):
+                raise ValueError(
+                    f"{name} is a PTransform, which takes elements, and rows of tables are none: "
+                    "give a function"
+                )
+        TableBinding(plan.binding)
+        self._plan = plan
+        self._tags = tags
+
+    def expand(self, pcoll: Any) -> Any:
+        """PCollection of tables to PCollection of tables."""
+        plan = self._plan
+        sharing = replace(plan.spec.sharing, processes=worker_processes(pcoll.pipeline))
+        spec = replace(plan.spec, sharing=sharing)
+        stages = (plan.preprocess, plan.postprocess)
+        handles = self._tags is not None
+        fn = TableFn(spec, handles, plan.binding, *stages, raw_pixels=plan.raw_pixels)
+        sides = side_inputs(plan.updates, pcoll.pipeline)
+        good, bad = self._apply(fn, pcoll, pa.Table, sides=sides)
+        # A step behind it, since Beam loses what is yielded at the end of a bundle where the next
+        # step takes batches of elements.
+        good = good | "Answered" >> beam.Map(_itself).with_output_types(pa.Table)
+        bad = [each | "Failed" >> beam.Map(_itself).with_output_types(pa.Table) for each in bad]
+        return self._outputs(good, bad, pa.Table)
+
+
+def _itself(table: pa.Table) -> pa.Table:
+    return table
