@@ -139,6 +139,7 @@ class Failing:
     accelerated = False
     generates = False
     overlaps = False
+    takes_rows = False
     nbytes = 0
 
     def __init__(self, error: BaseException) -> None:
