@@ -293,7 +293,10 @@ LATE = {
 }
 
 
-@pytest.mark.parametrize("code", LATE)
+@pytest.mark.parametrize(
+    "code",
+    [pytest.param(c, marks=() if i in (0, 2) else pytest.mark.slow) for i, c in enumerate(LATE)],
+)
 def test_libraries_are_imported_when_they_are_needed(code: str) -> None:
     """Each takes seconds, and every process pays them again."""
     shown = f"import sys\ntry:\n    {code}\nfinally:\n    print(*sys.modules)"

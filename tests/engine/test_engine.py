@@ -102,7 +102,13 @@ def _seconds(model: Timed, tokens: int, monkeypatch: pytest.MonkeyPatch) -> floa
 
 
 @pytest.mark.parametrize(
-    ("limit", "start"), [(170, 16.0), (520, 256.0), (1100, 256.0), (2000, 16.0), (2000, 256.0)]
+    ("limit", "start"),
+    [
+        (170, 16.0),
+        (2000, 256.0),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in [(520, 256.0), (1100, 256.0)]),
+        pytest.param(2000, 16.0, marks=pytest.mark.slow),
+    ],
 )
 def test_a_hidden_limit_costs_little(
     limit: int, start: float, monkeypatch: pytest.MonkeyPatch

@@ -83,6 +83,9 @@ class Slow:
         self.waiting.append(Ticket(session, token, features))
         self.most = max(self.most, len(self.waiting))
 
+    def flush(self) -> None:
+        pass
+
     def cancel(self) -> None:
         self.waiting.clear()
 

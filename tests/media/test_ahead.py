@@ -319,9 +319,9 @@ def test_a_bundle_that_failed_leaves_nothing(server: Server, model: Callable[[st
     rest = list(fn.finish_bundle())
     fn.teardown()
     assert len(rest) <= 3
-    assert fn._ahead is not None
-    assert not fn._ahead._waiting
-    assert fn._ahead._threads is None
+    assert fn.ahead is not None
+    assert not fn.ahead._waiting
+    assert fn.ahead._threads is None
 
 
 def test_a_future_may_stand_for_bytes() -> None:

@@ -66,6 +66,7 @@ pipeline:
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_misspelt_key_is_one_line(model: Callable[[str], str], tmp_path: Path) -> None:
     done = command("run", _yaml(tmp_path, model("bert-classification"), "top_n: 2"))
     assert done.returncode == 2
@@ -133,6 +134,7 @@ pipeline:
     return str(path)
 
 
+@pytest.mark.slow
 def test_failed_rows_have_a_status_of_their_own(
     model: Callable[[str], str], tmp_path: Path
 ) -> None:

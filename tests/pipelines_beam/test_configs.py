@@ -89,7 +89,11 @@ def test_every_file_has_a_test() -> None:
     assert set(JOBS) == {path.name for path in CONFIGS.glob("*.yaml")}
 
 
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize(
+    "name",
+    # The quickstart is run by test_cli.py, too.
+    [pytest.param(n, marks=() if n == "sentiment.yaml" else pytest.mark.slow) for n in JOBS],
+)
 def test_it_runs(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     job = JOBS[name]
     cells = job.cells(tmp_path)

@@ -97,7 +97,7 @@ pipeline:
       config: {{model: {model("bert-classification")}, input: text}}
 """
     (tmp_path / "job.yaml").write_text(text)
-    with pytest.raises(ElementError, match=r"for the element Row\(id=7, text=None\)") as error:
+    with pytest.raises(ElementError, match=r"for the element \{'id': 7, 'text': None\}") as error:
         ran(tmp_path / "job.yaml")
     assert "text must be a string, got None. To keep going" in str(error.value)
 

@@ -59,6 +59,16 @@ def cell(value: Any) -> Any:
     return json.dumps(items) if isinstance(value[0], tuple) else items
 
 
+#: Tasks that are tried each time: one for each kind of input.
+_QUICK = {
+    "text-classification",
+    "question-answering",
+    "image-classification",
+    "audio-classification",
+    "text-generation",
+}
+
+
 def opened(value: Any) -> Any:
     """A cell with images and sounds in place of their files, of which no byte need be the same."""
     if isinstance(value, Mapping) and value.keys() == {"bytes", "path"} and value["bytes"]:
@@ -92,7 +102,13 @@ def of_case(case: Case) -> tuple[pa.Table, Any]:
     return pa.table({**ids, **columns}), {name: f"the {name}" for name in inputs[0]}
 
 
-@pytest.mark.parametrize("case", list(first_cases()))
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=() if find(case.task).name in _QUICK else pytest.mark.slow)
+        for case in first_cases()
+    ],
+)
 def test_rows_of_tables_are_answered_as_rows(case: Case, model: Model) -> None:
     table, column = of_case(case)
     options = {**case.arguments(model), "input": column, "batch_size": 1}

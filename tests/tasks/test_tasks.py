@@ -54,6 +54,7 @@ def test_the_command_line_lists_what_each_takes_and_gives() -> None:
     assert lines[0][1:3] == ["TextClassification", "text, [text_pair]"]
 
 
+@pytest.mark.slow
 def test_the_command_line_shows_one_task_whole() -> None:
     done = command("tasks", "sentiment-analysis")
     assert done.returncode == 0, done.stderr
@@ -93,6 +94,7 @@ def test_a_task_is_shown_in_full(name: str) -> None:
         assert (re.search(rf"  {name} +required\n", shown) is not None) == required
 
 
+@pytest.mark.slow
 def test_one_task_as_json() -> None:
     done = command("tasks", "ner", "--json")
     assert done.returncode == 0, done.stderr
