@@ -126,6 +126,10 @@ def test_a_batch_has_its_own_time_from_when_the_one_before_has_ended(
     now = 120.0
     kept.tickets.launched(3, [1], [])  # another chunk of the same ticket
     assert kept.tickets.seconds_left(60) == 60
+    now = 130.0
+    kept.tickets.process_died(None, "it crashed")
+    kept.tickets.launched(3, [1], [])  # of the next process
+    assert kept.tickets.seconds_left(60) == 60
 
 
 def test_what_was_computed_when_a_process_died_is_isolated(kept: Kept) -> None:

@@ -180,6 +180,7 @@ class InFlightTickets:
         # Launching the batch behind may be what broke it, or what took so long.
         computed = (self._running | self._following) & self._tickets.keys()
         self._running, self._following = set(), set()
+        self._batch = -1  # the next process counts from the beginning
         return [self.pop(n) for n in computed if _gives_up(self._tickets[n], timeout, reason)]
 
     def pop_all(self) -> list[Ticket]:
