@@ -84,7 +84,8 @@ def opened(value: Any) -> Any:
 def first_cases() -> Iterator[Any]:
     known = {find(case.task).name: case for case in reversed(CASES)}
     for name, case in sorted(known.items()):
-        yield pytest.param(case, marks=case.marks, id=name)
+        slow = () if name in _QUICK else (pytest.mark.slow,)
+        yield pytest.param(case, marks=(*case.marks, *slow), id=name)
 
 
 def of_case(case: Case) -> tuple[pa.Table, Any]:
@@ -102,13 +103,7 @@ def of_case(case: Case) -> tuple[pa.Table, Any]:
     return pa.table({**ids, **columns}), {name: f"the {name}" for name in inputs[0]}
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, marks=() if find(case.task).name in _QUICK else pytest.mark.slow)
-        for case in first_cases()
-    ],
-)
+@pytest.mark.parametrize("case", list(first_cases()))
 def test_rows_of_tables_are_answered_as_rows(case: Case, model: Model) -> None:
     table, column = of_case(case)
     options = {**case.arguments(model), "input": column, "batch_size": 1}
