@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import random
 import struct
@@ -10,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torchvision
 from packaging.version import Version
 from PIL import Image, ImageCms, ImageOps
 from support.files import saved
@@ -131,7 +131,7 @@ def outcome(data: bytes) -> Any:
     except MediaError as error:
         return str(error)
     # Earlier ones have another release of libjpeg, which fills damaged parts with other pixels.
-    of_one_release = Version(torchvision.__version__) >= Version("0.29")
+    of_one_release = Version(importlib.metadata.version("torchvision")) >= Version("0.29")
     return found.size, found.tobytes() if of_one_release else b""
 
 
