@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
+import io
 import math
 import os
 import sys
@@ -17,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from transformers.image_processing_base import ImageProcessingMixin
 
 from ..options.media_limits import MediaLimits
@@ -113,7 +115,7 @@ def _of_file(data: bytes, fetch: Callable[[str], Any], limits: MediaLimits) -> A
     if opened.format in _ANIMATED_FORMATS:
         _check_frames(opened, limits)
     if opened.format == "PNG" and data[_PNG_DEPTH] <= 8:
-        pixels = _of_png(opened)
+        pixels = _of_png(opened, _turns_pngs(fetch))
         _notice(opened, pixels)
         return pixels
     try:
@@ -134,10 +136,21 @@ def _of_file(data: bytes, fetch: Callable[[str], Any], limits: MediaLimits) -> A
     return pixels
 
 
-def _of_png(opened: Image.Image) -> torch.Tensor:
+@functools.cache
+def _turns_pngs(fetch: Callable[[str], Any]) -> bool:
+    """Whether a PNG is turned upright as its EXIF says: not by every release of torchvision."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    file = io.BytesIO()
+    Image.new("RGB", (2, 1)).save(file, "PNG", exif=exif)
+    high: bool = fetch(_as_uri(file.getvalue(), "image/*")).shape[-2] == 2
+    return high
+
+
+def _of_png(opened: Image.Image, turns: bool) -> torch.Tensor:
     """The pixels of 8 bits that torchvision gives; its decoder crashes at some damaged files."""
     try:
-        upright = ImageOps.exif_transpose(opened)
+        upright = ImageOps.exif_transpose(opened) if turns else opened
         if upright.mode == "P":  # of which Pillow warns if colours are transparent
             upright = upright.convert("RGBA")
         pixels = np.array(upright.convert("RGB"))
