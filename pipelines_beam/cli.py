@@ -243,12 +243,13 @@ def _failed(options: argparse.Namespace, file: str, error: Exception, status: in
 def _message(error: BaseException) -> str:
     """One message for a chain of errors: this project's own error, else the first cause."""
     import transforms
+    from transforms.engine.errors import EngineError
 
     chain: list[Any] = [error]
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
         chain.append(cause)
     places = [match[1] for each in chain if (match := _WRAPPER.match(str(each)))]
-    known = (transforms.ElementError, transforms.ModelLoadError)
+    known = (transforms.ElementError, transforms.ModelLoadError, EngineError)
     shown: Any = next((each for each in chain if isinstance(each, known)), None)
     if shown is None and places:  # Beam wraps any error that a transform raises while it is built
         shown = next((each for each in chain if not _WRAPPER.match(str(each))), error)

@@ -24,6 +24,7 @@ def test_each_of_a_hundred_bad_elements_fails_alone() -> None:
     found, reports = answers(Doubles(poison=poison), range(10_000))
     failed = {ticket.token for ticket in found if ticket.error is not None}
     assert failed == poison
+    assert {t.error.__context__ for t in found if t.error is not None} == {None}  # nor a wait's end
     assert all(str(t.error) == f"poison {t.token}" for t in found if t.error is not None)
     assert all(t.outputs == [2 * t.token] for t in found if t.error is None)
     assert sum(r.rows for r in reports if isinstance(r, BatchReport) and not r.split) == 9_900

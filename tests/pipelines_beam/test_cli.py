@@ -15,7 +15,8 @@ from support.commands import command
 from support.paths import CONFIGS
 from support.texts import CORPUS
 
-from pipelines_beam import cli
+from pipelines_beam import ElementError, ModelLoadError, cli
+from transforms.engine.errors import EngineError
 
 
 def test_the_quickstart_shows_which_texts_are_alike(tmp_path: Path) -> None:
@@ -79,6 +80,13 @@ def test_a_missing_file_is_one_line() -> None:
     assert done.returncode == 2
     assert "nothing.yaml" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_error_of_this_project_is_shown_whatever_it_was_raised_amid() -> None:
+    for kind in (EngineError, ElementError, ModelLoadError):
+        error = kind("no weights")
+        error.__context__ = KeyError("handled when it was raised")
+        assert cli._message(error) == "no weights"
 
 
 def test_the_help_says_that_a_job_may_not_be_waited_for(

@@ -85,12 +85,15 @@ class Engine:
                 seconds = max(until - now, 0.0)
             else:
                 until = None
+            came = True
             try:
                 ticket = self._arrivals.get(seconds != 0, seconds)
             except queue.Empty:
+                came = False  # `step` is not called here: its errors would have this as a context
+            if not came:
                 until = None
                 self._core.step()
-                continue
-            if ticket is None:
+            elif ticket is None:
                 return
-            self._core.admit(ticket)
+            else:
+                self._core.admit(ticket)
