@@ -36,10 +36,11 @@ _SOURCES = {
 class Decoding:
     """A medium that a thread decodes: see decode_ahead.py."""
 
-    def __init__(self, pool: Executor, decode: Callable[[], Any]) -> None:
+    def __init__(self, pool: Executor, decode: Callable[[], Any], nbytes: int) -> None:
         self._future = pool.submit(_collecting, decode)
+        #: Bytes that it will have.
+        self.nbytes = nbytes
 
-    @property
     def done(self) -> bool:
         """Whether it is decoded, or has failed."""
         return self._future.done()
