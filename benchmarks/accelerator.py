@@ -21,7 +21,6 @@ import argparse
 import functools
 import json
 import multiprocessing
-import resource
 import statistics
 import sys
 import tempfile
@@ -49,12 +48,6 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from support.stand_in import Speed, StandInReplica  # noqa: E402 - found there
 
 waits: list[float] = []
-
-
-def cpu() -> float:
-    """Seconds of processor time of this process."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def job(model: str, texts: list[str], workers: int) -> None:
@@ -90,9 +83,9 @@ def texts(options: argparse.Namespace, path: Path, directory: Path) -> float:
     tokens = sum(map(len, tokenizer(known, truncation=True)["input_ids"])) / len(known)
     speed = Speed(options.texts_per_second * tokens, options.kernels, labels=3)
     with_stand_in(model, speed, path)
-    before = cpu()
+    before = time.process_time()
     job(model, some, options.workers)
-    return cpu() - before
+    return time.process_time() - before
 
 
 def tokenized(model: str) -> list[Any]:
@@ -113,7 +106,7 @@ def feed(spec: EngineSpec, make: Any, count: int, window: int, ends: Any) -> Non
     session = engine.session({})
     features = make()
     flying = 0
-    start = cpu()
+    start = time.process_time()
     for i in range(count):
         session.submit(None, [features[i % len(features)]])
         flying += 1
@@ -125,7 +118,7 @@ def feed(spec: EngineSpec, make: Any, count: int, window: int, ends: Any) -> Non
     session.flush()
     for _ in range(flying):
         assert session.answered.get(timeout=600).error is None
-    ends.put(cpu() - start)
+    ends.put(time.process_time() - start)
     release()
 
 

@@ -26,6 +26,7 @@ import torch
 import transformers
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
+from media import tiny
 from PIL import Image
 
 from pipelines_beam import ImageClassification, Record
@@ -49,19 +50,6 @@ def photo(i: int, size: tuple[int, int]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels.astype(np.uint8)).save(file, "JPEG", quality=88)
     return file.getvalue()
-
-
-def tiny(directory: str) -> str:
-    config = transformers.ViTConfig(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=1,
-        intermediate_size=16,
-        patch_size=112,
-    )
-    transformers.ViTForImageClassification(config).save_pretrained(directory)
-    transformers.ViTImageProcessor().save_pretrained(directory)
-    return directory
 
 
 def microseconds(function: Callable[[], Any], images: int, clock: Callable[[], float]) -> float:

@@ -157,5 +157,7 @@ def _alone(program: Program, chunk: Any) -> Any:
 def _launched(program: Program, chunks: Sequence[Any]) -> Any:
     batch, shape = program._collated(chunks)
     device: Any = program._device
-    outputs = device.launch(batch, None).then(lambda each: program._apart(chunks, each, shape))
+    outputs = device.launch(batch, None).then(
+        lambda each: program._apart(chunks, each, shape, program._run_alone)
+    )
     return [each.unpacked() for each in outputs.outputs()]

@@ -14,7 +14,7 @@ import torch
 from transformers import Pipeline
 from transformers.utils import ModelOutput
 
-Outputs = Any
+from ..pipelines.split_call import Features, Outputs
 
 
 class Device:
@@ -36,7 +36,7 @@ class Device:
         places = getattr(pipe.model, "hf_device_map", {}).values()
         return None if len(set(places)) > 1 else Device(pipe)
 
-    def launch(self, features: Any, forward: Callable[[Any], Outputs]) -> CudaBatch:
+    def launch(self, features: Features, forward: Callable[[Features], Outputs]) -> CudaBatch:
         """Have the device compute `forward` of features; does not wait for it."""
         event: Any = torch.cuda.Event
         begin, end = (event(enable_timing=True) for _ in range(2))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import itertools
 import logging
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..engine import interface
-from ..engine.blocks import Block, OutputRow, Row, layout_of, unpacked
+from ..engine.blocks import Block, Row, layout_of, unpacked
 from ..engine.errors import contained
 from ..options.spec import ModelSpec
 from ..pipelines.construction_lock import computing
@@ -80,54 +81,55 @@ class Program:
         with computing:
             if self._trial is not None:
                 with contextlib.nullcontext() if self._compiled is None else self._compiled.eager():
-                    self._trial.check([unpacked(chunk) for chunk in chunks])
+                    self._trial.check(chunks)
             if self._compiled is None:
                 return self._launch(chunks)
             return self._compiled.run(lambda: self._launch(chunks))
 
     def run(self, chunks: Sequence[Any]) -> list[Outputs]:
         """The outputs of each chunk. What the model raises goes through."""
-        outputs = self.launch(chunks).outputs()
-        return [each.unpacked() if type(each) is OutputRow else each for each in outputs]
+        return list(map(unpacked, self.launch(chunks).outputs()))
 
     def _launch(self, chunks: Sequence[Any]) -> interface.Launched:
         if self._device is None or len(chunks) == 1 or not self._padding.can_batch:
             return interface.Computed(self._run(chunks))
         batch, shape = self._collated(chunks)
-        launched = self._device.launch(batch, self._forwarded)
-        return launched.then(lambda outputs: self._apart(chunks, outputs, shape))
+        forward = functools.partial(self._guarded, self._pipe._forward)
+        launched = self._device.launch(batch, forward)
+
+        def alone(chunk: Any) -> Outputs:
+            return self.run([chunk])[0]
+
+        return launched.then(lambda outputs: self._apart(chunks, outputs, shape, alone))
 
     def _run(self, chunks: Sequence[Any]) -> Iterable[Outputs]:
         if len(chunks) == 1:
             return [self._run_alone(chunks[0])]
         if not self._padding.can_batch:  # found out since they were placed
-            return self._one_by_one(chunks)
+            return list(map(self._run_alone, chunks))
         batch, shape = self._collated(chunks)
-        return self._apart(chunks, self._answered(batch), shape)
+        return self._apart(chunks, self._answered(batch), shape, self._run_alone)
 
     def _pad_as(self, padding: Padding) -> None:
         """Place and join chunks in another way from here on."""
         self._padding = padding
         self._slots.clear()
 
-    def _run_each(self, chunks: Sequence[Any]) -> list[Outputs]:
-        """The outputs of each chunk, computed alone."""
-        return [self.run([chunk])[0] for chunk in chunks]
-
-    def _one_by_one(self, chunks: Sequence[Any]) -> list[Outputs]:
-        return list(map(self._run_alone, chunks))
-
     def _apart(
-        self, chunks: Sequence[Any], outputs: Outputs, shape: collate.BatchShape
+        self,
+        chunks: Sequence[Any],
+        outputs: Outputs,
+        shape: collate.BatchShape,
+        alone: Callable[[Any], Outputs],
     ) -> Iterable[Outputs]:
-        """The outputs of each chunk, given those of the batch."""
+        """The outputs of each chunk, given those of the batch; `alone` computes one by itself."""
         try:
             with computing:
                 return rows.together(outputs, shape)
         except collate.UnbatchError as error:
             logger.info("%s runs one at a time: %s", self._pipe.task, error)
             self._pad_as(Padding(None, can_batch=False))
-            return self._run_each(chunks)
+            return list(map(alone, chunks))
 
     def _collated(self, chunks: Sequence[Any]) -> tuple[Features, collate.BatchShape]:
         """One mapping of features for all chunks, and how its outputs come apart."""
@@ -158,13 +160,12 @@ class Program:
             raise explained from error
 
     def _answered(self, features: Features) -> Outputs:
-        with contained, self._lengths.guard(features):
-            return self._pipe.forward(self._finished(features), **deep_copy_kwargs(self._forward))
+        return self._guarded(self._pipe.forward, features)
 
-    def _forwarded(self, features: Features) -> Outputs:
-        """What the model answers, on its device, of features that are there."""
+    def _guarded(self, forward: Callable[..., Outputs], features: Features) -> Outputs:
+        """What the model answers, by a method of the pipeline that takes features to outputs."""
         with contained, self._lengths.guard(features):
-            return self._pipe._forward(self._finished(features), **deep_copy_kwargs(self._forward))
+            return forward(self._finished(features), **deep_copy_kwargs(self._forward))
 
 
 def is_accelerated(pipe: Any) -> bool:

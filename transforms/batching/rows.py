@@ -50,7 +50,7 @@ def collate_rows(
             padded[own] = array
             array = padded
         elif field.trailing is not None:
-            array = array.reshape(len(rows), -1, *array.shape[1:])
+            array = array.reshape(len(rows), len(values[0]), *array.shape[1:])
         joined[field.name] = torch_of(array, field.dtype)
     names = frozenset(tokens) | token_outputs if lengths[0] else frozenset[str]()
     return layout.kind(joined), BatchShape(lengths, padding, frozenset(), names)

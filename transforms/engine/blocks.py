@@ -127,9 +127,18 @@ class Row:
         return block.layout.kind(found)
 
 
-def unpacked(chunk: Any) -> Any:
-    """A chunk's features, apart from those of its block."""
-    return chunk.features() if type(chunk) is Row else chunk
+def unpacked(part: Any) -> Any:
+    """A chunk's features or outputs, apart from those that they are together with, if they are."""
+    if type(part) is Row:
+        return part.features()
+    return part.unpacked() if type(part) is OutputRow else part
+
+
+def names_of(chunk: Any) -> frozenset[str]:
+    """The names of a chunk's features."""
+    if type(chunk) is Row:
+        return frozenset(field.name for field in chunk.block.layout.fields)
+    return frozenset(chunk) if isinstance(chunk, Mapping) else frozenset()
 
 
 def numpy_of(tensor: torch.Tensor) -> Array:
@@ -165,9 +174,6 @@ class Outputs:
     kind: type[Any]
     columns: Mapping[str, Any]
     count: int
-
-    def __len__(self) -> int:
-        return self.count
 
     def __iter__(self) -> Iterator[OutputRow]:
         return (OutputRow(self, i) for i in range(self.count))

@@ -39,7 +39,6 @@ class CancelledError(Exception):
 
 _CANCELLED = CancelledError()
 
-
 OnLaunch = Callable[[int, Sequence[Ticket], Sequence[Ticket]], None]
 
 
@@ -150,8 +149,7 @@ class EngineCore:
     def wait_seconds(self) -> float | None:
         """For how long more tickets may be waited for before `step`; None: it has nothing to do."""
         if self._in_flight:
-            at_once = len(self._in_flight) == self._depth or self._in_flight[0].launched.done()
-            return 0.0 if at_once or self._may_launch() else _LOOK_AGAIN
+            return 0.0 if self._may_read() or self._may_launch() else _LOOK_AGAIN
         if not len(self._pool):
             return None
         if not self._callers:
@@ -169,7 +167,7 @@ class EngineCore:
         if self._may_launch():
             self._new_chunks = 0
             self._launch(self._pool.take(self._sizes.budget))
-        if self._due():
+        if self._in_flight and self._may_read() and not self._may_launch():
             self._finish()
         self._memory.after_batch(self._idle_since)
 
@@ -200,10 +198,8 @@ class EngineCore:
         left = begun - time.perf_counter() + padded(oldest.batch) / speed if speed else 1.0
         return left < self._sizes.cost.launch_seconds or oldest.launched.done()
 
-    def _due(self) -> bool:
-        """Whether to read the oldest batch back: the next is launched, if there is one."""
-        if not self._in_flight or self._may_launch():
-            return False
+    def _may_read(self) -> bool:
+        """Whether the oldest batch in flight has finished, or there is nothing to do but wait."""
         return len(self._in_flight) == self._depth or self._in_flight[0].launched.done()
 
     def _program(self, session: BundleSession) -> Program:
@@ -351,7 +347,7 @@ class EngineCore:
     def _observe(self, finished: InFlight, seconds: float) -> None:
         batch = finished.batch
         size = padded(batch)
-        self._sizes.cost.observe(size, seconds, finished.launch if self._depth > 1 else 0.0)
+        self._sizes.cost.observe(size, seconds, finished.launch)
         if self._sizes.ceilings.succeeded(batch[0].key, size):
             self._pool.replan()
         self._reports.append(

@@ -6,9 +6,12 @@ import asyncio
 import contextlib
 import pickle
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self, TypeVar
+
+T = TypeVar("T")
 
 #: What an element failed for: its data; memory or time, in a batch of its own; or the end of the
 #: engine's process, which died over it again and again.
@@ -67,6 +70,15 @@ class _Contained:
 
 #: `with contained:` around code of libraries and of users that works on an element, or loads.
 contained = _Contained()
+
+
+def attempted(function: Callable[..., T], *arguments: Any) -> T | Exception:
+    """What a function gives; in place of it the error that it raises."""
+    try:
+        with contained:
+            return function(*arguments)
+    except Exception as error:
+        return error
 
 
 def message_of(error: BaseException) -> str:

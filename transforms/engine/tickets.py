@@ -87,9 +87,9 @@ class Ticket:
 
     def unpacked(self) -> list[Any]:
         """The outputs of each chunk, apart from those of other tickets."""
-        from .blocks import OutputRow  # and torch, which the stages need no sooner
+        from .blocks import unpacked  # and torch, which the stages need no sooner
 
-        return [each.unpacked() if type(each) is OutputRow else each for each in self.outputs]
+        return list(map(unpacked, self.outputs))
 
     def hand_back(self) -> None:
         """Give it back to its session, answered or failed."""

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from transformers.pipelines.base import ChunkPipeline
 
+from ..engine.blocks import names_of, unpacked
 from ..engine.errors import EngineError, is_fatal, is_out_of_memory
 from .agreement import agrees
 from .patches import Loaded
@@ -154,10 +155,10 @@ class Trial:
         A chunk that cannot be answered anyway shows nothing: the next one is tried then.
         """
         for chunk in chunks:
-            names = frozenset(chunk) if isinstance(chunk, Mapping) else frozenset[str]()
+            names = names_of(chunk)
             if names in self._tried:
                 continue
-            found = self._read(chunk)
+            found = self._read(unpacked(chunk))
             if found is None:
                 continue
             if found:

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from ..engine.errors import attempted
 from ..options.shown import shown
 from .binding import Binding
 from .row_types import kinds_of, python_type
@@ -96,17 +97,12 @@ class TableBinding:
         if not isinstance(self._input, str):
             names = list(dict.fromkeys(self._input.values()))
             for cells in zip(*(values(rows[name]) for name in names), strict=True):
-                yield self._example(dict(zip(names, cells, strict=True)))
+                yield attempted(self._binding.example, dict(zip(names, cells, strict=True)))
             return
         is_text = self._binding.is_text
         for cell in values(rows[self._input]):
-            yield cell if is_text(cell) else self._example({self._input: cell})
-
-    def _example(self, row: Mapping[str, Any]) -> Any:
-        try:
-            return self._binding.example(row)
-        except Exception as error:
-            return error
+            row = {self._input: cell}
+            yield cell if is_text(cell) else attempted(self._binding.example, row)
 
     def cells(self) -> Callable[[Any], dict[str, Any]]:
         """A function from an inference to the cells of its columns, without `model_id`."""

@@ -7,7 +7,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.utils.windowed_value import WindowedValue
 
-from ..engine.errors import contained
+from ..engine.errors import attempted, contained
 from . import metrics
 from .base import TaskStageFn, with_own_windows
 from .model_updates import version_spec
@@ -68,12 +68,4 @@ class PostprocessFn(TaskStageFn):
         """
         if self._function is None:
             return self._pipeline(model_id).inferences(records)
-        return [self._called(record, model_id) for record in records]
-
-    def _called(self, record: Record, model_id: str) -> Any:
-        """What the user's function makes of a Record's outputs; or its error."""
-        try:
-            with contained:
-                return self._inference(record, model_id)
-        except Exception as error:
-            return error
+        return [attempted(self._inference, record, model_id) for record in records]

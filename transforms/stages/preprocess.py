@@ -45,7 +45,7 @@ class PreprocessFn(TaskStageFn):
         spec, task = self._spec, self._binding.task
         # Features of an image take megabytes: the window of the next stage bounds how many there
         # are, so no list of them may be created before it.
-        self.most = 1 if task.media else MOST_PREFETCHED
+        self._most = 1 if task.media else MOST_PREFETCHED
         if self._function is None:
             self.pipeline = RecordPipeline(spec, task, self._raw_pixels)
             if task.media:
@@ -84,7 +84,7 @@ class PreprocessFn(TaskStageFn):
             and time.monotonic() - self._started < _LONGEST_PREFETCH
         ):
             return []
-        self._capacity = min(self._capacity * 2, self.most)
+        self._capacity = min(self._capacity * 2, self._most)
         return with_own_windows(self._flush(), windowed)
 
     def finish_bundle(self) -> Iterator[Any]:

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..engine.errors import contained
+from ..engine.errors import attempted, contained
 from ..media.decoding import decoded, stand_in
 from ..options.late import import_libraries
 from ..options.spec import Spec
@@ -81,11 +81,4 @@ class RecordPipeline:
                 results = self._split.postprocess_texts([each.chunks[0] for each in records])
                 if results is not None:
                     return results
-        return list(map(self._result, records))
-
-    def _result(self, record: Record) -> Any:
-        try:
-            with contained:
-                return self.inference(record, record.chunks)
-        except Exception as error:
-            return error
+        return [attempted(self.inference, record, record.chunks) for record in records]

@@ -78,7 +78,7 @@ def test_of_those_that_cross_together_the_rest_is_sent_again(kept: Kept) -> None
     kept.tickets.pop(1)
     kept.tickets.launched(1, [0], [])
     assert not kept.tickets.process_died(None, "it crashed")
-    ((_, numbers),) = kept.tickets.by_session()
+    (numbers,) = kept.tickets.by_session().values()
     isolated, rest = kept.tickets.messages(numbers, 5)
     assert (isolated.tickets, isolated.run_isolated) == ([(0, 0, 2)], True)
     assert (rest.tickets, rest.run_isolated) == ([(2, 4, 2)], False)

@@ -37,26 +37,39 @@ _STANDS_STILL = 30.0  # seconds: a worker that reads nothing for so long is drop
 
 
 class Client:
-    """One worker process; nothing here waits for it."""
+    """One worker process; nothing here waits for it for longer than a moment.
 
-    def __init__(self, sock: socket.socket, key: bytes, core: EngineCore) -> None:
+    Args:
+      sock: the connection.
+      key: the secret that it has to prove to know.
+      core: where its tickets go.
+      on_join: called once it has proved that, and handed over its arena.
+
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        key: bytes,
+        core: EngineCore,
+        on_join: Callable[[Client], None] = lambda client: None,
+    ) -> None:
         sock.setblocking(False)
         self.sock = sock
         self.outgoing = Outgoing(sock)
         self._incoming = Incoming(sock)
         self._incoming.limit = _UNPROVEN
         self._core = core
+        self._on_join = on_join
         self._door: Doorkeeper | None = Doorkeeper(key)
         self._arena: arena.MappedArena | None = None
         self._sessions: dict[int, BundleSession] = {}
         #: Since when it takes nothing of what waits for it, on time.monotonic.
         self._stands_still: float | None = None
-        #: Since when it has been greeted, on time.monotonic; None: it has joined.
-        self.since: float | None = time.monotonic()
+        #: When it came, on time.monotonic.
+        self.since = time.monotonic()
         #: Whether its connection has ended.
         self.gone = False
-        #: Called when it has joined.
-        self.on_join: Callable[[], Any] = lambda: None
         self._put(self._door.challenge)
 
     @property
@@ -90,8 +103,7 @@ class Client:
             return
         self._arena = arena.MappedArena(self._incoming.descriptors.popleft())
         self._incoming.limit = None
-        self.since = None
-        self.on_join()
+        self._on_join(self)
 
     def _accept(self, message: Message) -> None:
         match message:
@@ -129,9 +141,9 @@ class Client:
         """Send tickets that are answered; those whose outputs are together as one message."""
         if self.gone:
             return
-        for _, group in itertools.groupby(tickets, _outputs_of):
+        for outputs, group in itertools.groupby(tickets, _outputs_of):
             members = list(group)
-            if _outputs_of(members[0]) is None or not self._answer_together(members):
+            if outputs is None or not self._answer_together(members):
                 for ticket in members:
                     self._put(self._answered(ticket))
         self.send()
@@ -214,7 +226,6 @@ class Client:
         """Have its tickets passed over."""
         for session in self._sessions.values():
             session.cancelled = True
-        self.on_join = lambda: None  # it knows this client
         self.outgoing.clear()
         self._incoming.close()
         self.sock.close()

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..blocks import Block, Layout, layout_of
 from ..errors import BatchTimeoutError, EngineCrashError
-from ..tickets import Ticket
+from ..tickets import BundleSession, Ticket
 from . import pickling
 from .arena import Arena, Span
 from .protocol import SubmitTickets
@@ -23,8 +23,8 @@ from .protocol import SubmitTickets
 logger = logging.getLogger(__name__)
 
 _MAX_DEATHS = 3  # of processes over one element: in a batch with others, then twice isolated
-_SMALL = 1024  # bytes: what is larger is in the arena, so that a socket holds many messages
 _MAX_TIMEOUTS = 2  # of one element: in a batch with others, then isolated
+_SMALL = 1024  # bytes: what is larger is in the arena, so that a socket holds many messages
 
 
 @dataclass(slots=True, eq=False)
@@ -99,9 +99,8 @@ class InFlightTickets:
         return numbers
 
     def _keep(self, tickets: Sequence[Ticket], features: Any) -> list[int]:
-        small = _SMALL if isinstance(features, Block) else pickling.SMALL
         pickled: bytes | None
-        pickled, spans = pickling.dumps(features, self._arena, small)
+        pickled, spans = pickling.dumps(features, self._arena)
         if len(pickled) > _SMALL and (span := self._arena.put(memoryview(pickled))) is not None:
             pickled = None
             spans.append(span)
@@ -125,13 +124,12 @@ class InFlightTickets:
             isolated, features = first.ticket.run_isolated, first.features
             yield SubmitTickets(chunks, session, isolated, features.spans, features.pickled)
 
-    def by_session(self) -> Iterator[tuple[Ticket, list[int]]]:
-        """The numbers of all tickets, those of each session apart, with one of its tickets."""
-        sessions: dict[int, tuple[Ticket, list[int]]] = {}
+    def by_session(self) -> dict[BundleSession, list[int]]:
+        """The numbers of all tickets, in ascending order, by session."""
+        sessions: dict[BundleSession, list[int]] = {}
         for number, sent in self._tickets.items():
-            found = sessions.setdefault(id(sent.ticket.session), (sent.ticket, []))
-            found[1].append(number)
-        yield from sessions.values()
+            sessions.setdefault(sent.ticket.session, []).append(number)
+        return sessions
 
     def launched(self, number: int, running: Sequence[int], following: Sequence[int]) -> None:
         """These are computed now, in the batch of this number; the others were launched behind."""

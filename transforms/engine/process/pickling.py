@@ -16,9 +16,10 @@ from typing import Any
 
 import torch
 
+from ..blocks import numpy_of, torch_of
 from .arena import Arena, MappedArena, Span
 
-SMALL = 16 * 1024  # bytes: cheaper in the message
+_SMALL = 16 * 1024  # bytes: cheaper in the message
 
 
 class _Pickler(pickle.Pickler):
@@ -26,10 +27,10 @@ class _Pickler(pickle.Pickler):
 
 
 def _reduce_tensor(tensor: torch.Tensor) -> tuple[Any, ...]:
-    tensor = tensor.detach().cpu().contiguous()
+    tensor = tensor.detach().cpu()
     if tensor.dtype is torch.bfloat16:  # numpy has no such type
-        return _bfloat16, (tensor.view(torch.int16).numpy(),)
-    return torch.from_numpy, (tensor.numpy(),)
+        return torch_of, (numpy_of(tensor), tensor.dtype)
+    return torch.from_numpy, (numpy_of(tensor),)
 
 
 _Pickler.dispatch_table[torch.Tensor] = _reduce_tensor
@@ -40,26 +41,16 @@ def reduce_by(kind: type[Any], reduce: Callable[[Any], tuple[Any, ...]]) -> None
     _Pickler.dispatch_table[kind] = reduce
 
 
-def _bfloat16(bits: Any) -> torch.Tensor:
-    return torch.from_numpy(bits).view(torch.bfloat16)
-
-
-def dumps(value: Any, arena: Arena, small: int = SMALL) -> tuple[bytes, list[Span]]:
+def dumps(value: Any, arena: Arena) -> tuple[bytes, list[Span]]:
     """A value as bytes, and where in the arena its large tensors are, as far as it has room.
 
-    Args:
-      value: anything that can be pickled.
-      arena: where tensors are put.
-      small: bytes; a tensor of fewer is among the bytes.
-
     Raises what pickling the value raises.
-
     """
     spans: list[Span] = []
 
     def in_message(buffer: pickle.PickleBuffer) -> bool:
         raw = buffer.raw()
-        if raw.nbytes < small or (span := arena.put(raw)) is None:
+        if raw.nbytes < _SMALL or (span := arena.put(raw)) is None:
             return True
         spans.append(span)
         return False

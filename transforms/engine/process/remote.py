@@ -12,10 +12,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
-from ..blocks import OutputRow
 from ..errors import EngineError
 from ..reports import RestartReport
 from ..tickets import BundleSession, Ticket
@@ -204,12 +202,19 @@ class RemoteEngine:
                 shut(self._socket)
 
     def _give_up(self, reason: str) -> None:
+        self._fail(reason)
+        self._refuse(self._tickets.pop_all())
+
+    def _fail(self, reason: str) -> None:
+        """Send nothing any more: what was not sent will not be answered."""
         self._enter(LinkState.FAILED)
         self._reason = reason
-        tickets = [*self._tickets.pop_all(), *self._unsent]
-        self._unsent = []
+        unsent, self._unsent = self._unsent, []
+        self._refuse(unsent)
+
+    def _refuse(self, tickets: Sequence[Ticket]) -> None:
         for ticket in tickets:
-            ticket.error = EngineError(reason)
+            ticket.error = EngineError(self._reason)
             self._hand_back(ticket)
 
     def _hand_back(self, ticket: Ticket) -> None:
@@ -259,8 +264,8 @@ class RemoteEngine:
         with self._change:
             self._enter(LinkState.JOINED)
             self._tickets.drop_cancelled()
-            for ticket, numbers in list(self._tickets.by_session()):
-                self._send(ticket.session, numbers)
+            for session, numbers in self._tickets.by_session().items():
+                self._send(session, numbers)
             self._send_unsent()
 
     def _listen(self) -> None:
@@ -316,10 +321,12 @@ class RemoteEngine:
         error: Exception | None = None
         rows: Iterator[Any] = iter(())
         try:
-            rows = map(OutputRow.unpacked, next(values))
+            rows = iter(next(values).unpacked())
         except Exception as unknown:  # of a class that is not known here
             error = unknown
-        answers = [(number, list(islice(rows, count))) for number, count in answer.tickets]
+        answers = [
+            (number, list(itertools.islice(rows, count))) for number, count in answer.tickets
+        ]
         self._take_back(answers, error, answer.progress)
 
     def _take_back(
@@ -339,12 +346,7 @@ class RemoteEngine:
                 self._hand_back(ticket)
             self._deaths, self._waiting = 0, progress.waiting if len(self._tickets) else 0
             if progress.dead:
-                self._reason = str(error) if error is not None else "the engine has failed"
-                self._enter(LinkState.FAILED)
-                unsent, self._unsent = self._unsent, []
-                for ticket in unsent:
-                    ticket.error = EngineError(self._reason)
-                    self._hand_back(ticket)
+                self._fail(str(error) if error is not None else "the engine has failed")
             elif not len(self._tickets):
                 self._send_unsent()
 

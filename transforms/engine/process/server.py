@@ -107,7 +107,6 @@ class Server:
         """Compute what comes until a time on time.monotonic."""
         until: float | None = None  # the end of a wait for more tickets
         while (now := time.monotonic()) < end:
-            self._hand_back()
             seconds = None if self.core.dead else self.core.wait_seconds()
             if seconds is None:
                 self._receive(end - now)
@@ -125,7 +124,8 @@ class Server:
                 self.core.refuse(error)
 
     def _receive(self, seconds: float) -> bool:
-        """Accept who connects and read what comes within a time; whether anything did."""
+        """Hand back what is answered, and accept and read what comes within a time; whether any."""
+        self._hand_back()
         events = self._selector.select(seconds)
         for key, event in events:
             if key.fileobj is self._listener:
@@ -137,7 +137,6 @@ class Server:
             if event & selectors.EVENT_READ:
                 client.read()
             self._settle(client)
-        self._hand_back()
         return bool(events)
 
     def _accept(self) -> None:
@@ -147,12 +146,23 @@ class Server:
             logger.warning("a worker cannot be accepted: %s", error)
             time.sleep(_LOADING)
             return
-        client = Client(sock, self._config.spec.sharing.key, self.core)
+        client = Client(sock, self._config.spec.sharing.key, self.core, self._on_join)
         self._clients[sock] = client
         self._selector.register(sock, selectors.EVENT_READ, client)
         self._joined = True
-        client.on_join = lambda: client.post(ModelLoaded()) if self._ready else None
         self._settle(client)
+
+    def _on_join(self, client: Client) -> None:
+        if self._ready:
+            client.post(ModelLoaded())
+
+    def _drop_strangers(self) -> None:
+        """Forget who has not proved in time to know the key."""
+        oldest = time.monotonic() - _GREETING
+        for client in tuple(self._clients.values()):
+            if not client.joined and client.since < oldest:
+                client.gone = True
+                self._settle(client)
 
     def _settle(self, client: Client) -> None:
         """Forget a client that has gone, and wait to write to one that could not take all."""
@@ -194,12 +204,9 @@ class Server:
 
     def _withdrawn(self) -> bool:
         """Whether there have been no users for a while, or no answers will come; nobody joins."""
+        self._drop_strangers()
         dead = self._joined and self.core.dead  # and somebody is told why
         now = time.monotonic()
-        for client in tuple(self._clients.values()):
-            if client.since is not None and now - client.since > _GREETING:
-                client.gone = True
-                self._settle(client)
         if any(client.joined for client in self._clients.values()) and not dead:
             self._used = now
             return False
