@@ -43,8 +43,8 @@ class First(SynchronousProgram):
     def program(self, parameters: Any) -> First:
         return self
 
-    def batch_slot(self, features: Any) -> BatchSlot:
-        return BatchSlot("all", 1)
+    def batch_slots(self, chunks: Sequence[Any]) -> list[BatchSlot]:
+        return [BatchSlot("all", 1)] * len(chunks)
 
     def run(self, chunks: Sequence[Any]) -> list[Any]:
         return [{"first": float(next(iter(chunk.values())).flatten()[0])} for chunk in chunks]

@@ -40,7 +40,7 @@ class Job:
         for number in range(count):
             ids = torch.full((1, 16), 5)
             features = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-            self.core.admit(Ticket(session, number, [features]))
+            self.core.admit([Ticket(session, number, [features])])
 
     def run(self) -> None:
         while (seconds := self.core.wait_seconds()) is not None:

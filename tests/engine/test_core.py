@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -53,8 +54,8 @@ class Device:
     def program(self, parameters: Any) -> Device:
         return self
 
-    def batch_slot(self, number: int) -> BatchSlot:
-        return BatchSlot("all", 1)
+    def batch_slots(self, numbers: Sequence[int]) -> list[BatchSlot]:
+        return [BatchSlot("all", 1)] * len(numbers)
 
     def launch(self, numbers: Sequence[int]) -> Batch:
         if self.errors:
@@ -71,13 +72,13 @@ class Bench:
     def __init__(self, rows: int = 4) -> None:
         self.device = Device()
         self.answered: list[Ticket] = []
-        self.launched: list[tuple[list[int], list[int]]] = []
+        self.launched: list[list[list[int]]] = []
         self.broken: list[BaseException] = []
         self.core = EngineCore(
             Limits(batch_size=rows, max_wait_ms=0),
             self.answered.append,
-            lambda number, now, following: self.launched.append(
-                ([ticket.token for ticket in now], [ticket.token for ticket in following])
+            lambda batches: self.launched.append(
+                [[ticket.token for ticket in tickets] for tickets in batches.values()]
             ),
             self.broken.append,
         )
@@ -87,7 +88,7 @@ class Bench:
 
     def admit(self, *numbers: int, isolated: bool = False) -> None:
         for number in numbers:
-            self.core.admit(Ticket(self.session, number, [number], run_isolated=isolated))
+            self.core.admit([Ticket(self.session, number, [number], run_isolated=isolated)])
 
     def finish(self) -> None:
         """Run until nothing is left, the device finishing each batch when it is launched."""
@@ -124,9 +125,9 @@ def test_the_next_batch_is_launched_before_the_last_is_read(bench: Bench) -> Non
     assert [batch.read for batch in bench.device.batches] == [True, False]
     assert len(bench.answered) == 4
     assert bench.launched == [
-        ([8, 9, 10, 11], []),
-        ([8, 9, 10, 11], [4, 5, 6, 7]),
-        ([4, 5, 6, 7], []),
+        [[8, 9, 10, 11]],
+        [[8, 9, 10, 11], [4, 5, 6, 7]],
+        [[4, 5, 6, 7]],
     ]
 
 
@@ -186,7 +187,7 @@ def test_all_that_is_launched_may_have_broken_the_device(bench: Bench) -> None:
     with pytest.raises(EngineError, match="device-side assert"):
         bench.core.step()
     assert [str(error) for error in bench.broken] == ["CUDA error: device-side assert triggered"]
-    assert bench.launched[-1] == ([4, 5, 6, 7], [0, 1, 2, 3])
+    assert bench.launched[-1] == [[4, 5, 6, 7], [0, 1, 2, 3]]
 
 
 def test_what_may_end_the_process_is_alone_on_the_device(bench: Bench) -> None:
@@ -195,8 +196,8 @@ def test_what_may_end_the_process_is_alone_on_the_device(bench: Bench) -> None:
     bench.admit(9, isolated=True)
     bench.finish()
     assert bench.outputs == {n: 2 * n for n in range(10)}
-    alone = [launched for launched in bench.launched if {8, 9} & {*launched[0], *launched[1]}]
-    assert sorted(alone) == [([8], []), ([9], [])]
+    alone = [launched for launched in bench.launched if {8, 9} & {*itertools.chain(*launched)}]
+    assert sorted(alone) == [[[8]], [[9]]]
 
 
 def test_the_time_of_a_batch_is_the_device_s_own(bench: Bench) -> None:
@@ -232,7 +233,7 @@ def test_a_single_row_that_is_computed_at_launch_is_answered_at_once(bench: Benc
 
 def test_who_failed_with_the_batch_before_is_not_tried_again(bench: Bench) -> None:
     ticket = Ticket(bench.session, "two", [0, 1])
-    bench.core.admit(ticket)
+    bench.core.admit([ticket])
     bench.admit(2, 3, 4, 5, 6, 7)
     bench.core.step()
     (first,) = bench.device.batches

@@ -131,8 +131,8 @@ def test_what_never_fits_fails_alone() -> None:
 class Sometimes(Doubles):
     """One number in a hundred is larger than the memory."""
 
-    def batch_slot(self, number: int) -> BatchSlot:
-        return BatchSlot("all", self._size(number))
+    def batch_slots(self, numbers: Sequence[int]) -> list[BatchSlot]:
+        return [BatchSlot("all", self._size(number)) for number in numbers]
 
     def _size(self, number: int) -> int:
         return 250 if number % 100 == 0 else 10 + number % 7
@@ -159,8 +159,8 @@ def test_what_never_fits_leaves_the_others_what_was_learned() -> None:
 class Slow(Doubles):
     """Takes a while to start a batch, however large: as an accelerator does."""
 
-    def batch_slot(self, number: int) -> BatchSlot:
-        return BatchSlot("all", 10)
+    def batch_slots(self, numbers: Sequence[int]) -> list[BatchSlot]:
+        return [BatchSlot("all", 10)] * len(numbers)
 
     def run(self, numbers: Sequence[int]) -> list[int]:
         time.sleep(0.02)

@@ -42,7 +42,7 @@ def test_a_pool_gives_back_each_item_once(
     pool: Pool[tuple[str, int, int]] = Pool()
     added, taken = [], []
     for i, (key, length, take) in enumerate(steps):
-        pool.add(key, length, (key, length, i))
+        pool.add(key, [length], [(key, length, i)])
         added.append((key, length, i))
         batches = [pool.take(lambda key: budget)] if take else []
         for batch in batches:
@@ -59,11 +59,10 @@ def test_a_pool_gives_back_each_item_once(
 def test_nothing_waits_for_ever(max_passes: int, arrivals: int) -> None:
     """A lonely long chunk is taken although better batches keep arriving."""
     pool: Pool[str] = Pool(max_passes)
-    pool.add("lonely", 1, "lonely")
+    pool.add("lonely", [1], ["lonely"])
     budget = Budget(max_rows=8, max_padded_tokens=4096, overhead=100)
     for _ in range(4 * (max_passes + arrivals) + 8):
-        for _ in range(arrivals):
-            pool.add("crowd", 100, "crowd")
+        pool.add("crowd", [100] * arrivals, ["crowd"] * arrivals)
         if "lonely" in pool.take(lambda key: budget):
             return
     raise AssertionError("it starved")

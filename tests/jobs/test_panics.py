@@ -148,7 +148,7 @@ class Failing:
     def program(self, parameters: Any) -> Any:
         return self
 
-    def batch_slot(self, features: Any) -> Any:
+    def batch_slots(self, chunks: Any) -> Any:
         raise self.error
 
 

@@ -30,8 +30,8 @@ class Doubles(SynchronousProgram):
     def program(self, parameters: Any) -> Doubles:
         return self
 
-    def batch_slot(self, number: int) -> BatchSlot:
-        return BatchSlot("all", 10 + number % 7)
+    def batch_slots(self, numbers: Sequence[int]) -> list[BatchSlot]:
+        return [BatchSlot("all", 10 + number % 7) for number in numbers]
 
     def run(self, numbers: Sequence[int]) -> list[int]:
         size = len(numbers) * max(10 + number % 7 for number in numbers)

@@ -27,8 +27,8 @@ class Troubled(SynchronousProgram):
     def program(self, parameters: Any) -> Troubled:
         return self
 
-    def batch_slot(self, number: int) -> BatchSlot:
-        return BatchSlot("all", 1)
+    def batch_slots(self, numbers: Sequence[int]) -> list[BatchSlot]:
+        return [BatchSlot("all", 1)] * len(numbers)
 
     def run(self, numbers: Sequence[int]) -> list[Any]:
         if DIES in numbers:

@@ -24,12 +24,9 @@ from .device import Device
 from .lengths import Lengths
 from .padding import Padding, padding_of
 from .pixels import Finish
+from .row_slots import RowSlots, unique_keys
 
 logger = logging.getLogger(__name__)
-
-
-_unique_keys = itertools.count()
-_MOST_SLOTS = 65_536  # shapes that are remembered
 
 
 class Program:
@@ -59,22 +56,25 @@ class Program:
         self._padding = padding_of(pipe, self._forward)
         self._finished = Finish(pipe)
         self._lengths = Lengths(pipe, task, self._forward, is_accelerated(pipe))
-        #: Where chunks of these shapes belong in the pool.
-        self._slots: dict[Hashable, interface.BatchSlot] = {}
+        self._slots = RowSlots(self._new_slot)
         self._device = device
 
     def batch_slot(self, features: Features) -> interface.BatchSlot:
         """With which chunks this one may share a batch, and its length in tokens."""
-        if type(features) is not Row:
-            return collate.batch_slot(features, self._padding, next(_unique_keys))
-        shapes = features.shapes
-        slot = self._slots.get(shapes)
-        if slot is None:
-            unique = next(_unique_keys)
-            slot = collate.batch_slot(features.features(), self._padding, unique)
-            if slot.key is not unique and len(self._slots) < _MOST_SLOTS:
-                self._slots[shapes] = slot
-        return slot
+        return self.batch_slots([features])[0]
+
+    def batch_slots(self, chunks: Sequence[Any]) -> list[interface.BatchSlot]:
+        """Of each chunk: with which others it may share a batch, and its length in tokens."""
+        slots: list[interface.BatchSlot] = []
+        for block, group in itertools.groupby(chunks, _block_of):
+            if block is None:
+                slots += [self._new_slot(each, next(unique_keys)) for each in group]
+            else:
+                slots += self._slots.of(block, [row.index for row in group])
+        return slots
+
+    def _new_slot(self, features: Features, unique_key: Hashable) -> interface.BatchSlot:
+        return collate.batch_slot(features, self._padding, unique_key)
 
     def launch(self, chunks: Sequence[Any]) -> interface.Launched:
         """Hand a batch to the device; on a CPU, compute it. What the model raises goes through."""
@@ -113,7 +113,7 @@ class Program:
     def _pad_as(self, padding: Padding) -> None:
         """Place and join chunks in another way from here on."""
         self._padding = padding
-        self._slots.clear()
+        self._slots.forget()
 
     def _apart(
         self,
@@ -173,6 +173,10 @@ def is_accelerated(pipe: Any) -> bool:
     places = getattr(pipe.model, "hf_device_map", {}).values()
     devices = {str(place) for place in places} - {"disk"} or {str(pipe.device)}
     return any(device.partition(":")[0] != "cpu" for device in devices)
+
+
+def _block_of(chunk: Any) -> Block | None:
+    return chunk.block if type(chunk) is Row else None
 
 
 def _own(features: Features) -> Features:

@@ -10,7 +10,7 @@ import torch
 from transformers import Cache
 from transformers.utils import ModelOutput
 
-from ..engine.blocks import Aligned, Array, Outputs, Row, Same, torch_of
+from ..engine.blocks import Aligned, Array, Layout, Outputs, Row, Same, torch_of
 from .collate import (
     GENERATED,
     SEQUENCES,
@@ -34,8 +34,8 @@ def collate_rows(
     """
     layout = rows[0].block.layout
     adjoin = in_place and _adjoin(rows)
-    parts = [_parts(rows, i) for i in range(len(layout.fields))]
-    lengths = _lengths(rows, parts)
+    parts = list(zip(*[row.block.parts[row.index] for row in rows], strict=True))
+    lengths = _lengths(layout, parts)
     own = own_positions(lengths, padding.side) if len(set(lengths)) > 1 else None
     joined, tokens = {}, set()
     for i, (field, values) in enumerate(zip(layout.fields, parts, strict=True)):
@@ -56,16 +56,6 @@ def collate_rows(
     return layout.kind(joined), BatchShape(lengths, padding, frozenset(), names)
 
 
-def _parts(rows: Sequence[Row], field: int) -> list[Array]:
-    """A field's array of each row: (positions, …)."""
-    found = []
-    for row in rows:
-        block, i = row.block, row.index
-        starts = block.starts[field]
-        found.append(block.arrays[field][starts[i] : starts[i + 1]])
-    return found
-
-
 def _adjoin(rows: Sequence[Row]) -> bool:
     """Whether rows lie one behind the other in one block."""
     block, first = rows[0].block, rows[0].index
@@ -78,14 +68,17 @@ def _span(rows: Sequence[Row], field: int) -> Array:
     return block.arrays[field][starts[rows[0].index] : starts[rows[-1].index + 1]]
 
 
-def _lengths(rows: Sequence[Row], parts: Sequence[list[Array]]) -> list[int]:
-    """Of each row, the positions that are counted and padded; 0 where there are none."""
-    fields = {field.name: i for i, field in enumerate(rows[0].block.layout.fields)}
+def _lengths(layout: Layout, parts: Sequence[Sequence[Array]]) -> list[int]:
+    """Of each row, the positions that are counted and padded; 0 where there are none.
+
+    `parts` has, for each field, the array of each row: (positions, …).
+    """
+    fields = {field.name: i for i, field in enumerate(layout.fields)}
     for name in SEQUENCES:
         i = fields.get(name)
-        if i is not None and rows[0].block.layout.fields[i].trailing == ():
+        if i is not None and layout.fields[i].trailing == ():
             return list(map(len, parts[i]))
-    return [0] * len(rows)
+    return [0] * len(parts[0])
 
 
 def together(outputs: Any, shape: BatchShape) -> Iterable[Any]:

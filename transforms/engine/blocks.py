@@ -6,10 +6,12 @@ processes, and is put together and taken apart, as whole arrays.
 
 from __future__ import annotations
 
+import functools
 from collections import UserDict
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from operator import sub
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,7 +71,7 @@ def plain(features: Any) -> Any:
     return features.data if isinstance(features, UserDict) else features
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Block:
     """The features of many chunks."""
 
@@ -100,6 +102,18 @@ class Block:
         """Each chunk."""
         return [Row(self, i) for i in range(len(self.starts[0]) - 1)]
 
+    @functools.cached_property
+    def positions(self) -> list[tuple[int, ...]]:
+        """Of each row, how many positions each field has."""
+        return list(zip(*(map(sub, starts[1:], starts) for starts in self.starts), strict=True))
+
+    @functools.cached_property
+    def parts(self) -> list[tuple[Array, ...]]:
+        """Of each row, its part of each array."""
+        fields = zip(self.arrays, self.starts, strict=True)
+        cut = ([array[i:j] for i, j in pairwise(starts)] for array, starts in fields)
+        return list(zip(*cut, strict=True))
+
 
 class Row:
     """One chunk of a block."""
@@ -110,21 +124,14 @@ class Row:
         self.block = block
         self.index = index
 
-    @property
-    def shapes(self) -> Hashable:
-        """Equal for rows of the same layout whose tensors have the same shapes."""
-        i = self.index
-        return self.block.layout, tuple(each[i + 1] - each[i] for each in self.block.starts)
-
     def features(self) -> Any:
         """The chunk as it was; its tensors are parts of the block."""
-        block, i = self.block, self.index
+        layout = self.block.layout
         found = {}
-        parts = zip(block.layout.fields, block.starts, block.arrays, strict=True)
-        for field, starts, array in parts:
-            value = torch_of(array[starts[i] : starts[i + 1]], field.dtype)
+        for field, part in zip(layout.fields, self.block.parts[self.index], strict=True):
+            value = torch_of(part, field.dtype)
             found[field.name] = value if field.trailing is None else value[None]
-        return block.layout.kind(found)
+        return layout.kind(found)
 
 
 def unpacked(part: Any) -> Any:

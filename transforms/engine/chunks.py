@@ -31,6 +31,8 @@ class InFlight:
     #: How many were launched up to it.
     number: int
     batch: list[Chunk]
+    #: Of each chunk, its ticket.
+    tickets: list[Ticket]
     launched: Launched
     #: When its launch began, on time.perf_counter.
     start: float

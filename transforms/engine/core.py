@@ -11,10 +11,12 @@ full gathers on until the device has nothing else to do.
 
 from __future__ import annotations
 
+import itertools
 import logging
+import operator
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..options.spec import Limits
@@ -23,7 +25,7 @@ from .batch_sizes import BatchSizes
 from .blocks import unpacked
 from .chunks import Chunk, InFlight, padded
 from .errors import EngineError, breaks_engine, contained, is_fatal, is_out_of_memory
-from .interface import Computed, Model, Program
+from .interface import BatchSlot, Computed, Model, Program
 from .reports import BatchReport, LoadReport, Report
 from .scheduler import Pool, ReturningCallers
 from .tickets import BundleSession, Ticket
@@ -39,7 +41,7 @@ class CancelledError(Exception):
 
 _CANCELLED = CancelledError()
 
-OnLaunch = Callable[[int, Sequence[Ticket], Sequence[Ticket]], None]
+OnLaunch = Callable[[Mapping[int, Sequence[Ticket]]], None]
 
 
 class EngineCore:
@@ -48,8 +50,8 @@ class EngineCore:
     Args:
       limits: what a batch may hold.
       hand_back: called with each ticket that is answered or has failed.
-      on_launch: called with the number of the batch that the device works on, its tickets, and
-        those of the batch behind it, whenever either is about to be another batch.
+      on_launch: called with the tickets of the batch that the device works on, and of the batch
+        behind it, by the batches' numbers, whenever either is about to be another batch.
       on_broken: called with an error that says that the process cannot compute any more.
 
     """
@@ -58,7 +60,7 @@ class EngineCore:
         self,
         limits: Limits,
         hand_back: Callable[[Ticket], None],
-        on_launch: OnLaunch = lambda number, running, following: None,
+        on_launch: OnLaunch = lambda batches: None,
         on_broken: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
         self._limits = limits
@@ -106,45 +108,71 @@ class EngineCore:
         self._memory = FreedMemory(model.accelerated)
         self._sizes = BatchSizes(self._limits, model)
         early, self._early = self._early, []
-        for ticket in early:
-            self.admit(ticket)
+        self._admit_early(early)
 
-    def admit(self, ticket: Ticket) -> None:
-        """Accept a ticket; it may be handed back at once."""
+    def admit(self, tickets: Sequence[Ticket]) -> None:
+        """Accept tickets of one session; some may be handed back at once."""
         if self._model is None and self._refusal is None:
-            self._early.append(ticket)
+            self._early += tickets
             return
-        self._live.add(ticket)
-        if not ticket.session.in_flight:
+        session = tickets[0].session
+        self._live.update(tickets)
+        if not session.in_flight:
             self._callers.arrived()
-        ticket.session.in_flight += 1
-        if self._refusal is not None:
-            self._fail(ticket, self._refusal)
+        session.in_flight += len(tickets)
+        reason = self._refusal or (_CANCELLED if session.cancelled else None)
+        if reason is None:
+            self._place(tickets)
             return
-        if ticket.session.cancelled:
-            self._fail(ticket, _CANCELLED)
-            return
+        for ticket in tickets:
+            self._fail(ticket, reason)
+
+    def _admit_early(self, tickets: Sequence[Ticket]) -> None:
+        for _, group in itertools.groupby(tickets, lambda ticket: ticket.session):
+            self.admit(list(group))
+
+    def _place(self, tickets: Sequence[Ticket]) -> None:
+        """Put the chunks of a session's tickets into the pool."""
         try:
             with contained:
-                program = self._program(ticket.session)
+                program = self._program(tickets[0].session)
                 if not program.takes_rows:
-                    ticket.features = [unpacked(each) for each in ticket.features]
-                slots = [program.batch_slot(each) for each in ticket.features]
+                    for ticket in tickets:
+                        ticket.features = [unpacked(each) for each in ticket.features]
+                slots = program.batch_slots(
+                    [each for ticket in tickets for each in ticket.features]
+                )
         except Exception as error:
-            self._fail(ticket, error)
+            if len(tickets) == 1:
+                self._fail(tickets[0], error)
+                return
+            for ticket in tickets:  # it may be the fault of one of them
+                self._place([ticket])
             return
-        features, ticket.features = ticket.features, []
-        ticket.outputs = [None] * len(slots)
-        ticket.remaining = len(slots)
+        chunks = self._chunks(tickets, iter(slots))
+        for key, group in itertools.groupby(chunks, operator.attrgetter("key")):
+            self._add(key, list(group))
+        self._new_chunks += len(chunks)
+
+    def _chunks(self, tickets: Sequence[Ticket], slots: Iterator[BatchSlot]) -> list[Chunk]:
+        """What waits of a session's tickets; those without features are done."""
         now = time.perf_counter()
-        isolated = id(ticket) if ticket.run_isolated else None
-        for i, slot in enumerate(slots):
-            key = (ticket.session.key, slot.key, isolated)
-            chunk = Chunk(ticket, i, slot.length, key, now, features[i])
-            self._pool.add(key, slot.length, chunk)
-        self._new_chunks += len(slots)
-        if not slots:
-            self._done(ticket)
+        chunks = []
+        for ticket in tickets:
+            features, ticket.features = ticket.features, []
+            ticket.outputs = [None] * len(features)
+            ticket.remaining = len(features)
+            session, isolated = ticket.session.key, id(ticket) if ticket.run_isolated else None
+            for i, part in enumerate(features):
+                slot = next(slots)
+                key = (session, slot.key, isolated)
+                chunks.append(Chunk(ticket, i, slot.length, key, now, part))
+            if not features:
+                self._done(ticket)
+        return chunks
+
+    def _add(self, key: Hashable, chunks: Sequence[Chunk]) -> None:
+        self._pool.add(key, [chunk.length for chunk in chunks], chunks)
 
     def wait_seconds(self) -> float | None:
         """For how long more tickets may be waited for before `step`; None: it has nothing to do."""
@@ -182,8 +210,7 @@ class EngineCore:
         early, self._early = self._early, []
         for ticket in tuple(self._live):
             self._fail(ticket, reason)
-        for ticket in early:
-            self.admit(ticket)
+        self._admit_early(early)
 
     def _may_launch(self) -> bool:
         if not len(self._pool) or len(self._in_flight) == self._depth:
@@ -249,7 +276,8 @@ class EngineCore:
     def _try_launch(self, batch: list[Chunk], start: float) -> Exception | None:
         """Launch a batch; or the error that it fails with at once."""
         self._launched += 1
-        self._announce(batch)
+        tickets = [chunk.ticket for chunk in batch]
+        self._announce({self._launched: tickets})
         idle = 0.0 if self._in_flight else start - self._idle_since
         if not self._in_flight:
             self.running_since = time.monotonic()
@@ -263,19 +291,16 @@ class EngineCore:
             return error
         computed = isinstance(launched, Computed)
         launch = 0.0 if computed else time.perf_counter() - start
-        self._in_flight.append(InFlight(self._launched, batch, launched, start, idle, launch))
+        self._in_flight.append(
+            InFlight(self._launched, batch, tickets, launched, start, idle, launch)
+        )
         if computed:  # there is nothing to wait for
             self._finish_all()
         return None
 
-    def _announce(self, launched: Sequence[Chunk] = ()) -> None:
+    def _announce(self, launched: Mapping[int, Sequence[Ticket]]) -> None:
         """Say which tickets the device works on now, and which come next."""
-        batches = [[chunk.ticket for chunk in each.batch] for each in self._in_flight]
-        if launched:
-            batches.append([chunk.ticket for chunk in launched])
-        if batches:
-            number = self._in_flight[0].number if self._in_flight else self._launched
-            self._on_launch(number, batches[0], batches[1] if len(batches) > 1 else ())
+        self._on_launch({each.number: each.tickets for each in self._in_flight} | dict(launched))
 
     def _finish_all(self) -> None:
         while self._in_flight:
@@ -300,14 +325,13 @@ class EngineCore:
         self._idle_since = end
         self.running_since = time.monotonic() if self._in_flight else None
         if self._in_flight:
-            self._announce()
+            self._announce({})
         if failed is not None:  # no longer in `except`, which would keep the tensors of its frames
             self._finish_all()
             self._recover(oldest.batch, failed)
             return
         self._observe(oldest, oldest.launched.seconds or end - begun)
-        for chunk, output in zip(oldest.batch, outputs, strict=True):
-            self._answer(chunk, output)
+        self._answer(oldest.batch, outputs)
 
     def _broken(self, error: BaseException) -> None:
         """The process cannot compute any more. Each batch in flight may be the reason."""
@@ -340,8 +364,7 @@ class EngineCore:
         logger.info("no memory for %d padded tokens: smaller batches from here", padded(batch))
         self._memory.after_failure()
         self._sizes.ceilings.failed(batch[0].key, padded(batch))
-        for chunk in batch:
-            self._pool.add(chunk.key, chunk.length, chunk)
+        self._add(batch[0].key, batch)
         self._pool.replan()
 
     def _observe(self, finished: InFlight, seconds: float) -> None:
@@ -361,12 +384,13 @@ class EngineCore:
             )
         )
 
-    def _answer(self, chunk: Chunk, output: Any) -> None:
-        ticket = chunk.ticket
-        ticket.outputs[chunk.index] = output
-        ticket.remaining -= 1
-        if not ticket.remaining and ticket.error is None:
-            self._done(ticket)
+    def _answer(self, batch: Sequence[Chunk], outputs: Iterable[Any]) -> None:
+        for chunk, output in zip(batch, outputs, strict=True):
+            ticket = chunk.ticket
+            ticket.outputs[chunk.index] = output
+            ticket.remaining -= 1
+            if not ticket.remaining and ticket.error is None:
+                self._done(ticket)
 
     def _fail(self, ticket: Ticket, error: BaseException) -> None:
         if ticket.error is None:
@@ -375,7 +399,7 @@ class EngineCore:
 
     def _done(self, ticket: Ticket) -> None:
         self._live.discard(ticket)
-        if not ticket.session.cancelled:
+        if self._reports and not ticket.session.cancelled:
             ticket.reports, self._reports = self._reports, []
         ticket.session.in_flight -= 1
         if not ticket.session.in_flight:

@@ -70,7 +70,7 @@ class Engine:
             # Whatever waits, and comes until `close`, is told why: bundles would block forever.
             self._core.refuse(error)
             while (ticket := self._arrivals.get()) is not None:
-                self._core.admit(ticket)
+                self._core.admit([ticket])
             if not isinstance(error, Exception):
                 raise
 
@@ -96,4 +96,4 @@ class Engine:
             elif ticket is None:
                 return
             else:
-                self._core.admit(ticket)
+                self._core.admit([ticket])

@@ -52,8 +52,8 @@ class Program(Protocol):
     #: Whether a chunk may be a row of a block (see blocks.py), or else only what was submitted.
     takes_rows: bool
 
-    def batch_slot(self, features: Any) -> BatchSlot:
-        """The batch key and length of a chunk."""
+    def batch_slots(self, chunks: Sequence[Any]) -> Sequence[BatchSlot]:
+        """The batch key and length of each chunk."""
 
     def launch(self, chunks: Sequence[Any]) -> Launched:
         """Hand a batch to the device; it may still be at work on the one before."""

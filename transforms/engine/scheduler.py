@@ -9,10 +9,14 @@ itself, a batch costs no less than what is computed while the next one is launch
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import partial
+from itertools import accumulate, repeat
+from operator import itemgetter
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -37,33 +41,40 @@ class Budget:
 
 def partition(lengths: Sequence[int], budget: Budget) -> list[tuple[int, int]]:
     """Cut ascending lengths into runs [start, stop) that are good batches, the longest first."""
+    return _runs(lengths, _sums(lengths), budget)
+
+
+def _runs(lengths: Sequence[int], sums: Sequence[int], budget: Budget) -> list[tuple[int, int]]:
+    """The runs of `partition`, given the sums of the lengths before each."""
     runs = []
     stop = len(lengths)
     while stop:
         longest = lengths[stop - 1]
         most = max(1, min(budget.max_rows, budget.max_padded_tokens // max(longest, 1)))
-        start, waste = stop - 1, 0
         floor = max(0, stop - most)
-        while start > floor:
-            waste += longest - lengths[start - 1]
-            if waste > budget.overhead and (stop - start + 1) * longest > budget.hidden:
-                break
-            start -= 1
+        # Padding falls from here on: so it is enough to find the first run that has little.
+        enough = partial(_little_padding, sums, stop, longest, budget.overhead)
+        start = bisect_left(range(floor, stop - 1), True, key=enough) + floor
+        start = min(start, max(floor, stop - int(budget.hidden // max(longest, 1))))
         runs.append((start, stop))
         stop = start
     return runs
 
 
-@dataclass(frozen=True)
-class Waiting(Generic[T]):
-    """A chunk in the pool."""
+def _little_padding(
+    sums: Sequence[int], stop: int, longest: int, overhead: float, start: int
+) -> bool:
+    """Whether the padding of a run of ascending lengths is within one overhead."""
+    return (stop - start) * longest - (sums[stop] - sums[start]) <= overhead
 
-    length: int
-    #: How many chunks had arrived before it.
-    arrival: int
-    #: How many chunks had been taken before it arrived.
-    taken_before: int
-    chunk: T
+
+def _sums(lengths: Iterable[int]) -> list[int]:
+    return list(accumulate(lengths, initial=0))
+
+
+#: A chunk in the pool: its length, how many chunks had arrived before it, how many had been taken
+#: before it arrived, and the chunk. In order of length, then of arrival.
+Waiting = tuple[int, int, int, T]
 
 
 class Pool(Generic[T]):
@@ -75,8 +86,8 @@ class Pool(Generic[T]):
     """
 
     def __init__(self, max_passes: int = 4096) -> None:
-        self._arrived: list[tuple[Hashable, Waiting[T]]] = []
-        self._plan: list[tuple[Hashable, list[Waiting[T]]]] = []
+        self._arrived: dict[Hashable, list[Waiting[T]]] = {}
+        self._plan: list[_Planned[T]] = []
         self._planned = 0
         self._arrivals = 0
         self._taken = 0
@@ -91,65 +102,70 @@ class Pool(Generic[T]):
         """Of all the chunks that wait, without padding."""
         return self._tokens
 
-    def add(self, key: Hashable, length: int, chunk: T) -> None:
-        """Put a chunk into the pool."""
-        self._arrived.append((key, Waiting(length, self._arrivals, self._taken, chunk)))
-        self._arrivals += 1
-        self._tokens += length
+    def add(self, key: Hashable, lengths: Sequence[int], chunks: Sequence[T]) -> None:
+        """Put chunks of one key into the pool."""
+        arrivals = range(self._arrivals, self._arrivals + len(chunks))
+        waiting = zip(lengths, arrivals, repeat(self._taken), chunks, strict=False)
+        self._arrived.setdefault(key, []).extend(waiting)
+        self._arrivals += len(chunks)
+        self._tokens += sum(lengths)
 
     def take(self, budget: Callable[[Hashable], Budget]) -> list[T]:
         """Take the best batch: chunks of one key, within its budget. Empty: nothing waits."""
-        if not self._plan or len(self._arrived) > self._planned // 4:
+        new = len(self) - self._planned
+        if not self._plan or new > self._planned // 4:
             self._make_plan(budget)
         if not self._plan:
             return []
-        _, batch = self._plan.pop()
-        self._planned -= len(batch)
-        self._taken += len(batch)
-        self._tokens -= sum(waiting.length for waiting in batch)
-        return [waiting.chunk for waiting in batch]
+        best = self._plan.pop()
+        self._planned -= len(best.batch)
+        self._taken += len(best.batch)
+        self._tokens -= best.tokens
+        return [chunk for _, _, _, chunk in best.batch]
 
     def replan(self) -> None:
         """Plan anew before the next batch: budgets have changed."""
-        for key, batch in self._plan:
-            self._arrived += [(key, waiting) for waiting in batch]
+        for planned in self._plan:
+            self._arrived.setdefault(planned.key, []).extend(planned.batch)
         self._plan, self._planned = [], 0
 
     def _make_plan(self, budget_of: Callable[[Hashable], Budget]) -> None:
-        groups: dict[Hashable, list[Waiting[T]]] = {}
-        for key, batch in self._plan:
-            groups.setdefault(key, []).extend(batch)
-        for key, waiting in self._arrived:
-            groups.setdefault(key, []).append(waiting)
-        self._arrived = []
-        scored: list[tuple[float, int, Hashable, list[Waiting[T]]]] = []
-        for key, group in groups.items():
-            group.sort(key=_by_length)
-            lengths = [waiting.length for waiting in group]
-            budget = budget_of(key)
-            for start, stop in partition(lengths, budget):
-                batch = group[start:stop]
-                scored.append((self._score(batch, budget), -len(scored), key, batch))
-        scored.sort(key=_by_score)
-        self._plan = [(key, batch) for _, _, key, batch in scored]
-        self._planned = sum(len(batch) for _, batch in self._plan)
+        self.replan()
+        plan: list[_Planned[T]] = []
+        for key, group in self._arrived.items():
+            group.sort()
+            lengths = [length for length, _, _, _ in group]
+            sums, budget = _sums(lengths), budget_of(key)
+            for start, stop in _runs(lengths, sums, budget):
+                batch, tokens = group[start:stop], sums[stop] - sums[start]
+                score = self._score(batch, tokens, budget)
+                plan.append(_Planned(score, -len(plan), tokens, key, batch))
+        plan.sort()
+        self._arrived = {}
+        self._plan, self._planned = plan, len(self)
 
-    def _score(self, batch: list[Waiting[T]], budget: Budget) -> float:
+    def _score(self, batch: list[Waiting[T]], tokens: int, budget: Budget) -> float:
         """Real tokens for the cost, at most 1; more than 1 for a batch that is overdue."""
-        passed_over = self._taken - min(waiting.taken_before for waiting in batch)
+        passed_over = self._taken - min(map(_taken_before, batch))
         if passed_over > self._max_passes:
             return float(passed_over)
-        real = sum(waiting.length for waiting in batch)
-        padded = len(batch) * batch[-1].length
-        return real / (budget.overhead + max(padded, budget.hidden))
+        longest, *_ = batch[-1]
+        padded = len(batch) * longest
+        return tokens / (budget.overhead + max(padded, budget.hidden))
 
 
-def _by_length(waiting: Waiting[T]) -> tuple[int, int]:
-    return waiting.length, waiting.arrival
+_taken_before = itemgetter(2)
 
 
-def _by_score(scored: tuple[float, int, Hashable, list[Waiting[T]]]) -> tuple[float, int]:
-    return scored[:2]
+class _Planned(NamedTuple, Generic[T]):
+    """A batch that may be taken. In order of its score; of equal ones, the first planned last."""
+
+    score: float
+    order: int
+    #: Without padding.
+    tokens: int
+    key: Hashable
+    batch: list[Waiting[T]]
 
 
 class BatchCostModel:

@@ -34,9 +34,9 @@ class HandlerProgram(SynchronousProgram):
         self._arguments = dict(arguments) or None
         self._size = _size_fn(handler.batch_elements_kwargs())
 
-    def batch_slot(self, features: Any) -> BatchSlot:
+    def batch_slots(self, chunks: Sequence[Any]) -> list[BatchSlot]:
         """Any example may share a batch with any other, within the handler's limits."""
-        return BatchSlot("handler", int(self._size(features)))
+        return [BatchSlot("handler", int(self._size(each))) for each in chunks]
 
     def run(self, chunks: Sequence[Any]) -> list[Any]:
         """The handler's predictions. Raises ValueError if it does not give one for each."""

@@ -128,14 +128,16 @@ class Client:
             chunks = features.rows() if isinstance(features, Block) else features
         except Exception as unknown:  # of a class that is not known here
             error = unknown
-        for number, start, count in message.tickets:
-            own = chunks[start : start + count]
-            ticket = Ticket(session, number, own, run_isolated=message.run_isolated)
-            if error is None:
-                self._core.admit(ticket)
-            else:
-                ticket.error = error
-                self.answer([ticket])
+        tickets = [
+            Ticket(session, number, chunks[start : start + count], message.run_isolated)
+            for number, start, count in message.tickets
+        ]
+        if error is None:
+            self._core.admit(tickets)
+            return
+        for ticket in tickets:
+            ticket.error = error
+        self.answer(tickets)
 
     def answer(self, tickets: Sequence[Ticket]) -> None:
         """Send tickets that are answered; those whose outputs are together as one message."""
@@ -149,8 +151,8 @@ class Client:
         self.send()
 
     def _answer_together(self, tickets: Sequence[Ticket]) -> bool:
-        rows = [row for ticket in tickets for row in ticket.outputs]
-        outputs = rows[0].outputs.chosen([row.index for row in rows])
+        outputs = tickets[0].outputs[0].outputs
+        outputs = outputs.chosen([row.index for ticket in tickets for row in ticket.outputs])
         counts = [(ticket.token, len(ticket.outputs)) for ticket in tickets]
         reports = [report for ticket in tickets for report in ticket.reports]
         try:
@@ -176,7 +178,7 @@ class Client:
         except Exception as error:  # outputs that cannot be pickled
             return packed(error, None)
 
-    def announce(self, number: int, running: list[int], following: list[int]) -> None:
+    def announce(self, number: int, running: list[int], following: Sequence[int] = ()) -> None:
         """Tell it which of its tickets are launched; waits a moment for it to take all."""
         self.post(BatchesLaunched(number, running, following))
         end = time.monotonic() + _TAKES_ALL
@@ -235,9 +237,11 @@ def _outputs_of(ticket: Ticket) -> int | None:
     """The outputs that all of a ticket's chunks are rows of, if there are."""
     if ticket.error is not None or not ticket.outputs:
         return None
-    first = ticket.outputs[0]
+    first, *rest = ticket.outputs
     if type(first) is not OutputRow:
         return None
     outputs = first.outputs
-    same = all(type(each) is OutputRow and each.outputs is outputs for each in ticket.outputs)
-    return id(outputs) if same else None
+    for each in rest:
+        if type(each) is not OutputRow or each.outputs is not outputs:
+            return None
+    return id(outputs)

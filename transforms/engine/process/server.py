@@ -22,7 +22,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..allocator import load_outside_gc
 from ..core import EngineCore
@@ -56,8 +56,8 @@ class Server:
         self._selector.register(self._listener, selectors.EVENT_READ)
         #: Tickets that are to be handed back.
         self._answered: list[Ticket] = []
-        #: Clients that were told of tickets in the batches that were launched last.
-        self._told: set[Client] = set()
+        #: The numbers of tickets in batches that the device has not finished, by batch and client.
+        self._launched: dict[int, dict[Client, list[int]]] = {}
         self._joined = False
         self._loaded: Model | BaseException | None = None
         self._ready = False
@@ -169,7 +169,8 @@ class Server:
         if client.gone:
             if self._clients.pop(client.sock, None) is not None:
                 self._selector.unregister(client.sock)
-                self._told.discard(client)
+                for tokens in self._launched.values():
+                    tokens.pop(client, None)
                 client.close()
             return
         write = selectors.EVENT_WRITE if client.outgoing else 0
@@ -188,19 +189,18 @@ class Server:
             client.answer(own)
             self._settle(client)
 
-    def _announce(
-        self, number: int, running: Sequence[Ticket], following: Sequence[Ticket]
-    ) -> None:
+    def _announce(self, batches: Mapping[int, Sequence[Ticket]]) -> None:
         """Tell each worker which of its tickets are launched: none, if all are of others."""
         self._hand_back()
-        own: dict[Client, tuple[list[int], list[int]]] = {}
-        for place, tickets in enumerate((running, following)):
-            for ticket in tickets:
-                own.setdefault(ticket.session.engine, ([], []))[place].append(ticket.token)
-        for client in (*own, *(self._told - own.keys())):
-            client.announce(number, *own.get(client, ([], [])))
+        before, known = set[Client]().union(*self._launched.values()), self._launched
+        self._launched = {
+            number: known[number] if number in known else _by_client(tickets)
+            for number, tickets in batches.items()
+        }
+        number, *_ = batches
+        for client in before.union(*self._launched.values()):
+            client.announce(number, *(own.get(client, []) for own in self._launched.values()))
             self._settle(client)
-        self._told = set(own)
 
     def _withdrawn(self) -> bool:
         """Whether there have been no users for a while, or no answers will come; nobody joins."""
@@ -265,6 +265,14 @@ class Server:
                 client.last_words(EngineBroken(f"{type(error).__name__}: {error}"), left)
         finally:
             os._exit(1)
+
+
+def _by_client(tickets: Sequence[Ticket]) -> dict[Client, list[int]]:
+    """The numbers of tickets."""
+    numbers: dict[Client, list[int]] = {}
+    for ticket in tickets:
+        numbers.setdefault(ticket.session.engine, []).append(ticket.token)
+    return numbers
 
 
 def _all_gone(sockets: Iterable[socket.socket]) -> bool:

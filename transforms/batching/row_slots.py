@@ -1,0 +1,58 @@
+"""Where rows of blocks belong in an engine's pool: looked up by their shapes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from ..engine.blocks import Block, Layout, Row
+from ..engine.interface import BatchSlot
+
+_MOST = 65_536  # shapes, or layouts, that are remembered
+
+#: Keys that no other chunk has.
+unique_keys = itertools.count()
+
+
+class RowSlots:
+    """The slots of rows of blocks.
+
+    Args:
+      new_slot: the slot of a chunk's features, given a key that no other chunk has: the slot's, if
+        the chunk may share no batch.
+
+    """
+
+    def __init__(self, new_slot: Callable[[Any, Hashable], BatchSlot]) -> None:
+        self._new_slot = new_slot
+        self.forget()
+
+    def forget(self) -> None:
+        """Ask for all of them anew."""
+        #: A number for each layout.
+        self._layouts: dict[Layout, int] = {}
+        #: By the number of the layout and the positions of each field.
+        self._slots: dict[tuple[int, tuple[int, ...]], BatchSlot] = {}
+        #: A number for each batch key, which is looked up much faster than the key.
+        self._keys: dict[Hashable, int] = {}
+
+    def of(self, block: Block, rows: Sequence[int]) -> list[BatchSlot]:
+        """The slots of some rows of a block."""
+        if max(len(self._layouts), len(self._slots)) >= _MOST:
+            self.forget()
+        layout = self._layouts.setdefault(block.layout, len(self._layouts))
+        shapes = [(layout, block.positions[i]) for i in rows]
+        slots = list(map(self._slots.get, shapes))
+        return [
+            self._learn(shapes[at], Row(block, rows[at])) if slot is None else slot
+            for at, slot in enumerate(slots)
+        ]
+
+    def _learn(self, shapes: tuple[int, tuple[int, ...]], row: Row) -> BatchSlot:
+        unique = next(unique_keys)
+        slot = self._new_slot(row.features(), unique)
+        if slot.key is not unique:
+            slot = BatchSlot(self._keys.setdefault(slot.key, unique), slot.length)
+            self._slots[shapes] = slot
+        return slot
