@@ -39,6 +39,11 @@ def mask(length: int) -> dict[str, torch.Tensor]:
     return {"input_values": torch.rand(1, length), "own": torch.rand(1, length) > 0.5}
 
 
+def hollow(length: int) -> dict[str, torch.Tensor]:
+    """With something of no numbers."""
+    return {"input_ids": torch.arange(length)[None], "past": torch.zeros(1, 2, 0)}
+
+
 def rows_of(chunks: list[Any], blocks: int) -> list[Row]:
     """Rows of this many blocks, taken from each in turn."""
     found = layout_of(chunks[0])
@@ -51,7 +56,7 @@ def rows_of(chunks: list[Any], blocks: int) -> list[Row]:
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("blocks", [1, 3])
 @pytest.mark.parametrize("lengths", [[3, 5, 4, 1], [4, 4, 4, 4]], ids=["ragged", "equal"])
-@pytest.mark.parametrize("make", [encoding, layout, image, mask])
+@pytest.mark.parametrize("make", [encoding, layout, image, mask, hollow])
 def test_rows_make_the_batch_of_their_chunks(
     make: Any, lengths: list[int], blocks: int, side: Any
 ) -> None:

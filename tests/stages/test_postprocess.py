@@ -10,11 +10,14 @@ import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import transformers
+from apache_beam.testing.util import assert_that, equal_to
 from support.comparing import same
 from support.runs import RUNNER
 from support.texts import CORPUS
 
 from pipelines_beam import TextClassification
+from transforms.stages.record_pipeline import RecordPipeline
 
 Model = Callable[[str], str]
 Run = Callable[..., list[Any]]
@@ -65,6 +68,47 @@ def test_rows_are_written_as_typed_parquet(model: Model, tmp_path: Path) -> None
     assert same(tables[0].to_pylist(), tables[1].to_pylist())
     assert tables[1].schema == schema
     assert len(tables[0]["answer"][0]) == 2
+
+
+def test_outputs_that_come_together_are_postprocessed_together(
+    model: Model, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    inferences = RecordPipeline.inferences
+
+    def counted(pipeline: RecordPipeline, records: Any) -> list[Any]:
+        sizes.append(len(records))
+        return inferences(pipeline, records)
+
+    monkeypatch.setattr(RecordPipeline, "inferences", counted)
+    texts = [f"{text} {i}" for i in range(40) for text in CORPUS]
+    directory = model("bert-classification")
+    found = run(texts, TextClassification(directory, batch_size=16))
+    oracle = transformers.pipeline("text-classification", directory, device="cpu")
+    expected = {text: oracle(text) for text in texts}
+    assert same({result.example: result.inference for result in found}, expected)
+    assert sum(sizes) > len(texts) / 2
+    assert max(sizes) > 1
+
+
+def test_one_of_outputs_that_come_together_fails_alone(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inferences = RecordPipeline.inferences
+
+    def with_error(pipeline: RecordPipeline, records: Any) -> list[Any]:
+        found = inferences(pipeline, records)
+        bad = [record.example == "bad" for record in records]
+        return [ValueError("no") if no else each for no, each in zip(bad, found, strict=True)]
+
+    monkeypatch.setattr(RecordPipeline, "inferences", with_error)
+    texts = [*(f"text {i}" for i in range(100)), "bad"]
+    transform = TextClassification(model("bert-classification"), batch_size=16)
+    with beam.Pipeline(RUNNER) as p:
+        good, failed = p | beam.Create(texts) | transform.with_exception_handling()
+        assert_that(good | beam.Map(lambda result: result.example), equal_to(texts[:-1]))
+        rows = failed | beam.Map(lambda row: (row.element, row.stage, row.message))
+        assert_that(rows, equal_to([("bad", "postprocess", "no")]), label="failed")
 
 
 def labels(outputs: Any) -> int:

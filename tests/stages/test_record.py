@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from pipelines_beam import Record
+from transforms.stages.record import Group
 
 Model = Callable[[str], str]
 
 
 def test_what_travels_between_processes_is_small(model: Model) -> None:
     """A row of a batch takes its own bytes along, not the batch's."""
-    import pickle
-
     import torch
 
     batch = torch.randn(1000, 64)
@@ -22,3 +23,25 @@ def test_what_travels_between_processes_is_small(model: Model) -> None:
     chunk = pickle.loads(dumped).chunks[0]
     assert torch.equal(chunk["x"], batch[:1])
     assert torch.equal(chunk["y"], batch[:1].bfloat16())
+
+
+def test_the_inferences_of_a_group_are_made_together() -> None:
+    records = [Record(i, i, [], [1]) for i in range(3)]
+    Group(records)
+    asked: list[list[Any]] = []
+
+    def infer(some: Sequence[Record]) -> list[Any]:
+        asked.append([record.element for record in some])
+        return [10 * record.element for record in some]
+
+    for record in reversed(records):
+        assert record.group is not None
+        assert record.group.inference(record, infer) == 10 * record.element
+        assert record.group is None
+    assert asked == [[0, 1, 2]]
+
+
+def test_a_group_stays_in_its_process() -> None:
+    records = [Record(i, i, [], [1]) for i in range(2)]
+    Group(records)
+    assert pickle.loads(pickle.dumps(records[0])).group is None

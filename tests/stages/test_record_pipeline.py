@@ -47,6 +47,32 @@ def test_texts(model: Model) -> None:
         assert same(inference(made, spec, record), oracle(text, top_k=2))
 
 
+def test_texts_that_repeat_are_tokenized_ahead_like_others(model: Model) -> None:
+    """A text that comes twice in one call does not keep later texts from being prepared."""
+    made, _ = pipeline("text-classification", model("bert-classification"))
+    asked = 0
+    tokenizer = made._split.pipe.tokenizer
+    encode = tokenizer._encode_plus
+
+    def counted(*args: Any, **keywords: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return encode(*args, **keywords)
+
+    tokenizer._encode_plus = counted
+    with computing:
+        made.record("first", "first", "first")
+        for texts in (["a", "b", "a", "b"], ["a", "c", "d", "e"], ["f", "g", "g", "h"]):
+            made.prefetch(texts)
+            records = [made.record(text, text, text) for text in texts]
+            made.prefetch(["x", "y"])
+            alone = [made.record(text, text, text) for text in texts]
+            for record, other in zip(records, alone, strict=True):
+                assert same(dict(record.chunks[0]), dict(other.chunks[0]))
+            assert made._split._prefetch._passes_on  # type: ignore[attr-defined]
+    assert asked == 1 + 3 * (1 + 1 + 4)
+
+
 def test_labels_are_chunks_of_one_record(model: Model) -> None:
     labels = {"candidate_labels": ["sport", "home", "war"]}
     made, spec = pipeline("zero-shot-classification", model("bert-nli"), **labels)

@@ -42,17 +42,13 @@ class RowSlots:
         if max(len(self._layouts), len(self._slots)) >= _MOST:
             self.forget()
         layout = self._layouts.setdefault(block.layout, len(self._layouts))
-        shapes = [(layout, block.positions[i]) for i in rows]
-        slots = list(map(self._slots.get, shapes))
-        return [
-            self._learn(shapes[at], Row(block, rows[at])) if slot is None else slot
-            for at, slot in enumerate(slots)
-        ]
+        known, positions = self._slots, block.positions
+        return [known.get((layout, positions[i])) or self._learn(layout, block, i) for i in rows]
 
-    def _learn(self, shapes: tuple[int, tuple[int, ...]], row: Row) -> BatchSlot:
+    def _learn(self, layout: int, block: Block, row: int) -> BatchSlot:
         unique = next(unique_keys)
-        slot = self._new_slot(row.features(), unique)
+        slot = self._new_slot(Row(block, row).features(), unique)
         if slot.key is not unique:
             slot = BatchSlot(self._keys.setdefault(slot.key, unique), slot.length)
-            self._slots[shapes] = slot
+            self._slots[layout, block.positions[row]] = slot
         return slot

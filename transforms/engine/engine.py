@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import queue
 import threading
 import time
@@ -85,15 +87,22 @@ class Engine:
                 seconds = max(until - now, 0.0)
             else:
                 until = None
-            came = True
-            try:
-                ticket = self._arrivals.get(seconds != 0, seconds)
-            except queue.Empty:
-                came = False  # `step` is not called here: its errors would have this as a context
-            if not came:
+            arrived = self._arrived(seconds)
+            if not arrived:
                 until = None
                 self._core.step()
-            elif ticket is None:
+            tickets = [ticket for ticket in arrived if ticket is not None]
+            for _, group in itertools.groupby(tickets, operator.attrgetter("session")):
+                self._core.admit(list(group))
+            if len(tickets) < len(arrived):
                 return
-            else:
-                self._core.admit([ticket])
+
+    def _arrived(self, seconds: float | None) -> list[Ticket | None]:
+        """What arrives within a time, up to what ends the engine; empty: nothing does."""
+        try:
+            arrived = [self._arrivals.get(seconds != 0, seconds)]
+        except queue.Empty:
+            return []
+        while arrived[-1] is not None and not self._arrivals.empty():
+            arrived.append(self._arrivals.get())
+        return arrived

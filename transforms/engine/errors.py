@@ -81,6 +81,13 @@ def attempted(function: Callable[..., T], *arguments: Any) -> T | Exception:
         return error
 
 
+def result_of(attempt: T | Exception) -> T:
+    """What `attempted` has given. Raises the error that it caught."""
+    if isinstance(attempt, Exception):
+        raise attempt
+    return attempt
+
+
 def message_of(error: BaseException) -> str:
     """An error's message; or, if making it fails, how."""
     try:

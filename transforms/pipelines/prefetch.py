@@ -112,9 +112,11 @@ class _Prefetch(Prefetch):
             return self._tokenize(text, *args, **keywords)
         if not _same(keywords, self._asked):
             self._found, self.features, self._asked, self._passes_on = {}, {}, keywords, False
-        elif (found := self._found.get(text)) and found[0].encodings[found[1]].ids:
-            return _row(*found)
-        encoding = self._tokenize(text, **keywords)
+        found = self._found.get(text)
+        if found is not None and found[0].encodings[found[1]].ids:
+            encoding = _row(*found)
+        else:
+            encoding = self._tokenize(text, **keywords)
         self._given = (encoding, frozenset(encoding))
         return encoding
 

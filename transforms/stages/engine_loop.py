@@ -10,6 +10,8 @@ from ..engine.reports import Report
 from ..engine.tickets import Ticket
 from .window import InFlightWindow
 
+_MOST_TOGETHER = 64  # results: more at once gain little, and are kept until the last is passed on
+
 
 class Placed(Protocol):
     """An element and where its result belongs, such as Beam's WindowedValue."""
@@ -76,14 +78,23 @@ class EngineLoop:
             # Features are the engine's from here: it may keep them elsewhere.
             in_flight.submit(placed.with_value(kept), chunks, size)
         while in_flight.must_take:
-            results.append(self._collect(in_flight.take()))
+            results += self._answered()
         return results
 
     def _drain(self) -> Iterator[Any]:
         """The results of all elements in flight; waits for them."""
         assert self._in_flight is not None
         while self._in_flight.count:
-            yield self._collect(self._in_flight.take())
+            yield from self._answered()
+
+    def _answered(self) -> list[Any]:
+        """The results of some elements that are answered; waits for the first."""
+        assert self._in_flight is not None
+        in_flight = self._in_flight
+        results = [self._collect(in_flight.take())]
+        while in_flight.any_answered and len(results) < _MOST_TOGETHER:
+            results.append(self._collect(in_flight.take()))
+        return results
 
     def _collect(self, ticket: Ticket) -> Any:
         placed = ticket.token

@@ -4,16 +4,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
 from ..engine.reports import Report
 from ..engine.tickets import AnyEngine, Parameters
 from ..options.sizes import nbytes
+from ..options.spec import Spec
 from . import metrics
 from .base import StageFn, with_own_windows
 from .engine_loop import EngineLoop
 from .model_updates import ModelVersions, requested_model
-from .record import Record
+from .record import Group, Record
 from .window import InFlightWindow
 
 
@@ -78,7 +80,17 @@ class ForwardFn(EngineFn):
 
     A side input may name another version of the model: it is loaded while this one answers, and
     takes over between two batches.
+
+    Args:
+      spec: the model and its parameters.
+      handles_failures: whether failures go to an output of their own.
+      groups: whether Postprocess follows at once, and may take many Records together.
+
     """
+
+    def __init__(self, spec: Spec, handles_failures: bool, groups: bool = False) -> None:
+        super().__init__(spec, handles_failures)
+        self._groups = groups
 
     def setup(self) -> None:
         """Acquire the engine, which loads its model meanwhile."""
@@ -127,6 +139,12 @@ class ForwardFn(EngineFn):
     def _result(self, kept: Record, outputs: list[Any]) -> Record:
         kept.chunks = outputs
         return kept
+
+    def _answered(self) -> list[Any]:
+        results = super()._answered()
+        if self._groups and len(results) > 1:
+            Group([each.value for each in results if not isinstance(each, TaggedOutput)])
+        return results
 
     def _element(self, kept: Record) -> Any:
         return kept.element

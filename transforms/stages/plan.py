@@ -55,6 +55,11 @@ class TaskPlan:
         return self.is_whole and self.updates is None
 
     @property
+    def groups(self) -> bool:
+        """Whether the pipeline's Postprocess gets Records as they come from Forward."""
+        return self.is_whole and self.postprocess is None
+
+    @property
     def replaced_stages(self) -> list[str]:
         """The names of the stages in whose place the user has put something."""
         names = ("preprocess", "postprocess")

@@ -7,7 +7,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.utils.windowed_value import WindowedValue
 
-from ..engine.errors import attempted, contained
+from ..engine.errors import attempted, contained, result_of
 from . import metrics
 from .base import TaskStageFn, with_own_windows
 from .model_updates import version_spec
@@ -54,6 +54,10 @@ class PostprocessFn(TaskStageFn):
     def _inference(self, record: Record, model_id: str) -> Any:
         outputs = record.chunks
         if self._function is None:
+            if record.group is not None and self.answers_together(model_id):
+                return result_of(
+                    record.group.inference(record, self._pipeline(model_id).inferences)
+                )
             return self._pipeline(model_id).inference(record, outputs)
         return self._function(outputs[0] if len(outputs) == 1 else outputs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..options.sizes import nbytes
@@ -14,7 +15,7 @@ class Record:
     own elements cross: a row of a batch, pickled as a tensor, would take the whole batch along.
     """
 
-    __slots__ = ("chunks", "counts", "element", "example", "model_id")
+    __slots__ = ("chunks", "counts", "element", "example", "group", "model_id")
 
     def __init__(
         self,
@@ -34,6 +35,8 @@ class Record:
         self.counts = counts
         #: The model that computed the outputs.
         self.model_id = model_id
+        #: The Records that are on their way to Postprocess with it; None between processes.
+        self.group: Group | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         from ..engine.process import pickling
@@ -45,6 +48,24 @@ class Record:
     def nbytes(self) -> int:
         """Bytes of the tensors in its chunks."""
         return sum(map(nbytes, self.chunks))
+
+
+class Group:
+    """Records whose outputs came together, and which Postprocess gets one after the other."""
+
+    def __init__(self, records: Sequence[Record]) -> None:
+        self._records = records
+        self._inferences: dict[int, Any] = {}
+        for record in records:
+            record.group = self
+
+    def inference(self, record: Record, infer: Callable[[Sequence[Record]], list[Any]]) -> Any:
+        """The inference of one of them: those of all are made when the first is asked for."""
+        if self._records:
+            self._inferences = dict(zip(map(id, self._records), infer(self._records), strict=True))
+            self._records = ()
+        record.group = None
+        return self._inferences.pop(id(record))
 
 
 def _record(dumped: bytes) -> Record:

@@ -98,7 +98,7 @@ class Forward(WithFailures):
         else:
             plan = self._plan.pinned
             sharing = replace(plan.spec.sharing, processes=processes)
-            fn = ForwardFn(replace(plan.spec, sharing=sharing), handles)
+            fn = ForwardFn(replace(plan.spec, sharing=sharing), handles, plan.groups)
             hints, result_type = {}, Record
             sides = side_inputs(plan.updates, pcoll.pipeline)
         good, bad = self._apply(fn, pcoll, result_type, hints, sides)

@@ -41,7 +41,12 @@ class InFlightWindow:
     @property
     def must_take(self) -> bool:
         """Whether to take a ticket now: one is answered, or the window is full."""
-        return (self.count > 0 and not self._session.answered.empty()) or self._full()
+        return self.any_answered or self._full()
+
+    @property
+    def any_answered(self) -> bool:
+        """Whether `take` need not wait."""
+        return self.count > 0 and not self._session.answered.empty()
 
     def cancel(self) -> None:
         """Drop the elements in flight: they will not be collected."""

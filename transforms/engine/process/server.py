@@ -12,6 +12,7 @@ up to 5 ms each time; beside one that is busy, a pass that takes 4 ms was seen t
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import pickle
@@ -95,6 +96,7 @@ class Server:
             self.core.refuse(loaded)
             return
         self._ready = True
+        gc.freeze()  # what was imported and made for the model stays, too
         for client in self._clients.values():
             if client.joined:
                 client.post(ModelLoaded())
