@@ -53,12 +53,29 @@ class WithFailures(beam.PTransform):  # type: ignore[misc]
         result_type: Any,
         hints: Mapping[str, Any] = _NONE,
         sides: Mapping[str, Any] = _NONE,
+        *,
+        into_stage: bool = False,
     ) -> tuple[Any, list[Any]]:
-        """Apply a stage's DoFn: its results, and its failures if they are handled."""
+        """Apply a stage's DoFn: its results, and its failures if they are handled.
+
+        `into_stage` says whether another stage takes the results.
+        """
         step = beam.ParDo(fn, **sides).with_resource_hints(**hints)
         if self._tags is None:
-            return pcoll | "Run" >> step.with_output_types(result_type), []
-        outputs = pcoll | "Run" >> step.with_outputs(FAILED, main="main")
-        good, bad = outputs["main"], outputs[FAILED]
+            good, bad = pcoll | "Run" >> step.with_output_types(result_type), []
+        else:
+            outputs = pcoll | "Run" >> step.with_outputs(FAILED, main="main")
+            good, bad = outputs["main"], [outputs[FAILED] | "Failed" >> _HAND_ON]
+        if not into_stage:
+            good = good | "Answered" >> _HAND_ON
         good.element_type = result_type
-        return good, [bad]
+        return good, bad
+
+
+def _itself(element: Any) -> Any:
+    return element
+
+
+#: A step behind a stage: Beam loses what is yielded at the end of a bundle where the next step
+#: takes batches of elements, as WriteToParquet may.
+_HAND_ON = beam.Map(_itself)

@@ -357,12 +357,4 @@ class Tables(WithFailures):
         fn = TableFn(spec, handles, plan.binding, *stages, raw_pixels=plan.raw_pixels)
         sides = side_inputs(plan.updates, pcoll.pipeline)
         good, bad = self._apply(fn, pcoll, pa.Table, sides=sides)
-        # A step behind it, since Beam loses what is yielded at the end of a bundle where the next
-        # step takes batches of elements.
-        good = good | "Answered" >> beam.Map(_itself).with_output_types(pa.Table)
-        bad = [each | "Failed" >> beam.Map(_itself).with_output_types(pa.Table) for each in bad]
         return self._outputs(good, bad, pa.Table)
-
-
-def _itself(table: pa.Table) -> pa.Table:
-    return table

@@ -39,7 +39,7 @@ class Preprocess(WithFailures):
         binding = plan.binding.holding(pcoll.element_type)
         handles = self._tags is not None
         fn = PreprocessFn(plan.spec, handles, binding, plan.preprocess, raw_pixels=plan.raw_pixels)
-        good, bad = self._apply(fn, pcoll, Record)
+        good, bad = self._apply(fn, pcoll, Record, into_stage=plan.is_whole)
         return self._outputs(good, bad)
 
 
@@ -95,13 +95,14 @@ class Forward(WithFailures):
             )
             hints, result_type = self._handler.get_resource_hints(), typehints.Any
             sides: Mapping[str, Any] = {}
+            into_stage = False
         else:
             plan = self._plan.pinned
             sharing = replace(plan.spec.sharing, processes=processes)
             fn = ForwardFn(replace(plan.spec, sharing=sharing), handles, plan.groups)
-            hints, result_type = {}, Record
+            hints, result_type, into_stage = {}, Record, plan.groups
             sides = side_inputs(plan.updates, pcoll.pipeline)
-        good, bad = self._apply(fn, pcoll, result_type, hints, sides)
+        good, bad = self._apply(fn, pcoll, result_type, hints, sides, into_stage=into_stage)
         return self._outputs(good, bad)
 
 
@@ -124,7 +125,9 @@ class Postprocess(WithFailures):
         if isinstance(plan.preprocess, beam.PTransform):  # it has not checked the elements
             binding = binding.holding(plan.element_type)
         fn = PostprocessFn(plan.spec, self._tags is not None, binding, plan.postprocess)
-        good, bad = self._apply(fn, pcoll, binding.result_type(plan.element_type))
+        # Results are yielded one by one, with nothing left for the end of a bundle.
+        result_type = binding.result_type(plan.element_type)
+        good, bad = self._apply(fn, pcoll, result_type, into_stage=True)
         return self._outputs(good, bad)
 
 
