@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.yaml import yaml_provider, yaml_transform
 
 import transforms
+from transforms.options.late import without_collections
 
 from . import parquet, row_tables, sinks, sources, specification
+
+_EMBEDDINGS = "sentence_transformers"
 
 
 class _Outputs(beam.PTransform):  # type: ignore[misc]
@@ -58,12 +63,27 @@ def importable(folder: str) -> None:
         os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, paths), folder])
 
 
+@contextlib.contextmanager
+def _missing(module: str) -> Iterator[None]:
+    """Have a module that is not imported yet look as if it were not installed."""
+    known = sys.modules.setdefault(module, None)  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        if known is None:
+            del sys.modules[module]
+
+
+@without_collections()
 def expand(pipeline: beam.Pipeline, spec: dict[str, Any], path: str) -> None:
     """Build the pipeline of a specification, from the tasks and Beam's own transforms.
 
     Raises SpecificationError for a key, a type or an input that does not exist.
     """
     specification.check_top(spec)
+    # Beam imports all that MLTransform could use, which takes seconds.
+    with contextlib.nullcontext() if "MLTransform" in repr(spec) else _missing(_EMBEDDINGS):
+        yaml_provider.standard_providers()
     ours = provider()
     providers = yaml_provider.merge_providers(
         yaml_provider.parse_providers(path, spec.get("providers", [])),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import sys
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ else:
         library, called = "apache_beam", "Row"
 
 
-__all__ = ["Device", "Row", "Tensor", "import_libraries"]
+__all__ = ["Device", "Row", "Tensor", "import_libraries", "without_collections"]
 
 _lock = threading.Lock()
 
@@ -57,10 +59,17 @@ def import_libraries() -> None:
     with _lock:
         if "transformers.pipelines" in sys.modules:
             return
-        enabled = gc.isenabled()
-        gc.disable()  # finds nothing in what modules define, and takes a tenth of the time
-        try:
+        with without_collections():
             importlib.import_module("transformers.pipelines")
-        finally:
-            if enabled:
-                gc.enable()
+
+
+@contextlib.contextmanager
+def without_collections() -> Iterator[None]:
+    """Collect no garbage: there is none in what modules define, and looking takes a tenth of it."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
