@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import time
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .interface import Launched
+from .interface import BatchSlot, Launched
 from .tickets import Ticket
 
 
@@ -40,6 +41,22 @@ class InFlight:
     idle: float
     #: Seconds that launching it took.
     launch: float
+
+
+def chunks_of(tickets: Sequence[Ticket], slots: Iterable[BatchSlot]) -> list[Chunk]:
+    """The chunks of a session's tickets, whose features they take, at these slots in order."""
+    now, following = time.perf_counter(), iter(slots)
+    chunks = []
+    for ticket in tickets:
+        features, ticket.features = ticket.features, []
+        ticket.outputs = [None] * len(features)
+        ticket.remaining = len(features)
+        session, isolated = ticket.session.key, id(ticket) if ticket.run_isolated else None
+        for i, part in enumerate(features):
+            slot = next(following)
+            key = (session, slot.key, isolated)
+            chunks.append(Chunk(ticket, i, slot.length, key, now, part))
+    return chunks
 
 
 def padded(batch: Sequence[Chunk]) -> int:

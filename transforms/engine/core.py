@@ -16,16 +16,16 @@ import logging
 import operator
 import time
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..options.spec import Limits
 from .allocator import FreedMemory, clear_frames
 from .batch_sizes import BatchSizes
 from .blocks import unpacked
-from .chunks import Chunk, InFlight, padded
+from .chunks import Chunk, InFlight, chunks_of, padded
 from .errors import EngineError, breaks_engine, contained, is_fatal, is_out_of_memory
-from .interface import BatchSlot, Computed, Model, Program
+from .interface import Computed, Model, Program
 from .reports import BatchReport, LoadReport, Report
 from .scheduler import Pool, ReturningCallers
 from .tickets import BundleSession, Ticket
@@ -149,27 +149,13 @@ class EngineCore:
             for ticket in tickets:  # it may be the fault of one of them
                 self._place([ticket])
             return
-        chunks = self._chunks(tickets, iter(slots))
+        chunks = chunks_of(tickets, slots)
         for key, group in itertools.groupby(chunks, operator.attrgetter("key")):
             self._add(key, list(group))
         self._new_chunks += len(chunks)
-
-    def _chunks(self, tickets: Sequence[Ticket], slots: Iterator[BatchSlot]) -> list[Chunk]:
-        """What waits of a session's tickets; those without features are done."""
-        now = time.perf_counter()
-        chunks = []
         for ticket in tickets:
-            features, ticket.features = ticket.features, []
-            ticket.outputs = [None] * len(features)
-            ticket.remaining = len(features)
-            session, isolated = ticket.session.key, id(ticket) if ticket.run_isolated else None
-            for i, part in enumerate(features):
-                slot = next(slots)
-                key = (session, slot.key, isolated)
-                chunks.append(Chunk(ticket, i, slot.length, key, now, part))
-            if not features:
+            if not ticket.remaining:
                 self._done(ticket)
-        return chunks
 
     def _add(self, key: Hashable, chunks: Sequence[Chunk]) -> None:
         self._pool.add(key, [chunk.length for chunk in chunks], chunks)
