@@ -16,11 +16,12 @@ from transforms.options import metrics_namespace
 from transforms.stages import metrics
 from transforms.tasks import TASKS
 
+from .io import in_yaml
 from .job_counters import FAILURES, FILES, CollectFileNames, CountFailures, local_reasons
 from .yaml_steps import check_distinct, yaml_steps
 
 #: Types of Beam YAML that run a model.
-_MODEL_STEPS = {task.transform for task in TASKS.values()} | {"CustomPipeline"}
+_MODEL_STEPS = {task.transform for task in TASKS.values()} | {"CustomPipeline", in_yaml.TYPE}
 
 
 @dataclass
@@ -42,10 +43,12 @@ class Outcome:
     def __init__(self, pipeline: beam.Pipeline) -> None:
         steps = list(yaml_steps(pipeline))
         failed = {id(pcoll) for step in steps for pcoll in step.errors()}
-        writing = [step for step in steps if step.kind.startswith("Write")]
+        writing = [step for step in steps if step.writes]
         check_distinct(writing)
         self.runs_model = any(step.kind in _MODEL_STEPS for step in steps)
         self._with_failures = [step.name for step in steps if step.errors()]
+        #: The jobs over files, as they were before the pipeline runs.
+        self.jobs = [step.node.transform.job for step in steps if step.kind == in_yaml.TYPE]
         self.sinks = [step.sink(failed) for step in writing]
         for step in steps:
             for pcoll in step.errors():

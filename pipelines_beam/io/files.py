@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from fsspec.core import url_to_fs
@@ -26,8 +27,17 @@ class InputFile:
     uri: str
     #: Bytes.
     size: int
-    #: The store's identity of the content (ETag and such), else the time of the last change.
+    #: What the store calls the identity of the content (ETag and such), else the time of the last
+    #: change: "name=value".
     version: str
+
+    def is_now(self, other: InputFile) -> bool:
+        """Whether a file of the same URI has the same content, as far as stores tell.
+
+        Some do not tell the same of a file when they list it and when they are asked for it.
+        """
+        key, other_key = self.version.partition("=")[0], other.version.partition("=")[0]
+        return self.size == other.size and (key != other_key or self.version == other.version)
 
 
 class InputChangedError(RuntimeError):
@@ -64,7 +74,7 @@ def file_at(uri: str) -> InputFile:
 def check_unchanged(file: InputFile) -> None:
     """Raises InputChangedError for a file that is not the one any more that was planned."""
     now = file_at(file.uri)
-    if now != file:
+    if not file.is_now(now):
         raise InputChangedError(
             f"{file.uri} has changed since the job was planned: it had {file.size} bytes "
             f"({file.version}) and has {now.size} ({now.version}). Write to another path, or "
@@ -91,7 +101,15 @@ def _is_hidden(path: str) -> bool:
 
 
 def _file(system: Any, info: Mapping[str, Any]) -> InputFile:
+    if info.get("size") is None:  # a listing of a web server
+        info = system.info(info["name"])
     is_local = isinstance(system, LocalFileSystem) and "file" in system.protocol
     uri = info["name"] if is_local else system.unstrip_protocol(info["name"])
-    version = next((info[key] for key in (*_CONTENTS, *_TIMES) if info.get(key)), "")
-    return InputFile(str(uri), int(info.get("size") or 0), str(version))
+    key = next((key for key in (*_CONTENTS, *_TIMES) if info.get(key)), None)
+    version = "" if key is None else f"{key}={_plain(info[key])}"
+    return InputFile(str(uri), int(info.get("size") or 0), version)
+
+
+def _plain(value: Any) -> Any:
+    """A time as seconds: some stores give it as one thing or the other."""
+    return value.timestamp() if isinstance(value, datetime) else value

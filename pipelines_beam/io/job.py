@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from transforms import TaskTransform
@@ -21,6 +23,8 @@ from .files import InputChangedError, InputFile, listed
 from .formats import FORMATS, Piece, ShardSize, format_of
 from .output import JOB, Output
 from .plan import Plan, PlanError, Segment, plans
+
+logger = logging.getLogger(__name__)
 
 _THREADS = 16  # that read the footers of files
 _ROWS, _MEDIA_ROWS = 10_000, 500  # of a shard; of media a row is a file
@@ -69,7 +73,7 @@ class Job:
     #: The columns that are read.
     schema: pa.Schema
     segments: tuple[Segment, ...]
-    #: How many shards there are in all, and how many of them are written.
+    #: How many shards there are to be in all, and how many of them are written.
     shards: int
     done: int
 
@@ -108,16 +112,25 @@ def prepare(settings: Settings) -> Job:
         plan = Plan.of(identity.hashed(description), len(known), _batched(pieces, count))
         _write_plan(output, plan)
         known.append(plan)
+    return _to_do(output, format_name, schema, known, set(files))
+
+
+def _to_do(
+    output: Output, format: str, schema: pa.Schema, known: Sequence[Plan], files: Set[InputFile]
+) -> Job:
+    """What is planned and not written, as far as its files are still there."""
     names = output.names()
     done = [plan.is_done(names) for plan in known]
-    present = set(files)
+    gone = [plan.lacks(files) & ~written for plan, written in zip(known, done, strict=True)]
     segments = [
         segment
-        for plan, written in zip(known, done, strict=True)
-        for segment in plan.segments(written | plan.lacks(present))
+        for plan, written, lost in zip(known, done, gone, strict=True)
+        for segment in plan.segments(written | lost)
     ]
-    counts = sum(map(len, known)), sum(int(each.sum()) for each in done)
-    return Job(output, format_name, schema, tuple(segments), *counts)
+    shards, written, lost = (int(sum(map(np.sum, each))) for each in (map(len, known), done, gone))
+    if lost:
+        logger.warning("%s: the files of %d shards are gone, which are left out", output.uri, lost)
+    return Job(output, format, schema, tuple(segments), shards - lost, written)
 
 
 def _check_apart(files: Sequence[InputFile], output: Output) -> None:

@@ -14,6 +14,7 @@ from apache_beam.typehints.row_type import RowTypeConstraint
 
 from transforms import TaskTransform
 
+from ..beam_options import DEFAULT_RUNNER
 from .job import Job, Settings, prepare
 from .output import FAILURES, is_shard
 from .stages import (
@@ -152,13 +153,14 @@ def process_files(
       files: as of ProcessFiles.
       task: as of ProcessFiles.
       output: as of ProcessFiles.
-      options: those of the pipeline, such as its runner.
+      options: those of the pipeline, such as its runner. None: Beam's runner in this process.
       **settings: the other options of ProcessFiles.
 
     Raises what ProcessFiles and the runner raise; RuntimeError if files are missing afterwards.
 
     """
     transform = ProcessFiles(files, task, output, **settings)
+    options = PipelineOptions([], runner=DEFAULT_RUNNER) if options is None else options
     with beam.Pipeline(options=options) as pipeline:
         _ = pipeline | transform
     job = transform.job
