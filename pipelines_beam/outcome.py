@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import apache_beam as beam
@@ -17,6 +18,7 @@ from transforms.stages import metrics
 from transforms.tasks import TASKS
 
 from .io import in_yaml
+from .io.job import Job
 from .job_counters import FAILURES, FILES, CollectFileNames, CountFailures, local_reasons
 from .yaml_steps import check_distinct, yaml_steps
 
@@ -39,6 +41,8 @@ class Outcome:
 
     #: Whether a step of the pipeline runs a model.
     runs_model = False
+    #: The jobs over files, as they were before the pipeline ran.
+    jobs: Sequence[Job] = ()
 
     def __init__(self, pipeline: beam.Pipeline) -> None:
         steps = list(yaml_steps(pipeline))
@@ -47,7 +51,6 @@ class Outcome:
         check_distinct(writing)
         self.runs_model = any(step.kind in _MODEL_STEPS for step in steps)
         self._with_failures = [step.name for step in steps if step.errors()]
-        #: The jobs over files, as they were before the pipeline runs.
         self.jobs = [step.node.transform.job for step in steps if step.kind == in_yaml.TYPE]
         self.sinks = [step.sink(failed) for step in writing]
         for step in steps:

@@ -30,10 +30,10 @@ MOMENTS = [
     ("_job/job.json", 1, "half"),
     ("_job/job.json", 1, "after"),
     ("_job/plan-", 1, "half"),
+    *FEW,
     ("_failures/", 1, "half"),
     ("part-", 1, "half"),
     ("part-", 2, "after"),
-    *FEW,
 ]
 
 
