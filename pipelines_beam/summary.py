@@ -67,8 +67,8 @@ def _show_counts(
 
 def _show_job(job: Job) -> None:
     """Print what a job over files had to do, and where its failed rows are."""
-    if job.done:
-        print(f"{job.done:,} of {job.shards:,} files of {printable(job.output.uri)} were there")
+    before = f", {job.done:,} of them from before" if job.done else ""
+    print(f"{_are_there(job)}{before}")
     if job.output.names(FAILURES):
         print(f"rows that failed: {printable(job.output.path(FAILURES))}")
 
@@ -76,12 +76,14 @@ def _show_job(job: Job) -> None:
 def show_resume(outcome: Outcome, file: str) -> None:
     """Say what jobs over files have written before they ended early, and how to go on."""
     for job in outcome.jobs:
-        written = sum(map(is_shard, job.output.names()))
-        print(
-            f"{written:,} of {job.shards:,} files of {printable(job.output.uri)} are there: go on "
-            f"with pipelines-beam run {printable(file)} --resume",
-            file=sys.stderr,
-        )
+        more = f"go on with pipelines-beam run {printable(file)} --resume"
+        print(f"{_are_there(job)}: {more}", file=sys.stderr)
+
+
+def _are_there(job: Job) -> str:
+    """How many files of a job are written; metrics of several processes may lack some."""
+    written = sum(map(is_shard, job.output.names()))
+    return f"{written:,} of {job.shards:,} files of {printable(job.output.uri)} are there"
 
 
 def _suspect(name: str, count: int) -> str:

@@ -282,7 +282,7 @@ def test_a_job_of_yaml_is_resumed(
     assert cli.main(["run", job, "--resume"]) == cli.ROWS_FAILED
     said = capsys.readouterr().out
     assert "4 rows in" in said
-    assert f"6 of 7 files of {folder}/out were there\n" in said
+    assert f"7 of 7 files of {folder}/out are there, 6 of them from before\n" in said
     assert f"wrote {lost}" in said
     assert cli.main(["run", job_file(folder, model, resume=True)]) == cli.DONE
 
