@@ -289,8 +289,10 @@ def _our_errors() -> tuple[type[Exception], ...]:
 
     return (
         io.InputChangedError,
+        io.InputError,
         io.JobChangedError,
         io.OutputExistsError,
+        io.PlanError,
         beam_options.OptionsError,
         specification.SpecificationError,
         template.TemplateError,

@@ -20,6 +20,8 @@ from transforms.options.suggest import unknown
 from .files import InputFile
 from .ranges import Range, between, equal_ranges, lines_from, record_cuts, record_ends, sliced
 
+#: The column with the numbers of rows, while they are on their way.
+ROW = "__row__"
 _SAMPLE = 4 * 1024 * 1024  # bytes that types of columns are found in
 _HEADER = 256 * 1024  # bytes that have the names of the columns of CSV
 _BLOCK = 4 * 1024 * 1024  # bytes read at a time
@@ -117,7 +119,10 @@ class JsonLines:
 
     def schema(self, file: InputFile) -> pa.Schema:
         """The columns of the first lines; times are texts, as they are in JSON."""
-        found = pa_json.read_json(io.BytesIO(_sample(file))).schema
+        try:
+            found = pa_json.read_json(io.BytesIO(_sample(file))).schema
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{file.uri} has not a JSON object on each line: {error}") from error
         return pa.schema([field.with_type(_text_for_times(field.type)) for field in found])
 
     def pieces(self, file: InputFile, size: ShardSize, schema: pa.Schema) -> list[Piece]:

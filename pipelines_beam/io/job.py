@@ -20,7 +20,7 @@ from transforms.options.suggest import unknown
 
 from . import identity
 from .files import InputChangedError, InputFile, listed
-from .formats import FORMATS, Piece, ShardSize, format_of
+from .formats import FORMATS, ROW, Piece, ShardSize, format_of
 from .output import JOB, Output
 from .plan import Plan, PlanError, Segment, plans
 
@@ -135,7 +135,7 @@ def _to_do(
 
 def _check_apart(files: Sequence[InputFile], output: Output) -> None:
     """Raises ValueError for files that lie in the output."""
-    inside = output.full_uri() + "/"
+    inside = f"{output.uri}/"
     for file in files:
         if file.uri.startswith(inside):
             raise ValueError(
@@ -214,6 +214,8 @@ def _chosen(schema: pa.Schema, settings: Settings) -> pa.Schema:
         names = {*settings.columns, *needed}
         fields = [field for field in schema if field.name in names]
         schema = pa.schema(fields, schema.metadata)
+    if ROW in schema.names:
+        raise ValueError(f"the files have a column {ROW!r}, which is kept for the numbers of rows")
     return schema.with_metadata(_features(schema))
 
 

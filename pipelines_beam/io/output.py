@@ -24,9 +24,14 @@ class Output:
     """A folder on any file system that fsspec knows. Names are relative to it."""
 
     def __init__(self, uri: str) -> None:
-        self.uri = uri.rstrip("/") or "/"
-        self._system, root = url_to_fs(self.uri)
+        self._system, root = url_to_fs(uri)
         self._root = root.rstrip("/")
+        #: Its URI; on this machine its full path, since workers may run in another folder.
+        self.uri = self._root if self._is_local else str(self._system.unstrip_protocol(self._root))
+
+    @property
+    def _is_local(self) -> bool:
+        return type(self._system) is LocalFileSystem
 
     def __reduce__(self) -> Any:
         return Output, (self.uri,)
@@ -34,11 +39,6 @@ class Output:
     def path(self, name: str) -> str:
         """The URI of a file, for people and other programs."""
         return f"{self.uri}/{name}"
-
-    def full_uri(self) -> str:
-        """The URI of the folder, as those of input files are written."""
-        is_local = type(self._system) is LocalFileSystem
-        return self._root if is_local else str(self._system.unstrip_protocol(self._root))
 
     def names(self, folder: str = "") -> list[str]:
         """The names of what is in a folder, in any order; none of a folder that does not exist."""
@@ -107,7 +107,7 @@ class Output:
             raise
 
     def _move_in(self, temporary: str, path: str, data: bytes) -> None:
-        if type(self._system) is LocalFileSystem:
+        if self._is_local:
             with open(temporary, "wb") as file:
                 file.write(data)
                 file.flush()

@@ -11,14 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .files import check_unchanged
-from .formats import FORMATS
+from .formats import FORMATS, ROW
 from .output import FAILURES, Output
 from .plan import Plan, Segment, Shard, read_together
 
 #: What the metadata of a table says of the shard that it becomes.
 _SHARD = b"pipelines_beam.shard"
-#: The column with the numbers of the rows, while they are on their way.
-ROW = "__row__"
 
 
 def with_rows(schema: pa.Schema) -> pa.Schema:
@@ -31,6 +29,10 @@ def failure_schema(schema: pa.Schema) -> pa.Schema:
     element = pa.struct([field for field in schema.field("element").type if field.name != ROW])
     where = [("file", pa.string()), ("row", pa.int64())]
     return pa.schema([*where, ("element", element), *list(schema)[1:]])
+
+
+class InputError(RuntimeError):
+    """A part of a file cannot be read."""
 
 
 class ReadPlan(beam.DoFn):  # type: ignore[misc]
@@ -61,11 +63,21 @@ class ReadShards(beam.DoFn):  # type: ignore[misc]
         if not shards:
             return
         files, ranges = shards[0].files, [each.range for each in shards]
-        for file in files:
-            check_unchanged(file)
+        if len(files) == 1:  # else media, which are fetched when they are needed
+            check_unchanged(files[0])
         tables = self._format.tables(files, ranges, self._schema)
-        for shard, table in zip(shards, tables, strict=True):
-            yield self._placed(shard, table)
+        for shard in shards:
+            yield self._placed(shard, self._next(tables, shard))
+
+    def _next(self, tables: Iterator[pa.Table], shard: Shard) -> pa.Table:
+        try:
+            return next(tables)
+        except Exception as error:
+            what = "rows" if self._format.numbers_rows else "bytes"
+            raise InputError(
+                f"{shard.files[0].uri} cannot be read, {what} {shard.range[0]} to "
+                f"{shard.range[1]}: {error}"
+            ) from error
 
     def _placed(self, shard: Shard, table: pa.Table) -> pa.Table:
         first = shard.range[0] if self._format.numbers_rows else 0
@@ -94,8 +106,8 @@ class WriteFailures(beam.DoFn):  # type: ignore[misc]
         row = cells.pop(ROW)
         kind = self._schema.field("element").type
         elements = pa.StructArray.from_arrays(list(cells.values()), fields=list(kind))
-        file = pa.array([about["file"]] * len(table), pa.string())
-        columns = [file, row, elements, *table.columns[1:]]
+        file = cells["path"] if about["file"] is None else [about["file"]] * len(table)
+        columns = [pa.array(file, pa.string()), row, elements, *table.columns[1:]]
         failed = pa.Table.from_arrays(columns, schema=self._schema)
         self._output.write(f"{FAILURES}/{about['name']}", as_parquet(failed))
         yield failed

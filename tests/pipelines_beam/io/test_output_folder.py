@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 import pytest
 from fsspec.implementations.local import LocalFileSystem
-from support import stores
+from support.stores import SlowFileSystem
 
 from pipelines_beam.io.output import Output, is_shard
 
@@ -19,7 +19,7 @@ Make = Callable[[], Output]
 
 @pytest.fixture(params=["local", "renamed", "memory"])
 def output(request: pytest.FixtureRequest, tmp_path: Path) -> Output:
-    assert stores.SlowFileSystem.protocol == "slow"  # it is registered: a store of its own
+    assert SlowFileSystem.protocol == "slow"  # it is registered: a store of its own
     path = {"local": f"{tmp_path}/out", "renamed": f"slow://{tmp_path}/out"}
     return Output(path.get(request.param, f"memory://{tmp_path}/out"))
 

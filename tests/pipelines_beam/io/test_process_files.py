@@ -21,6 +21,7 @@ from support.texts import CORPUS
 from pipelines_beam import ImageClassification, TextClassification, cli
 from pipelines_beam.io import (
     InputChangedError,
+    InputError,
     JobChangedError,
     OutputExistsError,
     Processed,
@@ -28,6 +29,7 @@ from pipelines_beam.io import (
     process_files,
 )
 from pipelines_beam.io.job import Settings, prepare
+from pipelines_beam.io.output import Output
 
 Model = Callable[[str], str]
 
@@ -248,7 +250,7 @@ def test_a_folder_of_images_on_another_store(tmp_path: Path, model: Model) -> No
     assert [row["name"] for row in rows] == ["cat.png", "dog.png", "emu.png"]
     (failed,) = done.failures
     (row,) = pq.read_table(fsspec.open(failed).open()).to_pylist()
-    assert row["element"]["name"] == "bad.png"
+    assert row["file"] == row["element"]["path"] == str(tmp_path / "in/bad.png")
     picture("fox", 40, 30).save(tmp_path / "in/ant.png")
     done = process_files(str(tmp_path / "in"), task, output, resume=True, **options)
     assert (done.skipped, done.written) == (2, 1)
@@ -313,3 +315,59 @@ def test_the_transform_gives_its_files_and_failures(folder: Path, task: TextClas
         (10, "data", "TypeError"),
     ]
     sink.collected.clear()
+
+
+def test_a_store_that_is_full_ends_the_job_with_the_command_that_goes_on(
+    folder: Path,
+    model: Model,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    move_in = Output._move_in
+
+    def fails(self: Any, temporary: str, path: str, data: bytes) -> None:
+        if Path(path).name.endswith("3.parquet"):
+            Path(temporary).write_bytes(data[:10])
+            raise OSError(28, "No space left on device")
+        move_in(self, temporary, path, data)
+
+    job = job_file(folder, model)
+    with monkeypatch.context() as patched:
+        patched.setattr(Output, "_move_in", fails)
+        assert cli.main(["run", job]) == cli.FAILED
+    said = capsys.readouterr().err
+    assert "No space left on device" in said
+    assert (
+        f" of 7 files of {folder}/out are there: go on with pipelines-beam run {job} --resu" in said
+    )
+    assert not list((folder / "out/_job/temporary").glob("*"))
+    assert cli.main(["run", job, "--resume"]) == cli.ROWS_FAILED
+    assert pq.read_table(folder / "out").num_rows == 21
+
+
+def test_a_part_that_cannot_be_read_is_named(folder: Path, task: TextClassification) -> None:
+    line = '{"text": "x"}\n'
+    (folder / "in/a.jsonl").write_text(line)
+    (folder / "in/b.jsonl").write_text(line * 10 + "x\n" + line)
+    with pytest.raises(InputError, match=r"b\.jsonl cannot be read, bytes \d+ to \d+: JSON parse"):
+        process(folder, task, files="in/*.jsonl")
+    (folder / "in/a.jsonl").write_text("[1, 2]")
+    with pytest.raises(ValueError, match=r"a\.jsonl has not a JSON object on each line"):
+        process(folder, task, files="in/*.jsonl", overwrite=True)
+
+
+def test_datasets_is_told_of_the_columns_that_there_are(
+    folder: Path, task: TextClassification
+) -> None:
+    features = {
+        name: {"dtype": kind, "_type": "Value"}
+        for name, kind in (("id", "int64"), ("text", "string"))
+    }
+    told = {b"huggingface": json.dumps({"info": {"features": features}}).encode(), b"pandas": b"{}"}
+    for path in (folder / "in").iterdir():
+        pq.write_table(pq.read_table(path).replace_schema_metadata(told), path)
+    done = process(folder, task, columns=[])
+    metadata = pq.read_schema(done.files[0]).metadata
+    del features["id"]
+    assert json.loads(metadata.pop(b"huggingface")) == {"info": {"features": features}}
+    assert metadata == {}
