@@ -21,7 +21,7 @@ from transforms.options.suggest import unknown
 from . import identity
 from .files import InputChangedError, InputFile, listed
 from .formats import FORMATS, ROW, Piece, ShardSize, format_of
-from .output import JOB, Output
+from .output import JOB, Output, is_shard
 from .plan import Plan, PlanError, Segment, plans
 
 logger = logging.getLogger(__name__)
@@ -90,8 +90,7 @@ def prepare(settings: Settings) -> Job:
 
     """
     output = Output(settings.output)
-    files = listed(settings.files)
-    _check_apart(files, output)
+    files = _apart(listed(settings.files), output)
     about = _about(settings, output)
     format_name = format_of(files, settings.format)
     whole = _whole_schema(files, format_name, about)
@@ -112,16 +111,16 @@ def prepare(settings: Settings) -> Job:
         plan = Plan.of(identity.hashed(description), len(known), _batched(pieces, count))
         _write_plan(output, plan)
         known.append(plan)
-    return _to_do(output, format_name, schema, known, set(files))
+    return _to_do(output, format_name, schema, known, {file.uri for file in files})
 
 
 def _to_do(
-    output: Output, format: str, schema: pa.Schema, known: Sequence[Plan], files: Set[InputFile]
+    output: Output, format: str, schema: pa.Schema, known: Sequence[Plan], uris: Set[str]
 ) -> Job:
     """What is planned and not written, as far as its files are still there."""
     names = output.names()
     done = [plan.is_done(names) for plan in known]
-    gone = [plan.lacks(files) & ~written for plan, written in zip(known, done, strict=True)]
+    gone = [plan.lacks(uris) & ~written for plan, written in zip(known, done, strict=True)]
     segments = [
         segment
         for plan, written, lost in zip(known, done, gone, strict=True)
@@ -133,15 +132,20 @@ def _to_do(
     return Job(output, format, schema, tuple(segments), shards - lost, written)
 
 
-def _check_apart(files: Sequence[InputFile], output: Output) -> None:
-    """Raises ValueError for files that lie in the output."""
-    inside = f"{output.uri}/"
-    for file in files:
-        if file.uri.startswith(inside):
-            raise ValueError(
-                f"files: {file.uri} is in the folder of the output, {output.uri}: results would be "
-                "inputs of the next run. Write to another path"
-            )
+def _apart(files: Sequence[InputFile], output: Output) -> list[InputFile]:
+    """The files without the results in the output, which may be in the folder of the input.
+
+    Raises ValueError for other files in the output, and where nothing else is left.
+    """
+    inside = [file for file in files if file.uri.startswith(f"{output.uri}/")]
+    left = [file for file in files if file not in set(inside)]
+    others = [file for file in inside if not is_shard(file.uri.rpartition("/")[2])]
+    for file in others or ([] if left else inside):
+        raise ValueError(
+            f"files: {file.uri} is in the folder of the output, {output.uri}: results would be "
+            "inputs of the next run. Write to another path"
+        )
+    return left
 
 
 def _about(settings: Settings, output: Output) -> dict[str, Any] | None:
@@ -236,11 +240,12 @@ def _new(files: Sequence[InputFile], known: Sequence[Plan]) -> list[InputFile]:
 
     Raises InputChangedError for one that is planned with another content.
     """
-    planned = {file for plan in known for file in plan.files()}
-    uris = {file.uri for file in planned}
-    new = [file for file in files if file not in planned]
-    for file in new:
-        if file.uri in uris:
+    planned = {file.uri: file for plan in known for file in plan.files()}
+    new = []
+    for file in files:
+        if file.uri not in planned:
+            new.append(file)
+        elif not file.is_now(planned[file.uri]):
             raise InputChangedError(
                 f"{file.uri} has changed since its results were planned or written. Overwrite the "
                 "output, or write to another path; or give the new content a name of its own"

@@ -131,13 +131,12 @@ class Plan:
         done[found] = True
         return done
 
-    def lacks(self, files: Set[InputFile]) -> np.ndarray:
-        """Which shards come from files that are not there any more."""
-        gone = self.files() - files
+    def lacks(self, uris: Set[str]) -> np.ndarray:
+        """Which shards come from files that are not there any more, given those that are."""
+        gone = {file.uri for file in self.files()} - uris
         if not gone:
             return np.zeros(len(self), bool)
-        uris = pa.array([each.uri for each in gone])
-        rows = pc.is_in(self.table["uri"], uris).to_numpy()
+        rows = pc.is_in(self.table["uri"], pa.array(sorted(gone))).to_numpy()
         return np.logical_or.reduceat(rows, self.starts[:-1])
 
     def segments(self, done: np.ndarray) -> Iterator[Segment]:

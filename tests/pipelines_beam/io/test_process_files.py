@@ -356,6 +356,16 @@ def test_a_part_that_cannot_be_read_is_named(folder: Path, task: TextClassificat
         process(folder, task, files="in/*.jsonl", overwrite=True)
 
 
+def test_the_output_may_lie_within_the_input(folder: Path, task: TextClassification) -> None:
+    output = str(folder / "in/out")
+    for _ in range(2):
+        job = prepare(settings(folder, task, files=str(folder / "in"), output=output))
+        assert (job.done, job.shards) == (0, 7)
+        Output(output).write("part-000-aaaaaaaaaaaa-0000000.parquet", b"a result")
+    with pytest.raises(ValueError, match="is in the folder of the output"):
+        prepare(settings(folder, task, files=output, output=output))
+
+
 def test_datasets_is_told_of_the_columns_that_there_are(
     folder: Path, task: TextClassification
 ) -> None:
