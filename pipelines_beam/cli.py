@@ -98,6 +98,21 @@ def _add_run(commands: Any) -> argparse.ArgumentParser:
         type=_beam_option,
         help="an option that the runner's job server knows: passed on unchecked",
     )
+    existing = run.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--resume",
+        dest="existing",
+        action="store_const",
+        const="resume",
+        help="compute what is missing in the output of ProcessFiles",
+    )
+    existing.add_argument(
+        "--overwrite",
+        dest="existing",
+        action="store_const",
+        const="overwrite",
+        help="replace the output of ProcessFiles",
+    )
     run.add_argument("--verbose", action="store_true", help="show what Beam and models log")
     run.add_argument("--traceback", action="store_true", help="show where an error came from")
     run.add_argument("--help-beam", action="store_true", help="list Beam's options")
@@ -202,6 +217,7 @@ def _run_file(
     from apache_beam.yaml.yaml_transform import SafeLineLoader
 
     from . import beam_options, progress, provider, specification, summary, template
+    from .io import in_yaml
     from .outcome import Outcome
 
     try:
@@ -211,7 +227,9 @@ def _run_file(
         settings = beam_options.settings(flags, given, own)
         provider.importable(os.path.dirname(os.path.abspath(file)))
         pipeline = beam.Pipeline(options=settings)
-        provider.expand(pipeline, spec, file)
+        if options.existing is not None:
+            specification.check_resumable(spec, f"--{options.existing}", in_yaml.TYPE)
+        provider.expand(pipeline, spec, file, options.existing)
         outcome = Outcome(pipeline)
     except Exception as error:
         return _failed(options, file, error, REFUSED)
@@ -221,9 +239,15 @@ def _run_file(
             result = pipeline.run()
             waits = not settings.view_as(StandardOptions).no_wait_until_finish
             state = result.wait_until_finish() if waits else result.state
+    except KeyboardInterrupt:
+        summary.show_resume(outcome, file)
+        raise
     except Exception as error:
-        return _failed(options, file, error, FAILED)
+        status = _failed(options, file, error, FAILED)
+        summary.show_resume(outcome, file)
+        return status
     if state in (PipelineState.FAILED, PipelineState.CANCELLED):
+        summary.show_resume(outcome, file)
         print(f"{file}: the job is {state.lower()}", file=sys.stderr)
         return FAILED
     if not waits and state != PipelineState.DONE:
@@ -261,9 +285,14 @@ def _message(error: BaseException) -> str:
 
 
 def _our_errors() -> tuple[type[Exception], ...]:
-    from . import beam_options, specification, template
+    from . import beam_options, io, specification, template
 
     return (
+        io.InputChangedError,
+        io.InputError,
+        io.JobChangedError,
+        io.OutputExistsError,
+        io.PlanError,
         beam_options.OptionsError,
         specification.SpecificationError,
         template.TemplateError,

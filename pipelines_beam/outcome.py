@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import apache_beam as beam
@@ -16,11 +17,13 @@ from transforms.options import metrics_namespace
 from transforms.stages import metrics
 from transforms.tasks import TASKS
 
+from .io import in_yaml
+from .io.job import Job
 from .job_counters import FAILURES, FILES, CollectFileNames, CountFailures, local_reasons
 from .yaml_steps import check_distinct, yaml_steps
 
 #: Types of Beam YAML that run a model.
-_MODEL_STEPS = {task.transform for task in TASKS.values()} | {"CustomPipeline"}
+_MODEL_STEPS = {task.transform for task in TASKS.values()} | {"CustomPipeline", in_yaml.TYPE}
 
 
 @dataclass
@@ -38,14 +41,17 @@ class Outcome:
 
     #: Whether a step of the pipeline runs a model.
     runs_model = False
+    #: The jobs over files, as they were before the pipeline ran.
+    jobs: Sequence[Job] = ()
 
     def __init__(self, pipeline: beam.Pipeline) -> None:
         steps = list(yaml_steps(pipeline))
         failed = {id(pcoll) for step in steps for pcoll in step.errors()}
-        writing = [step for step in steps if step.kind.startswith("Write")]
+        writing = [step for step in steps if step.writes]
         check_distinct(writing)
         self.runs_model = any(step.kind in _MODEL_STEPS for step in steps)
         self._with_failures = [step.name for step in steps if step.errors()]
+        self.jobs = [step.node.transform.job for step in steps if step.kind == in_yaml.TYPE]
         self.sinks = [step.sink(failed) for step in writing]
         for step in steps:
             for pcoll in step.errors():

@@ -16,6 +16,7 @@ import transforms
 from transforms.options.late import without_collections
 
 from . import parquet, row_tables, sinks, sources, specification
+from .io import in_yaml
 
 _EMBEDDINGS = "sentence_transformers"
 
@@ -41,14 +42,18 @@ def _create(cls: type[transforms.TaskTransform], **config: Any) -> beam.PTransfo
     return _Outputs(cls(**yaml_transform.SafeLineLoader.strip_metadata(config)))
 
 
-def provider() -> yaml_provider.InlineProvider:
-    """A Beam YAML provider of every task (TextClassification, …) and of the file sinks."""
-    transforms_by_type: dict[str, Any] = {}
+def provider(existing: str | None = None) -> yaml_provider.InlineProvider:
+    """A Beam YAML provider of every task (TextClassification, …), of ProcessFiles and the sinks.
+
+    `existing` says what ProcessFiles does with an output that exists: "resume" or "overwrite".
+    """
+    transforms_by_type: dict[str, Any] = {in_yaml.TYPE: in_yaml.factory(existing)}
     for cls in transforms.TaskTransform.__subclasses__():
         transforms_by_type[cls.__name__] = functools.update_wrapper(
             functools.partial(_create, cls), cls
         )
-    return yaml_provider.InlineProvider({**transforms_by_type, **sinks.TRANSFORMS})
+    types = {**transforms_by_type, **sinks.TRANSFORMS}
+    return yaml_provider.InlineProvider(types, no_input_transforms=[in_yaml.TYPE])
 
 
 def importable(folder: str) -> None:
@@ -75,16 +80,26 @@ def _missing(module: str) -> Iterator[None]:
 
 
 @without_collections()
-def expand(pipeline: beam.Pipeline, spec: dict[str, Any], path: str) -> None:
+def expand(
+    pipeline: beam.Pipeline, spec: dict[str, Any], path: str, existing: str | None = None
+) -> None:
     """Build the pipeline of a specification, from the tasks and Beam's own transforms.
 
+    Args:
+      pipeline: the pipeline to build.
+      spec: the content of the file.
+      path: where it is.
+      existing: what ProcessFiles does with an output that exists: "resume" or "overwrite". None:
+        what the file says.
+
     Raises SpecificationError for a key, a type or an input that does not exist.
+
     """
     specification.check_top(spec)
     # Beam imports all that MLTransform could use, which takes seconds.
     with contextlib.nullcontext() if "MLTransform" in repr(spec) else _missing(_EMBEDDINGS):
         yaml_provider.standard_providers()
-    ours = provider()
+    ours = provider(existing)
     providers = yaml_provider.merge_providers(
         yaml_provider.parse_providers(path, spec.get("providers", [])),
         {name: [ours] for name in ours.provided_transforms()},

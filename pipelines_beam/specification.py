@@ -53,6 +53,21 @@ def check_top(spec: Mapping[str, Any]) -> None:
         raise SpecificationError(f"options must be a mapping of Beam's, got {shown(options)}")
 
 
+def check_resumable(spec: Mapping[str, Any], option: str, type: str) -> None:
+    """Raises SpecificationError if no transform of a file is of the type that an option is for."""
+    pipeline = spec["pipeline"]
+    if not isinstance(pipeline, Mapping) or type not in _types(pipeline):
+        raise SpecificationError(
+            f"{option} is for files with {type}, which writes output that can be resumed or "
+            "overwritten: there is none in this file"
+        )
+
+
+def _types(node: Mapping[str, Any]) -> set[str]:
+    """The types of a transform and of all within it."""
+    return {str(node.get("type"))}.union(*map(_types, _members(node)))
+
+
 def _check_nested(
     node: Mapping[str, Any], types: set[str], given: frozenset[str] = frozenset()
 ) -> None:

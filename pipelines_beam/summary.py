@@ -12,6 +12,9 @@ from transforms.media import suspects
 from transforms.stages import metrics
 
 from . import samples
+from .io import in_yaml
+from .io.job import Job
+from .io.output import FAILURES, is_shard
 from .outcome import Failures, Outcome, totals
 from .samples import clean, printable
 from .yaml_steps import Sink
@@ -35,6 +38,8 @@ def show(outcome: Outcome, seconds: float, result: PipelineResult) -> bool:
             print(
                 f"{misfits:,} values did not fit the types of their columns: those cells are empty"
             )
+        for job in outcome.jobs:
+            _show_job(job)
         files = outcome.files(result)
         for sink in outcome.sinks:
             if files[sink.name]:
@@ -58,6 +63,27 @@ def _show_counts(
         print(f"failed in {clean(name)}: {each.count:,}")
         for reason, count in each.reasons.most_common(_MAX_REASONS):
             print(f"  {f'{count:,} x ' if count else ''}{clean(reason)}")
+
+
+def _show_job(job: Job) -> None:
+    """Print what a job over files had to do, and where its failed rows are."""
+    before = f", {job.done:,} of them from before" if job.done else ""
+    print(f"{_are_there(job)}{before}")
+    if job.output.names(FAILURES):
+        print(f"rows that failed: {printable(job.output.path(FAILURES))}")
+
+
+def show_resume(outcome: Outcome, file: str) -> None:
+    """Say what jobs over files have written before they ended early, and how to go on."""
+    for job in outcome.jobs:
+        more = f"go on with pipelines-beam run {printable(file)} --resume"
+        print(f"{_are_there(job)}: {more}", file=sys.stderr)
+
+
+def _are_there(job: Job) -> str:
+    """How many files of a job are written; metrics of several processes may lack some."""
+    written = sum(map(is_shard, job.output.names()))
+    return f"{written:,} of {job.shards:,} files of {printable(job.output.uri)} are there"
 
 
 def _suspect(name: str, count: int) -> str:
@@ -84,7 +110,7 @@ def _show_files(sink: Sink, files: Sequence[str]) -> None:
         size = f" ({sum(map(os.path.getsize, local)) / 1e6:,.1f} MB)" if local else ""
         more = f" and {len(files) - 1} more" if files[1:] else ""
         print(f"wrote {printable(files[0])}{more}{size}")
-        if sink.kind == "WriteToParquet" and not sink.takes_failures:
+        if sink.kind in ("WriteToParquet", in_yaml.TYPE) and not sink.takes_failures:
             for line in samples.lines(local):
                 print(line)
     except Exception as error:

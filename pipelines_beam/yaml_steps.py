@@ -13,6 +13,7 @@ from apache_beam.pipeline import AppliedPTransform, PipelineVisitor
 
 from transforms.options.shown import shown
 
+from .io import in_yaml
 from .specification import SpecificationError
 
 
@@ -47,10 +48,18 @@ class YamlStep:
     @property
     def prefix(self) -> str:
         """The prefix of a sink's files; empty for other transforms."""
-        return str(self.config.get("path") or self.config.get("file_path_prefix") or "")
+        names = ("path", "file_path_prefix", "output")
+        return str(next(filter(None, map(self.config.get, names)), ""))
+
+    @property
+    def writes(self) -> bool:
+        """Whether it writes files."""
+        return self.kind.startswith("Write") or self.kind == in_yaml.TYPE
 
     def errors(self) -> list[beam.PCollection]:
         """The PCollection of its failed rows; empty if it has none."""
+        if self.kind == in_yaml.TYPE:
+            return [self.node.outputs[in_yaml.FAILED]]
         handling = self.config.get("error_handling")
         name = handling.get("output") if isinstance(handling, Mapping) else None
         failed = None if name is None else self.node.outputs.get(name)

@@ -12,6 +12,8 @@ from ..options.shown import shown
 from .binding import Binding
 from .row_types import kinds_of, python_type
 
+#: Metadata of a schema that describe its columns.
+_OF_COLUMNS = (b"huggingface", b"pandas")
 #: The classes of elements that are tables.
 TABLES = (pa.Table, pa.RecordBatch)
 Table: TypeAlias = pa.Table | pa.RecordBatch
@@ -24,14 +26,19 @@ def is_table_type(element_type: Any) -> bool:
 
 
 def failure_schema(input_schema: pa.Schema) -> pa.Schema:
-    """The schema of tables of failure rows, given that of the input: `element` is its row."""
+    """The schema of tables of failure rows, given that of the input: `element` is its row.
+
+    The input's metadata stay, but for what describes columns.
+    """
     texts = ("stage", "kind", "error", "message", "traceback")
     return pa.schema(
         [
             ("element", pa.struct(list(input_schema))),
             *((name, pa.string()) for name in texts),
             ("attempts", pa.int64()),
-        ]
+        ],
+        {key: each for key, each in (input_schema.metadata or {}).items() if key not in _OF_COLUMNS}
+        or None,
     )
 
 

@@ -282,8 +282,9 @@ class TableFn(ForwardFn):
         kept = [i for i in range(len(table.rows)) if i not in table.failures]
         blocks = [block.columns for block in table.blocks if block.columns]
         answered = self._binding.answered(tables.chosen(table.rows, kept), blocks)
-        self._whole.append(table.placed.with_value(answered))
+        # What follows may take the table for the sign that all of it is done.
         self._yield_failures(table)
+        self._whole.append(table.placed.with_value(answered))
 
     def _yield_failures(self, table: _TableInFlight) -> None:
         if table.failures:

@@ -1,0 +1,10 @@
+"""Jobs over files that can be stopped and resumed: files in, files out, each part exactly once."""
+
+from .files import InputChangedError as InputChangedError
+from .identity import JobChangedError as JobChangedError
+from .job import OutputExistsError as OutputExistsError
+from .plan import PlanError as PlanError
+from .stages import InputError as InputError
+from .transform import Processed as Processed
+from .transform import ProcessFiles as ProcessFiles
+from .transform import process_files as process_files

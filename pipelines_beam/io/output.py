@@ -1,0 +1,125 @@
+"""The folder of a job's output: files appear in it whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import time
+import uuid
+from typing import Any
+
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+#: Stores that show a file only when all of it is there: nothing is renamed, which is a copy there.
+_WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"})
+_TRIES = 3
+#: Folders within the output. Readers of a folder leave out names that begin with "_".
+JOB, FAILURES = "_job", "_failures"
+_TEMPORARY = f"{JOB}/temporary"
+
+
+class Output:
+    """A folder on any file system that fsspec knows. Names are relative to it."""
+
+    def __init__(self, uri: str) -> None:
+        self._system, root = url_to_fs(uri)
+        self._root = root.rstrip("/")
+        #: Its URI; on this machine its full path, since workers may run in another folder.
+        self.uri = self._root if self._is_local else str(self._system.unstrip_protocol(self._root))
+
+    @property
+    def _is_local(self) -> bool:
+        return type(self._system) is LocalFileSystem
+
+    def __reduce__(self) -> Any:
+        return Output, (self.uri,)
+
+    def path(self, name: str) -> str:
+        """The URI of a file, for people and other programs."""
+        return f"{self.uri}/{name}"
+
+    def names(self, folder: str = "") -> list[str]:
+        """The names of what is in a folder, in any order; none of a folder that does not exist."""
+        self._system.invalidate_cache()
+        try:
+            found = self._system.ls(self._full(folder), detail=False)
+        except FileNotFoundError:
+            return []
+        return [posixpath.basename(str(each).rstrip("/")) for each in found]
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file now."""
+        self._system.invalidate_cache(posixpath.dirname(self._full(name)))
+        return bool(self._system.exists(self._full(name)))
+
+    def read(self, name: str) -> bytes:
+        """The content of a file. Raises FileNotFoundError."""
+        return bytes(self._system.cat_file(self._full(name)))
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file, in place of one of that name: at no time is there a part of it.
+
+        Raises OSError if that fails again and again.
+        """
+        for left in reversed(range(_TRIES)):
+            try:
+                self._write(name, data)
+                return
+            except OSError:
+                if not left:
+                    raise
+                time.sleep(0.1)
+
+    def remove(self, name: str) -> None:
+        """Remove a file or folder, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            self._system.rm(self._full(name), recursive=True)
+
+    def clean(self) -> None:
+        """Remove what killed workers have left."""
+        self.remove(_TEMPORARY)
+
+    def clear(self) -> None:
+        """Remove everything that jobs have written; other files stay."""
+        for name in self.names():
+            if name in (JOB, FAILURES) or is_shard(name):
+                self.remove(name)
+
+    def _full(self, name: str) -> str:
+        return f"{self._root}/{name}".rstrip("/")
+
+    def _write(self, name: str, data: bytes) -> None:
+        path = self._full(name)
+        protocols = self._system.protocol
+        if not _WHOLE.isdisjoint([protocols] if isinstance(protocols, str) else protocols):
+            self._system.pipe_file(path, data)
+            return
+        temporary = self._full(f"{_TEMPORARY}/{uuid.uuid4().hex}")
+        for each in (temporary, path):
+            self._system.makedirs(posixpath.dirname(each), exist_ok=True)
+        try:
+            self._move_in(temporary, path, data)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._system.rm_file(temporary)
+            raise
+
+    def _move_in(self, temporary: str, path: str, data: bytes) -> None:
+        if self._is_local:
+            with open(temporary, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())  # else a power cut may leave an empty file of that name
+            os.replace(temporary, path)
+            return
+        self._system.pipe_file(temporary, data)
+        if self._system.exists(path):  # not all systems rename to a name that exists
+            self._system.rm_file(path)
+        self._system.mv(temporary, path)
+
+
+def is_shard(name: str) -> bool:
+    """Whether a name is one that shards have."""
+    return name.startswith("part-") and name.endswith(".parquet")

@@ -1,0 +1,181 @@
+"""A task over files, as a transform and as a function."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.typehints.row_type import RowTypeConstraint
+
+from transforms import TaskTransform
+
+from ..beam_options import DEFAULT_RUNNER
+from .job import Job, Settings, prepare
+from .output import FAILURES, is_shard
+from .stages import (
+    ReadPlan,
+    ReadShards,
+    WriteFailures,
+    WriteResults,
+    failure_rows,
+    with_rows,
+)
+
+logger = logging.getLogger(__name__)
+
+_FAILURE_ROW = RowTypeConstraint.from_fields(
+    [
+        ("file", str | None),
+        ("row", int),
+        *((name, str) for name in ("stage", "kind", "error", "message", "traceback")),
+        ("attempts", int),
+    ]
+)
+
+
+class ProcessFiles(beam.PTransform):  # type: ignore[misc]
+    """A task over files: each part of each file becomes one file of results, exactly once.
+
+    ```python
+    with beam.Pipeline() as p:
+        p | ProcessFiles("reviews/*.parquet", TextClassification(…, input="text"), "scored")
+    ```
+
+    The output is a folder of Parquet files with the columns of `task.schema(…)`; rows that failed
+    are in its folder `_failures`. A file appears when all of its rows are there. Started again with
+    `resume=True`, a job that was stopped or killed computes what is missing, and files that are
+    new. Works on every file system of fsspec and every runner.
+
+    Args:
+      files: a path or URI of files, of a folder, or with *; or a list of them.
+      task: the task's transform, with `input`.
+      output: the path or URI of a folder.
+      columns: the columns that are read beside the task's input, and written. None: all.
+      types: Arrow types of columns of JSON or CSV in place of those of the first rows, such as
+        {"id": "string"}.
+      format: "parquet", "jsonl", "csv", "tsv", "text" (a row for each line, in the column `text`)
+        or "media" (a row for each file: path, name, size). None: as the names of the files tell.
+      resume: compute what is missing in an output that exists; begin one that does not.
+      overwrite: replace an output that exists.
+      rows_per_shard: the most rows of a file of results. None: 10,000; of media 500.
+      bytes_per_shard: the most bytes that are read for it.
+
+    The pipeline gets {"files_written": the paths of the files, "failed": failure rows without the
+    elements}. What there is and what is to be done is found when the transform is applied.
+
+    Raises:
+      FileNotFoundError: nothing matches.
+      OutputExistsError: the output exists, and neither resume nor overwrite is set.
+      JobChangedError: the output was begun with another task, model, parameter, column or version.
+      InputChangedError: a file has changed since its results were planned.
+      ValueError: an option has an invalid value, or a file lacks a column or has it with another
+        type.
+
+    """
+
+    def __init__(
+        self,
+        files: str | Sequence[str],
+        task: TaskTransform,
+        output: str,
+        *,
+        columns: Sequence[str] | None = None,
+        types: Mapping[str, str] | None = None,
+        format: str | None = None,
+        resume: bool = False,
+        overwrite: bool = False,
+        rows_per_shard: int | None = None,
+        bytes_per_shard: int = Settings.bytes_per_shard,
+    ) -> None:
+        options = {name: value for name, value in locals().items() if name not in _NO_SETTINGS}
+        super().__init__()
+        self._settings = Settings(**options)
+        #: What is to be done, once the transform is applied.
+        self.job: Job | None = None
+
+    def expand(self, pbegin: Any) -> Any:
+        """The files that are written, and the failure rows."""
+        self.job = job = prepare(self._settings)
+        logger.info("%s: %d of %d shards are there", job.output.uri, job.done, job.shards)
+        schema = with_rows(job.schema)
+        task = self._settings.task
+        tables = (
+            pbegin
+            | "Plan" >> beam.Create(job.segments).with_output_types(Any)
+            | "Shards" >> beam.ParDo(ReadPlan(job.output)).with_output_types(Any)
+            | "Spread" >> beam.Reshuffle()
+            | "Read"
+            >> beam.ParDo(ReadShards(job.output, job.format, job.schema)).with_output_types(
+                pa.Table
+            )
+        )
+        good, bad = tables | task.with_exception_handling()
+        writer = WriteFailures(job.output, task.failure_schema(schema))
+        failed = bad | "WriteFailures" >> beam.ParDo(writer).with_output_types(pa.Table)
+        written = good | "WriteResults" >> beam.ParDo(
+            WriteResults(job.output, task.schema(job.schema))
+        ).with_output_types(str)
+        rows = failed | "FailureRows" >> beam.FlatMap(failure_rows).with_output_types(_FAILURE_ROW)
+        return {"files_written": written, "failed": rows}
+
+
+_NO_SETTINGS = ("self", "__class__")
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What a job over files has done."""
+
+    #: The files of results, and those of failure rows: all that there are.
+    files: list[str]
+    failures: list[str]
+    #: How many files were there before, and how many were written now.
+    skipped: int
+    written: int
+
+
+def process_files(
+    files: str | Sequence[str],
+    task: TaskTransform,
+    output: str,
+    *,
+    options: PipelineOptions | None = None,
+    **settings: Any,
+) -> Processed:
+    """Run ProcessFiles as a pipeline of its own, and wait for it.
+
+    Args:
+      files: as of ProcessFiles.
+      task: as of ProcessFiles.
+      output: as of ProcessFiles.
+      options: those of the pipeline, such as its runner. None: Beam's runner in this process.
+      **settings: the other options of ProcessFiles.
+
+    Raises what ProcessFiles and the runner raise; RuntimeError if files are missing afterwards.
+
+    """
+    transform = ProcessFiles(files, task, output, **settings)
+    options = PipelineOptions([], runner=DEFAULT_RUNNER) if options is None else options
+    with beam.Pipeline(options=options) as pipeline:
+        _ = pipeline | transform
+    job = transform.job
+    assert job is not None
+    names = sorted(filter(is_shard, job.output.names()))
+    wanted = sum(stop - start for each in job.segments for start, stop in each.ranges)
+    written = len(names) - job.done
+    if written < wanted:
+        raise RuntimeError(
+            f"{job.output.uri}: {wanted - written} of {wanted} files are missing: resume the job"
+        )
+    failures = sorted(f"{FAILURES}/{name}" for name in filter(is_shard, job.output.names(FAILURES)))
+    return Processed(
+        [job.output.path(name) for name in names],
+        [job.output.path(name) for name in failures],
+        job.done,
+        written,
+    )
