@@ -25,7 +25,7 @@ LOWEST_TESTS ?= tests/test_answers.py tests/batching tests/media tests/pipelines
 	tests/tasks tests/weights $(addprefix tests/pipelines_beam/test_,parquet.py public.py sinks.py)
 lowest: $(VENV)/ready
 	rm -rf build/lowest && $(PYTHON) -m venv build/lowest
-	build/lowest/bin/python -m pip install -q -c tests/lowest.txt -e ".[dev]"
+	build/lowest/bin/python -m pip install -q --no-compile -c tests/lowest.txt -e ".[dev]"
 	OMP_NUM_THREADS=1 build/lowest/bin/python $(PYTEST) $(LOWEST_TESTS)
 
 # The recorded answers of transformers 4.57, asked again of transformers 4.57.
@@ -98,7 +98,7 @@ build/release/ready: $(VENV)/ready
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -q -e ".[dev]"
+	$(BIN)/python -m pip install -q --no-compile -e ".[dev]"
 	touch $@
 
 clean:
