@@ -23,9 +23,7 @@ test-all: $(VENV)/ready
 # transformers, pandas and pyarrow.
 LOWEST_TESTS ?= tests/test_answers.py tests/batching tests/media tests/pipelines tests/rows \
 	tests/tasks tests/weights $(addprefix tests/pipelines_beam/test_,parquet.py public.py sinks.py)
-lowest: $(VENV)/ready
-	rm -rf build/lowest && $(PYTHON) -m venv build/lowest
-	build/lowest/bin/python -m pip install -q -c tests/lowest.txt -e ".[dev]"
+lowest: build/lowest/ready
 	OMP_NUM_THREADS=1 build/lowest/bin/python $(PYTEST) $(LOWEST_TESTS)
 
 # The recorded answers of transformers 4.57, asked again of transformers 4.57.
@@ -82,6 +80,11 @@ define borrow
 		"$$($(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/deps.pth"
 endef
 
+build/lowest/ready: pyproject.toml tests/lowest.txt
+	rm -rf build/lowest && $(PYTHON) -m venv build/lowest
+	build/lowest/bin/python -m pip install -q --no-compile -c tests/lowest.txt -e ".[dev]"
+	touch $@
+
 build/docs/ready: $(VENV)/ready
 	rm -rf build/docs && $(BIN)/python -m venv build/docs
 	build/docs/bin/python -m pip install -q --upgrade pip
@@ -98,7 +101,7 @@ build/release/ready: $(VENV)/ready
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
-	$(BIN)/python -m pip install -q -e ".[dev]"
+	$(BIN)/python -m pip install -q --no-compile -e ".[dev]"
 	touch $@
 
 clean:

@@ -16,6 +16,9 @@ import pytest
 # Nothing is downloaded: a test that tries to fails at once instead of after retries.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Beam makes parsers of its options for each stage that it builds. Each of them looks for
+# translations and asks how wide the terminal is: a tenth of the time of a small job.
+os.environ.update(LANGUAGE="C", COLUMNS="80", LINES="24")
 # Code of models' repositories is copied to where it is imported from.
 os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="modules-")
 

@@ -1,27 +1,48 @@
 """The command line as a person uses it: in a process of its own for each command.
 
-The processes are forked from one that has imported the libraries, which takes ten seconds of
+The processes are forked from one that has imported what jobs import, which takes ten seconds of
 processor time. `python -m pipelines_beam` itself is run by the test of the quickstart.
 """
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
+from multiprocessing import forkserver
 from pathlib import Path
+from unittest import mock
 
-_LIBRARIES = ["apache_beam.yaml.yaml_transform", "pipelines_beam.cli", "transforms"]
-_processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload(_LIBRARIES)
+#: Beam imports `yaml_ml`, and with it a thousand other modules, for any YAML file.
+_LIBRARIES = [
+    "apache_beam.yaml.yaml_ml",
+    "apache_beam.yaml.yaml_transform",
+    "pipelines_beam.cli",
+    "pipelines_beam.provider",
+    "transformers.pipelines",
+    "transforms.batching.replica",
+    "transforms.catalogue",
+]
+#: What the command line sets before it imports them.
+_QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+
+@functools.cache
+def _processes() -> multiprocessing.context.ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_LIBRARIES)
+    with mock.patch.dict(os.environ, _QUIET):
+        forkserver.ensure_running()
+    return context
 
 
 def command(*args: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:
     """Run `pipelines-beam` with these arguments."""
     with tempfile.TemporaryDirectory() as folder:
-        process = _processes.Process(target=_run, args=(args, folder, os.getcwd()))
+        process = _processes().Process(target=_run, args=(args, folder, os.getcwd()))
         process.start()
         process.join(seconds)
         assert process.exitcode is not None, f"no end within {seconds} seconds: {args}"
