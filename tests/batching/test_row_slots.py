@@ -59,3 +59,11 @@ def test_it_remembers_no_more_than_a_number_of_shapes(monkeypatch: pytest.Monkey
         (slot,) = slots.of(block("x", [length]), [0])
         assert slot.length == length
     assert asked.lengths == [1, 2, 3, 4, 1]
+
+
+def test_batch_keys_stay_when_shapes_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks that wait, and what is known of memory, are found by them."""
+    monkeypatch.setattr(row_slots, "_MOST", 2)
+    slots = RowSlots(Asked())
+    found = [slots.of(block("x", [length]), [0])[0].key for length in (1, 2, 3, 4, 5)]
+    assert len(set(found)) == 1

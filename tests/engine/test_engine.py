@@ -14,6 +14,7 @@ from support.doubles import Doubles, answers
 
 from transforms.engine import allocator, core
 from transforms.engine.engine import Engine
+from transforms.engine.errors import EngineError
 from transforms.engine.interface import BatchSlot
 from transforms.engine.reports import BatchReport
 from transforms.options.spec import Limits
@@ -222,4 +223,31 @@ def test_who_does_not_come_back_is_not_waited_for_long() -> None:
         session.submit("stays", [1])
         session.answered.get(timeout=60)
         assert time.perf_counter() - start < 2
+    engine.close()
+
+
+class Exits(Doubles):
+    """Ends the thread at one number."""
+
+    def batch_slots(self, numbers: Sequence[int]) -> list[BatchSlot]:
+        if 13 in numbers:
+            raise SystemExit
+        return super().batch_slots(numbers)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_all_that_came_with_what_ends_an_engine_are_told() -> None:
+    loaded = threading.Event()
+
+    def load() -> Exits:
+        loaded.wait()  # until all have come
+        return Exits()
+
+    engine = Engine(load, Limits(), "test")
+    sessions = [engine.session({"number": i}) for i in range(3)]
+    for session, number in zip(sessions, (1, 13, 2), strict=True):
+        session.submit(number, [number])
+    loaded.set()
+    errors = [session.answered.get(timeout=60).error for session in sessions]
+    assert all(isinstance(error, EngineError) for error in errors)
     engine.close()

@@ -68,6 +68,19 @@ def test_nothing_waits_for_ever(max_passes: int, arrivals: int) -> None:
     raise AssertionError("it starved")
 
 
+def test_keys_of_equal_batches_take_turns() -> None:
+    pool: Pool[str] = Pool()
+    budget = Budget(max_rows=64, max_padded_tokens=4096, overhead=100)
+    for key in "ab":
+        pool.add(key, [10] * 256, [key] * 256)
+    taken = []
+    for _ in range(12):
+        batch = pool.take(lambda key: budget)
+        taken.append(batch[0])
+        pool.add(batch[0], [10] * len(batch), batch)  # its caller brings as many again
+    assert 4 <= taken.count("a") <= 8
+
+
 def test_the_cost_model_learns_what_a_batch_costs() -> None:
     cost = BatchCostModel(32)
     for i in range(40):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import pickle
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,8 +39,21 @@ def test_the_inferences_of_a_group_are_made_together() -> None:
     for record in reversed(records):
         assert record.group is not None
         assert record.group.inference(record, infer) == 10 * record.element
-        assert record.group is None
     assert asked == [[0, 1, 2]]
+
+
+def test_a_group_keeps_no_record_in_memory() -> None:
+    gc.disable()
+    try:
+        records = [Record(i, i, [], [1]) for i in range(3)]
+        Group(records)
+        first, others = records[0], [weakref.ref(record) for record in records[1:]]
+        del records
+        assert [other() for other in others] == [None, None]
+        assert first.group is not None
+        assert first.group.inference(first, lambda some: [len(some)]) == 1
+    finally:
+        gc.enable()
 
 
 def test_a_group_stays_in_its_process() -> None:

@@ -26,16 +26,17 @@ class RowSlots:
 
     def __init__(self, new_slot: Callable[[Any, Hashable], BatchSlot]) -> None:
         self._new_slot = new_slot
-        self.forget()
-
-    def forget(self) -> None:
-        """Ask for all of them anew."""
         #: A number for each layout.
         self._layouts: dict[Layout, int] = {}
         #: By the number of the layout and the positions of each field.
         self._slots: dict[tuple[int, tuple[int, ...]], BatchSlot] = {}
         #: A number for each batch key, which is looked up much faster than the key.
         self._keys: dict[Hashable, int] = {}
+
+    def forget(self) -> None:
+        """Ask for all of them anew."""
+        self._layouts.clear()
+        self._slots.clear()
 
     def of(self, block: Block, rows: Sequence[int]) -> list[BatchSlot]:
         """The slots of some rows of a block."""

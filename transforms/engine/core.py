@@ -108,28 +108,26 @@ class EngineCore:
         self._memory = FreedMemory(model.accelerated)
         self._sizes = BatchSizes(self._limits, model)
         early, self._early = self._early, []
-        self._admit_early(early)
+        self.admit(early)
 
     def admit(self, tickets: Sequence[Ticket]) -> None:
-        """Accept tickets of one session; some may be handed back at once."""
+        """Accept tickets; some may be handed back at once."""
         if self._model is None and self._refusal is None:
             self._early += tickets
             return
-        session = tickets[0].session
+        # All of them, before anything can go wrong: so that each is answered then, too.
         self._live.update(tickets)
-        if not session.in_flight:
-            self._callers.arrived()
-        session.in_flight += len(tickets)
-        reason = self._refusal or (_CANCELLED if session.cancelled else None)
-        if reason is None:
-            self._place(tickets)
-            return
         for ticket in tickets:
-            self._fail(ticket, reason)
-
-    def _admit_early(self, tickets: Sequence[Ticket]) -> None:
-        for _, group in itertools.groupby(tickets, lambda ticket: ticket.session):
-            self.admit(list(group))
+            if not ticket.session.in_flight:
+                self._callers.arrived()
+            ticket.session.in_flight += 1
+        for session, group in itertools.groupby(tickets, operator.attrgetter("session")):
+            reason = self._refusal or (_CANCELLED if session.cancelled else None)
+            if reason is None:
+                self._place(list(group))
+                continue
+            for ticket in group:
+                self._fail(ticket, reason)
 
     def _place(self, tickets: Sequence[Ticket]) -> None:
         """Put the chunks of a session's tickets into the pool."""
@@ -196,7 +194,7 @@ class EngineCore:
         early, self._early = self._early, []
         for ticket in tuple(self._live):
             self._fail(ticket, reason)
-        self._admit_early(early)
+        self.admit(early)
 
     def _may_launch(self) -> bool:
         if not len(self._pool) or len(self._in_flight) == self._depth:

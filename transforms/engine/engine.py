@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import operator
 import queue
 import threading
 import time
@@ -88,21 +86,27 @@ class Engine:
             else:
                 until = None
             arrived = self._arrived(seconds)
-            if not arrived:
+            if arrived is None:
+                return
+            if arrived:
+                self._core.admit(arrived)
+            else:
                 until = None
                 self._core.step()
-            tickets = [ticket for ticket in arrived if ticket is not None]
-            for _, group in itertools.groupby(tickets, operator.attrgetter("session")):
-                self._core.admit(list(group))
-            if len(tickets) < len(arrived):
-                return
 
-    def _arrived(self, seconds: float | None) -> list[Ticket | None]:
-        """What arrives within a time, up to what ends the engine; empty: nothing does."""
+    def _arrived(self, seconds: float | None) -> list[Ticket] | None:
+        """The tickets that arrive within a time: none, if nothing does; None after `stop`."""
         try:
-            arrived = [self._arrivals.get(seconds != 0, seconds)]
+            ticket = self._arrivals.get(seconds != 0, seconds)
         except queue.Empty:
             return []
-        while arrived[-1] is not None and not self._arrivals.empty():
-            arrived.append(self._arrivals.get())
-        return arrived
+        if ticket is None:
+            return None
+        tickets = [ticket]
+        while not self._arrivals.empty():
+            ticket = self._arrivals.get()
+            if ticket is None:
+                self._arrivals.put(None)  # for the next time
+                break
+            tickets.append(ticket)
+        return tickets

@@ -130,9 +130,14 @@ class Pool(Generic[T]):
         self._plan, self._planned = [], 0
 
     def _make_plan(self, budget_of: Callable[[Hashable], Budget]) -> None:
-        self.replan()
+        # Keys that waited longest come first: of equal batches, theirs are taken first.
+        groups: dict[Hashable, list[Waiting[T]]] = {}
+        for planned in self._plan:
+            groups.setdefault(planned.key, []).extend(planned.batch)
+        for key, arrived in self._arrived.items():
+            groups.setdefault(key, []).extend(arrived)
         plan: list[_Planned[T]] = []
-        for key, group in self._arrived.items():
+        for key, group in groups.items():
             group.sort()
             lengths = [length for length, _, _, _ in group]
             sums, budget = _sums(lengths), budget_of(key)

@@ -10,8 +10,6 @@ from ..engine.reports import Report
 from ..engine.tickets import Ticket
 from .window import InFlightWindow
 
-_MOST_TOGETHER = 64  # results: more at once gain little, and are kept until the last is passed on
-
 
 class Placed(Protocol):
     """An element and where its result belongs, such as Beam's WindowedValue."""
@@ -31,6 +29,8 @@ class EngineLoop:
     """
 
     _in_flight: InFlightWindow | None
+    #: Results that are passed on together, and kept until the last of them is.
+    _most_together = 1
 
     def _features(self, element: Any) -> tuple[Any, list[Any], int]:
         """What is kept of an element, the features of its chunks, and the bytes of both.
@@ -78,21 +78,21 @@ class EngineLoop:
             # Features are the engine's from here: it may keep them elsewhere.
             in_flight.submit(placed.with_value(kept), chunks, size)
         while in_flight.must_take:
-            results += self._answered()
+            results += self._results()
         return results
 
     def _drain(self) -> Iterator[Any]:
         """The results of all elements in flight; waits for them."""
         assert self._in_flight is not None
         while self._in_flight.count:
-            yield from self._answered()
+            yield from self._results()
 
-    def _answered(self) -> list[Any]:
+    def _results(self) -> list[Any]:
         """The results of some elements that are answered; waits for the first."""
         assert self._in_flight is not None
         in_flight = self._in_flight
         results = [self._collect(in_flight.take())]
-        while in_flight.any_answered and len(results) < _MOST_TOGETHER:
+        while in_flight.any_answered and len(results) < self._most_together:
             results.append(self._collect(in_flight.take()))
         return results
 

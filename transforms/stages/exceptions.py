@@ -65,17 +65,22 @@ class WithFailures(beam.PTransform):  # type: ignore[misc]
             good, bad = pcoll | "Run" >> step.with_output_types(result_type), []
         else:
             outputs = pcoll | "Run" >> step.with_outputs(FAILED, main="main")
-            good, bad = outputs["main"], [outputs[FAILED] | "Failed" >> _HAND_ON]
+            good, bad = outputs["main"], [outputs[FAILED] | "Failed" >> _hand_on()]
+            good.element_type = result_type
         if not into_stage:
-            good = good | "Answered" >> _HAND_ON
-        good.element_type = result_type
+            good = good | "Answered" >> _hand_on()
+            good.element_type = result_type
         return good, bad
+
+
+def _hand_on() -> beam.PTransform:
+    """A step behind a stage.
+
+    Beam loses what is yielded at the end of a bundle where the next step takes batches of
+    elements, as WriteToParquet may.
+    """
+    return beam.Map(_itself)
 
 
 def _itself(element: Any) -> Any:
     return element
-
-
-#: A step behind a stage: Beam loses what is yielded at the end of a bundle where the next step
-#: takes batches of elements, as WriteToParquet may.
-_HAND_ON = beam.Map(_itself)

@@ -18,6 +18,8 @@ from .model_updates import ModelVersions, requested_model
 from .record import Group, Record
 from .window import InFlightWindow
 
+_MOST_TOGETHER = 64  # results: more gain little
+
 
 class EngineFn(StageFn, EngineLoop):
     """A stage that hands elements to an engine and yields results as the engine answers.
@@ -90,7 +92,8 @@ class ForwardFn(EngineFn):
 
     def __init__(self, spec: Spec, handles_failures: bool, groups: bool = False) -> None:
         super().__init__(spec, handles_failures)
-        self._groups = groups
+        if groups:
+            self._most_together = _MOST_TOGETHER
 
     def setup(self) -> None:
         """Acquire the engine, which loads its model meanwhile."""
@@ -140,9 +143,9 @@ class ForwardFn(EngineFn):
         kept.chunks = outputs
         return kept
 
-    def _answered(self) -> list[Any]:
-        results = super()._answered()
-        if self._groups and len(results) > 1:
+    def _results(self) -> list[Any]:
+        results = super()._results()
+        if len(results) > 1:
             Group([each.value for each in results if not isinstance(each, TaggedOutput)])
         return results
 

@@ -56,8 +56,8 @@ class TaskPlan:
 
     @property
     def groups(self) -> bool:
-        """Whether the pipeline's Postprocess gets Records as they come from Forward."""
-        return self.is_whole and self.postprocess is None
+        """Whether Postprocess gets Records as they come from Forward, and may take many at once."""
+        return self.is_whole and self.postprocess is None and self.binding.task.answers_together
 
     @property
     def replaced_stages(self) -> list[str]:

@@ -54,10 +54,9 @@ class PostprocessFn(TaskStageFn):
     def _inference(self, record: Record, model_id: str) -> Any:
         outputs = record.chunks
         if self._function is None:
-            if record.group is not None and self.answers_together(model_id):
-                return result_of(
-                    record.group.inference(record, self._pipeline(model_id).inferences)
-                )
+            group, record.group = record.group, None
+            if group is not None and self.answers_together(model_id):
+                return result_of(group.inference(record, self._pipeline(model_id).inferences))
             return self._pipeline(model_id).inference(record, outputs)
         return self._function(outputs[0] if len(outputs) == 1 else outputs)
 

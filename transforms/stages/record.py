@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ class Record:
     own elements cross: a row of a batch, pickled as a tensor, would take the whole batch along.
     """
 
-    __slots__ = ("chunks", "counts", "element", "example", "group", "model_id")
+    __slots__ = ("__weakref__", "chunks", "counts", "element", "example", "group", "model_id")
 
     def __init__(
         self,
@@ -51,10 +52,13 @@ class Record:
 
 
 class Group:
-    """Records whose outputs came together, and which Postprocess gets one after the other."""
+    """Records whose outputs came together, and which Postprocess gets one after the other.
+
+    It keeps none of them in memory: whoever made it passes them on.
+    """
 
     def __init__(self, records: Sequence[Record]) -> None:
-        self._records = records
+        self._records = [weakref.ref(record) for record in records]
         self._inferences: dict[int, Any] = {}
         for record in records:
             record.group = self
@@ -62,9 +66,9 @@ class Group:
     def inference(self, record: Record, infer: Callable[[Sequence[Record]], list[Any]]) -> Any:
         """The inference of one of them: those of all are made when the first is asked for."""
         if self._records:
-            self._inferences = dict(zip(map(id, self._records), infer(self._records), strict=True))
-            self._records = ()
-        record.group = None
+            records = [each for each in (known() for known in self._records) if each is not None]
+            self._inferences = dict(zip(map(id, records), infer(records), strict=True))
+            self._records = []
         return self._inferences.pop(id(record))
 
 

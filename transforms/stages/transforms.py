@@ -100,7 +100,8 @@ class Forward(WithFailures):
             plan = self._plan.pinned
             sharing = replace(plan.spec.sharing, processes=processes)
             fn = ForwardFn(replace(plan.spec, sharing=sharing), handles, plan.groups)
-            hints, result_type, into_stage = {}, Record, plan.groups
+            hints, result_type = {}, Record
+            into_stage = plan.is_whole and plan.postprocess is None
             sides = side_inputs(plan.updates, pcoll.pipeline)
         good, bad = self._apply(fn, pcoll, result_type, hints, sides, into_stage=into_stage)
         return self._outputs(good, bad)

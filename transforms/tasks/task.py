@@ -77,6 +77,8 @@ class Task:
     #: The model's outputs with one position per token (dimension 1): in a padded batch, they are
     #: trimmed to the element's own tokens.
     token_outputs: frozenset[str] = frozenset()
+    #: Whether outputs of many elements may be postprocessed at once: see pipelines/together.py.
+    answers_together: bool = False
     aliases: tuple[str, ...] = ()
     #: "module:Class" of a pipeline class of this project; None: transformers' class for `name`. A
     #: class for models of another library has class methods `load` and `weightless`.

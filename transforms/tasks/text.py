@@ -203,6 +203,7 @@ TASKS = (
         columns=_classification_columns,
         values=_classification_values,
         outputs=frozenset({"logits"}),
+        answers_together=True,
     ),
     Task(
         name="token-classification",

@@ -96,6 +96,7 @@ class Server:
             self.core.refuse(loaded)
             return
         self._ready = True
+        gc.collect()
         gc.freeze()  # what was imported and made for the model stays, too
         for client in self._clients.values():
             if client.joined:
