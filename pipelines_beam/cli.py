@@ -58,10 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.markdown and options.task is not None:
             tasks.error("--markdown is the table of all tasks: it takes no task")
     try:
-        return _tasks(options) if options.command == "tasks" else _run(options, rest, run)
+        status = _tasks(options) if options.command == "tasks" else _run(options, rest, run)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return STOPPED
+    except BrokenPipeError:  # who read it has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return status
 
 
 def _parsers() -> tuple[argparse.ArgumentParser, ...]:

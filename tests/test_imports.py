@@ -288,6 +288,7 @@ LATE = {
         "yaml",
     },
     "from pipelines_beam import cli; cli.main(['tasks'])": {"torch", "transformers"},
+    "from pipelines_beam import cli; cli.main(['tasks', 'fill-mask'])": {"torch", "transformers"},
     "import transforms.engine.process.server": {"apache_beam", "transformers", "pandas"},
     "import transforms.batching.replica": {"apache_beam", "pandas", "pyarrow.parquet"},
 }

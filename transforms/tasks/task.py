@@ -10,6 +10,7 @@ from typing import Any
 
 from ..options.shown import shown
 from ..options.suggest import likely, unknown
+from .default_models import default_model
 from .parameter_checks import (
     ALSO_TEXTS,
     CONDITIONS,
@@ -109,7 +110,7 @@ class Task:
 
     def default(self) -> tuple[str, str]:
         """The default model and its revision."""
-        model = self.default_model or _supported(self.name)["default"]["model"]
+        model = self.default_model or default_model(self.name)
         return next(iter(model.values())) if isinstance(model, Mapping) else model
 
     def check_parameters(
