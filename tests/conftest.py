@@ -72,6 +72,12 @@ def _modules() -> Iterator[None]:
     shutil.rmtree(os.environ["HF_MODULES_CACHE"])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _engine_processes() -> Iterator[None]:
+    with engine_processes.forked():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _logs() -> Iterator[None]:
     """The command line, run in this process, mutes what all others log."""

@@ -31,7 +31,8 @@ _QUIET = {"TRANSFORMERS_VERBOSITY": "error", "HF_HUB_DISABLE_PROGRESS_BARS": "1"
 
 
 @functools.cache
-def _processes() -> multiprocessing.context.ForkServerContext:
+def processes() -> multiprocessing.context.ForkServerContext:
+    """Makes processes that have imported what jobs import."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_LIBRARIES)
     with mock.patch.dict(os.environ, _QUIET):
@@ -42,7 +43,7 @@ def _processes() -> multiprocessing.context.ForkServerContext:
 def command(*args: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:
     """Run `pipelines-beam` with these arguments."""
     with tempfile.TemporaryDirectory() as folder:
-        process = _processes().Process(target=_run, args=(args, folder, os.getcwd()))
+        process = processes().Process(target=_run, args=(args, folder, os.getcwd()))
         process.start()
         process.join(seconds)
         assert process.exitcode is not None, f"no end within {seconds} seconds: {args}"

@@ -4,20 +4,54 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pickle
 import random
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+from apache_beam.internal.cloudpickle import cloudpickle
+
+from support.commands import processes
 from support.troubled import Troubled
 from transforms.engine import registry
 from transforms.engine.interface import EngineSpec
+from transforms.engine.process import launch, server
 from transforms.engine.process.remote import RemoteEngine
 from transforms.engine.process.replica_group import ReplicaGroup
 from transforms.engine.tickets import BundleSession, Ticket
 from transforms.options.spec import Limits, Sharing
+
+#: How an engine's process is started outside tests.
+start = launch._start
+
+
+def forked() -> contextlib.AbstractContextManager[Any]:
+    """Within it, this process has engines' processes forked: they need not import the libraries."""
+    return mock.patch.object(launch, "_start", _fork)
+
+
+def _fork(of: EngineSpec, path: str) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(128)
+        given = (cloudpickle.dumps(of), listener, path, dict(os.environ), sys.path)
+        processes().Process(target=_serve, args=given, daemon=True).start()
+
+
+def _serve(
+    of: bytes, listener: socket.socket, path: str, environment: dict[str, str], imports: list[str]
+) -> None:
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:] = imports
+    server.serve(launch.ServerConfig(pickle.loads(of), listener.detach(), path))
 
 
 def spec(load: Callable[[], Any] = Troubled, **sharing_options: Any) -> EngineSpec:
@@ -79,23 +113,26 @@ def gone(pid: int, seconds: float = 30) -> bool:
 
 
 class Watch:
-    """The engines' processes that a job has, seen from outside."""
+    """The engines' processes that a job has, seen from outside: not forked ones."""
 
     def __init__(self) -> None:
         self.name = f"watched-{random.random()}"
         self.seen: set[int] = set()
         self.most = 0
+        self._unforked = mock.patch.object(launch, "_start", start)
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._look)
 
     def __enter__(self) -> Watch:
         os.environ["WATCHED"] = self.name
+        self._unforked.start()
         self._thread.start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._done.set()
         self._thread.join()
+        self._unforked.stop()
         del os.environ["WATCHED"]
 
     def now(self) -> list[int]:

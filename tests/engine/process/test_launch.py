@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.engine_processes import ask, gone, right, spec
+from support.engine_processes import ask, gone, right, spec, start
 
 from transforms.engine.interface import EngineSpec
 from transforms.engine.process import launch
@@ -31,6 +31,7 @@ def test_another_job_has_another_process(engine: Callable[..., RemoteEngine]) ->
 def test_a_process_that_is_killed_before_it_has_read_its_settings_leaves_nothing_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(launch, "_start", start)
     monkeypatch.setattr(launch, "_PROGRAM", "")
     large = dataclasses.replace(spec(), identity="much" * 100_000)  # more than a pipe holds
     with pytest.raises(BrokenPipeError):

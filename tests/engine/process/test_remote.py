@@ -122,7 +122,7 @@ def changes(value: Callable[[], int], before: int) -> bool:
 def test_everything_is_answered_once_however_often_the_process_is_killed(
     engine: Callable[..., RemoteEngine],
 ) -> None:
-    found = engine(spec(functools.partial(Troubled, 0.05)))
+    found = engine(spec(functools.partial(Troubled, 0.02)))
     session = found.session({})
     count = 10_000
 

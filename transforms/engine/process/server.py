@@ -290,8 +290,12 @@ def _all_gone(sockets: Iterable[socket.socket]) -> bool:
 
 
 def main() -> None:
-    """Run until it has no users any more."""
-    config: ServerConfig = pickle.load(sys.stdin.buffer)  # noqa: S301 - from the process that started this
+    """Serve what standard input says."""
+    serve(pickle.load(sys.stdin.buffer))  # noqa: S301 - from the process that started this
+
+
+def serve(config: ServerConfig) -> None:
+    """Be the engine's process until it has no users any more."""
     logging.basicConfig(level=logging.WARNING)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # macOS refuses more than it can open
