@@ -58,7 +58,8 @@ class Settings:
             raise ValueError("files hold rows: set input= of the task to the column that it reads")
         for name in ("rows_per_shard", "bytes_per_shard"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
+            is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
+            if value is not None and not is_count:
                 raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite exclude each other")

@@ -286,7 +286,8 @@ def test_a_job_of_yaml_is_resumed(
     assert "4 rows in" in said
     assert f"7 of 7 files of {folder}/out are there, 6 of them from before\n" in said
     assert f"wrote {lost}" in said
-    assert cli.main(["run", job_file(folder, model, resume=True)]) == cli.DONE
+    assert cli.main(["run", job_file(folder, model, resume=True)]) == cli.ROWS_FAILED
+    assert "7 of 7 files" in capsys.readouterr().out
 
 
 def test_what_is_not_right_in_yaml_is_refused(
