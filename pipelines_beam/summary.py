@@ -47,7 +47,9 @@ def show(outcome: Outcome, seconds: float, result: PipelineResult) -> bool:
     except Exception as error:
         unknown = "it is unknown whether rows of it failed"
         _note(unknown if failures is None else "what it did cannot be shown", error)
-    return bool(failures) or metrics.counts().failed > 0
+    # A resumed job ends as one that was never stopped: failures of its first part count.
+    failed_before = any(job.output.names(FAILURES) for job in outcome.jobs)
+    return bool(failures) or metrics.counts().failed > 0 or failed_before
 
 
 def _show_counts(

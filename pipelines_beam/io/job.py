@@ -58,7 +58,8 @@ class Settings:
             raise ValueError("files hold rows: set input= of the task to the column that it reads")
         for name in ("rows_per_shard", "bytes_per_shard"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
+            is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
+            if value is not None and not is_count:
                 raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite exclude each other")
@@ -102,9 +103,8 @@ def prepare(settings: Settings) -> Job:
         output.clean()
     known = [] if about is None else plans(output)
     pieces = _pieces(_new(files, known), format_name, settings, schema)
-    if settings.overwrite:
-        output.clear()
     if about is None:
+        output.clear()
         _write_about(output, description, whole)
     if pieces:
         count = _rows_per_shard(settings, format_name) if format_name == "media" else 1
@@ -151,7 +151,7 @@ def _apart(files: Sequence[InputFile], output: Output) -> list[InputFile]:
 def _about(settings: Settings, output: Output) -> dict[str, Any] | None:
     """What the output says of its job; None for a job to begin."""
     names = output.names()
-    if not names or settings.overwrite:
+    if set(names) <= {JOB} or settings.overwrite:  # without results there is nothing to lose
         return None
     if not settings.resume:
         raise OutputExistsError(
@@ -161,8 +161,6 @@ def _about(settings: Settings, output: Output) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = json.loads(output.read(_ABOUT))
     except FileNotFoundError:
-        if names == [JOB]:  # the job was killed before it began
-            return None
         raise OutputExistsError(
             f"{output.uri} exists already, and no job over files has begun it: there is nothing to "
             f"resume. It has {', '.join(sorted(names)[:5])}. Write to another path"

@@ -6,35 +6,38 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import support.commands  # noqa: F401 - processes are forked from one that has the libraries
 from apache_beam.options.pipeline_options import PipelineOptions
 from support.runs import RUNNER
 from support.texts import CORPUS
 
 from pipelines_beam import TextClassification
-from pipelines_beam.io import output, process_files
+from pipelines_beam.io import process_files
+from pipelines_beam.io.output import Output
 
 _processes = multiprocessing.get_context("forkserver")
 
 #: The moments at which a job is killed: at which writing of a file, by the beginning of its name,
-#: and whether when half of it is written, or after it. First: a plan without shards, a shard's
-#: failures without its results, and half a shard.
-FEW = [("_job/plan-", 1, "after"), ("_failures/", 1, "after"), ("part-", 2, "half")]
+#: and whether when half of it is written, or after it.
 MOMENTS = [
     ("_job/job.json", 1, "half"),
     ("_job/job.json", 1, "after"),
-    ("_job/plan-", 1, "half"),
-    *FEW,
+    ("_job/plan-", 1, "after"),
     ("_failures/", 1, "half"),
-    ("part-", 1, "half"),
+    ("_failures/", 1, "after"),  # its results are not there
+    ("part-", 2, "half"),
     ("part-", 2, "after"),
 ]
+
+
+class Killed(BaseException):
+    """The end of a process, for those that share this one."""
 
 
 def job(folder: Path, model: str, out: str) -> dict[str, Any]:
@@ -50,25 +53,38 @@ def job(folder: Path, model: str, out: str) -> dict[str, Any]:
     }
 
 
-def killed(folder: Path, model: str, moment: tuple[str, int, str]) -> None:
-    """Run the job, and be killed at that moment."""
+def dying(folder: Path, moment: tuple[str, int, str], die: Callable[[], None]) -> Any:
+    """What puts files in their places, up to that moment."""
     begin, count, when = moment
+    move_in = Output._move_in
     seen = 0
-    move_in = output.Output._move_in
 
-    def dies(self: Any, temporary: str, path: str, data: bytes) -> None:
+    def move_in_or_die(self: Output, temporary: str, path: str, data: bytes) -> None:
         nonlocal seen
         is_it = os.path.relpath(path, folder / "out").startswith(begin)
         seen += is_it
-        if is_it and seen == count and when == "half":
-            Path(temporary).write_bytes(data[: len(data) // 2])
-            os.kill(os.getpid(), signal.SIGKILL)
-        move_in(self, temporary, path, data)
-        if is_it and seen == count:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if seen == count and is_it and when == "half":
+            Path(f"{temporary}-left").write_bytes(data[: len(data) // 2])
+        elif seen < count or is_it:
+            move_in(self, temporary, path, data)
+        if seen >= count:  # then and ever after
+            die()
 
-    output.Output._move_in = dies  # type: ignore[method-assign]
-    process_files(**job(folder, model, "out"))
+    return move_in_or_die
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop() -> None:
+    raise Killed("killed")
+
+
+def killed(folder: Path, model: str, moment: tuple[str, int, str]) -> None:
+    """Run the job, and be killed at that moment."""
+    Output._move_in = dying(folder, moment, kill)  # type: ignore[method-assign]
+    run(folder, model)
 
 
 def run(folder: Path, model: str) -> None:
@@ -97,24 +113,46 @@ def times(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in folder.glob("part-*.parquet")}
 
 
-@pytest.mark.parametrize("moments", [FEW, pytest.param(MOMENTS, marks=pytest.mark.slow)])
-def test_a_job_that_is_killed_again_and_again_gives_what_an_undisturbed_one_gives(
-    folder: Path, model: Any, moments: list[tuple[str, int, str]]
-) -> None:
-    name = model("bert-classification")
-    process_files(**job(folder, name, "whole"))
-    for moment in moments:
+def check_resumed(folder: Path, model: str, end: Callable[[tuple[str, int, str]], None]) -> None:
+    """End the job at each moment, one after the other; in the end it is what a whole one is."""
+    process_files(**job(folder, model, "whole"))
+    for moment in MOMENTS:
         before = times(folder / "out")
+        end(moment)
+        assert before.items() <= times(folder / "out").items(), "a shard is computed twice"
+    assert 0 < len(times(folder / "out")) < 10
+    run(folder, model)
+    assert shards(folder / "out") == shards(folder / "whole")
+    assert len(times(folder / "out")) == 12
+    assert not list((folder / "out/_job/temporary").glob("*"))
+
+
+def test_a_job_that_ends_at_any_moment_is_resumed(
+    folder: Path, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is written from that moment on, as if the process were killed, which takes longer."""
+    name = model("bert-classification")
+
+    def end(moment: tuple[str, int, str]) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(Output, "_move_in", dying(folder, moment, stop))
+            with pytest.raises((Killed, RuntimeError), match="killed"):
+                run(folder, name)
+
+    check_resumed(folder, name, end)
+
+
+@pytest.mark.slow
+def test_a_job_that_is_killed_again_and_again_is_resumed(folder: Path, model: Any) -> None:
+    name = model("bert-classification")
+
+    def end(moment: tuple[str, int, str]) -> None:
         process = _processes.Process(target=killed, args=(folder, name, moment))
         process.start()
         process.join(60)
         assert process.exitcode == -signal.SIGKILL, moment
-        assert before.items() <= times(folder / "out").items(), "a shard is computed twice"
-    assert len(times(folder / "out")) < 10
-    process_files(**job(folder, name, "out"))
-    assert shards(folder / "out") == shards(folder / "whole")
-    assert len(times(folder / "out")) == 12
-    assert not list((folder / "out/_job/temporary").glob("*"))
+
+    check_resumed(folder, name, end)
 
 
 @pytest.mark.slow

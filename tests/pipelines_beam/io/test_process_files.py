@@ -138,7 +138,7 @@ def test_files_that_are_gone_are_left_out(
 def test_another_job_is_refused(
     folder: Path, task: TextClassification, model: Model, options: dict[str, Any], said: str
 ) -> None:
-    prepare(settings(folder, task))
+    begun(folder, task)
     with pytest.raises(JobChangedError, match=f"{said}. To resume needs the same job; else overwr"):
         prepare(settings(folder, classifier(model, **options)))
 
@@ -146,7 +146,7 @@ def test_another_job_is_refused(
 def test_what_decides_no_results_may_change(
     folder: Path, task: TextClassification, model: Model
 ) -> None:
-    prepare(settings(folder, task))
+    begun(folder, task)
     other = TextClassification(
         model("bert-classification"), input="text", truncation=True, device="cpu", max_wait_ms=1
     )
@@ -156,7 +156,7 @@ def test_what_decides_no_results_may_change(
 def test_another_model_or_version_or_column_is_refused(
     folder: Path, task: TextClassification
 ) -> None:
-    prepare(settings(folder, task))
+    begun(folder, task)
     with pytest.raises(JobChangedError, match=r'columns was \["id.*, and is \["text: string"\]\.'):
         prepare(settings(folder, task, columns=[]))
     about = folder / "out/_job/job.json"
@@ -194,7 +194,7 @@ def test_what_no_job_has_written_is_not_resumed(folder: Path, task: TextClassifi
 
 
 def test_files_that_change_are_refused(folder: Path, task: TextClassification) -> None:
-    prepare(settings(folder, task))
+    begun(folder, task)
     table = pa.Table.from_pylist(ROWS[:3])
     pq.write_table(table, folder / "in/a.parquet")
     with pytest.raises(
@@ -223,6 +223,22 @@ def test_what_would_fail_later_is_refused_before_anything_is_written(
     says(FileNotFoundError, "nothing matches", files=str(folder / "nowhere/*"))
     pq.write_table(pa.table({"id": [1]}), folder / "in/c.parquet")
     says(ValueError, r"c\.parquet has no column 'text', which other files of the job have")
+
+
+def begun(folder: Path, task: Any) -> None:
+    """A job of which one file of results is there."""
+    (segment, *_) = prepare(settings(folder, task)).segments
+    Output(str(folder / "out")).write(f"part-{segment.plan}-0000000.parquet", b"results")
+
+
+def test_a_job_that_has_written_nothing_is_begun_anew(
+    folder: Path, task: TextClassification, model: Model
+) -> None:
+    """Whether it failed before, or was another one."""
+    for each in (task, task, classifier(model, top_k=2)):
+        job = prepare(settings(folder, each, resume=False))
+        assert (job.done, job.shards, len(job.segments)) == (0, 7, 1)
+    assert len(list((folder / "out/_job").glob("plan-*"))) == 1
 
 
 def settings(folder: Path, task: Any, **options: Any) -> Settings:
@@ -286,7 +302,8 @@ def test_a_job_of_yaml_is_resumed(
     assert "4 rows in" in said
     assert f"7 of 7 files of {folder}/out are there, 6 of them from before\n" in said
     assert f"wrote {lost}" in said
-    assert cli.main(["run", job_file(folder, model, resume=True)]) == cli.DONE
+    assert cli.main(["run", job_file(folder, model, resume=True)]) == cli.ROWS_FAILED
+    assert "7 of 7 files" in capsys.readouterr().out
 
 
 def test_what_is_not_right_in_yaml_is_refused(
