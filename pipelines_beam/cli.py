@@ -248,9 +248,13 @@ def _run_file(
         summary.show_resume(outcome, file)
         raise
     except Exception as error:
-        status = _failed(options, file, error, FAILED)
+        is_stopped = any(isinstance(each, KeyboardInterrupt) for each in _chain(error))
+        if not is_stopped:  # within a step: Beam makes an error of it
+            _failed(options, file, error, FAILED)
         summary.show_resume(outcome, file)
-        return status
+        if is_stopped:
+            raise KeyboardInterrupt from error
+        return FAILED
     if state in (PipelineState.FAILED, PipelineState.CANCELLED):
         summary.show_resume(outcome, file)
         print(f"{file}: the job is {state.lower()}", file=sys.stderr)
@@ -274,9 +278,7 @@ def _message(error: BaseException) -> str:
     import transforms
     from transforms.engine.errors import EngineError
 
-    chain: list[Any] = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
-        chain.append(cause)
+    chain = _chain(error)
     places = [match[1] for each in chain if (match := _WRAPPER.match(str(each)))]
     known = (transforms.ElementError, transforms.ModelLoadError, EngineError)
     shown: Any = next((each for each in chain if isinstance(each, known)), None)
@@ -287,6 +289,14 @@ def _message(error: BaseException) -> str:
     name = "" if isinstance(shown, (*known, *_our_errors())) else f"{type(shown).__name__}: "
     text = getattr(shown, "message", None) or str(shown)  # str of a schema error is the whole file
     return f"{places[-1] + ': ' if places else ''}{name}{text}"
+
+
+def _chain(error: BaseException) -> list[Any]:
+    """An error, and what caused it."""
+    chain = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(cause)
+    return chain
 
 
 def _our_errors() -> tuple[type[Exception], ...]:

@@ -334,9 +334,19 @@ def test_the_transform_gives_its_files_and_failures(folder: Path, task: TextClas
     sink.collected.clear()
 
 
-def test_a_store_that_is_full_ends_the_job_with_the_command_that_goes_on(
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [
+        (OSError(28, "No space left on device"), cli.FAILED, "No space left on device"),
+        (KeyboardInterrupt(), cli.STOPPED, "stopped"),
+    ],
+)
+def test_a_job_that_ends_early_shows_the_command_that_goes_on(
     folder: Path,
     model: Model,
+    error: BaseException,
+    status: int,
+    words: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -345,15 +355,15 @@ def test_a_store_that_is_full_ends_the_job_with_the_command_that_goes_on(
     def fails(self: Any, temporary: str, path: str, data: bytes) -> None:
         if Path(path).name.endswith("3.parquet"):
             Path(temporary).write_bytes(data[:10])
-            raise OSError(28, "No space left on device")
+            raise error
         move_in(self, temporary, path, data)
 
     job = job_file(folder, model)
     with monkeypatch.context() as patched:
         patched.setattr(Output, "_move_in", fails)
-        assert cli.main(["run", job]) == cli.FAILED
+        assert cli.main(["run", job]) == status
     said = capsys.readouterr().err
-    assert "No space left on device" in said
+    assert words in said
     assert (
         f" of 7 files of {folder}/out are there: go on with pipelines-beam run {job} --resu" in said
     )
