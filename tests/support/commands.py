@@ -14,7 +14,8 @@ import sys
 import tempfile
 from multiprocessing import forkserver
 from pathlib import Path
-from unittest import mock
+
+import pytest
 
 #: Beam imports `yaml_ml`, and with it a thousand other modules, for any YAML file.
 _LIBRARIES = [
@@ -35,7 +36,9 @@ def processes() -> multiprocessing.context.ForkServerContext:
     """Makes processes that have imported what jobs import."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_LIBRARIES)
-    with mock.patch.dict(os.environ, _QUIET):
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in _QUIET.items():
+            patched.setenv(name, value)
         forkserver.ensure_running()
     return context
 
