@@ -34,24 +34,27 @@ def collate_rows(
     """
     layout = rows[0].block.layout
     adjoin = in_place and _adjoin(rows)
-    parts = list(zip(*[row.block.parts[row.index] for row in rows], strict=True))
-    lengths = _lengths(layout, parts)
+    positions = list(zip(*[row.block.positions[row.index] for row in rows], strict=True))
+    lengths = _lengths(layout, positions)
+    if adjoin:
+        arrays = [_span(rows, i) for i in range(len(layout.fields))]
+    else:
+        parts = zip(*[row.block.parts[row.index] for row in rows], strict=True)
+        arrays = [np.concatenate(each) for each in parts]
     own = own_positions(lengths, padding.side) if len(set(lengths)) > 1 else None
     joined, tokens = {}, set()
-    for i, (field, values) in enumerate(zip(layout.fields, parts, strict=True)):
-        counted = field.trailing is not None and len(values[0]) == lengths[0] > 0
+    for field, array, (count, *_) in zip(layout.fields, arrays, positions, strict=True):
+        counted = field.trailing is not None and count == lengths[0] > 0
         if counted:
             tokens.add(field.name)
-        array = _span(rows, i) if adjoin else np.concatenate(values)
+        whole = array
         if counted and own is not None:
-            padded = np.full(
-                (*own.shape, *array.shape[1:]), fill_of(field.name, padding), array.dtype
-            )
-            padded[own] = array
-            array = padded
+            shape = (*own.shape, *array.shape[1:])
+            whole = np.full(shape, fill_of(field.name, padding), array.dtype)
+            whole[own] = array
         elif field.trailing is not None:
-            array = array.reshape(len(rows), len(values[0]), *array.shape[1:])
-        joined[field.name] = torch_of(array, field.dtype)
+            whole = array.reshape(len(rows), count, *array.shape[1:])
+        joined[field.name] = torch_of(whole, field.dtype)
     names = frozenset(tokens) | token_outputs if lengths[0] else frozenset[str]()
     return layout.kind(joined), BatchShape(lengths, padding, frozenset(), names)
 
@@ -68,17 +71,17 @@ def _span(rows: Sequence[Row], field: int) -> Array:
     return block.arrays[field][starts[rows[0].index] : starts[rows[-1].index + 1]]
 
 
-def _lengths(layout: Layout, parts: Sequence[Sequence[Array]]) -> list[int]:
+def _lengths(layout: Layout, positions: Sequence[Sequence[int]]) -> list[int]:
     """Of each row, the positions that are counted and padded; 0 where there are none.
 
-    `parts` has, for each field, the array of each row: (positions, …).
+    `positions` has, for each field, how many each row has.
     """
     fields = {field.name: i for i, field in enumerate(layout.fields)}
     for name in SEQUENCES:
         i = fields.get(name)
         if i is not None and layout.fields[i].trailing == ():
-            return list(map(len, parts[i]))
-    return [0] * len(parts[0])
+            return list(positions[i])
+    return [0] * len(positions[0])
 
 
 def together(outputs: Any, shape: BatchShape) -> Iterable[Any]:

@@ -13,7 +13,7 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints import typehints
 from apache_beam.utils.windowed_value import WindowedValue
 
-from ..engine.errors import contained
+from ..engine.errors import contained, result_of
 from ..engine.tickets import Ticket
 from ..options.sizes import nbytes
 from ..options.spec import Spec
@@ -218,10 +218,8 @@ class TableFn(ForwardFn):
             return
         for (i, _), inference in zip(records, inferences, strict=True):
             try:
-                if isinstance(inference, Exception):
-                    raise inference
                 with contained:
-                    block.cells[i] = self._cells(inference)
+                    block.cells[i] = self._cells(result_of(inference))
             except Exception as error:
                 self._fail(block, i, error, stage="postprocess")
             else:

@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from ..allocator import load_outside_gc
 from ..core import EngineCore
@@ -195,13 +196,13 @@ class Server:
     def _announce(self, batches: Mapping[int, Sequence[Ticket]]) -> None:
         """Tell each worker which of its tickets are launched: none, if all are of others."""
         self._hand_back()
-        before, known = set[Client]().union(*self._launched.values()), self._launched
+        before = self._launched
         self._launched = {
-            number: known[number] if number in known else _by_client(tickets)
+            number: before[number] if number in before else _by_client(tickets)
             for number, tickets in batches.items()
         }
         number, *_ = batches
-        for client in before.union(*self._launched.values()):
+        for client in {*chain(*before.values()), *chain(*self._launched.values())}:
             client.announce(number, *(own.get(client, []) for own in self._launched.values()))
             self._settle(client)
 
