@@ -134,6 +134,7 @@ def refusal(
 ) -> Callable[..., str]:
     """What is said of a command that must be refused: with status 2, and without running."""
     from pipelines_beam import cli
+    from pipelines_beam.commands import statuses
 
     monkeypatch.setattr(beam.Pipeline, "run", lambda *args, **kwargs: pytest.fail("it ran"))
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -142,7 +143,7 @@ def refusal(
     def refusal(*args: str) -> str:
         with pytest.raises(SystemExit) as exit_:
             raise SystemExit(cli.main(args))
-        assert exit_.value.code == cli.REFUSED
+        assert exit_.value.code == statuses.REFUSED
         said = capsys.readouterr().err
         assert "Traceback" not in said
         return said

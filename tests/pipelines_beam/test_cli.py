@@ -16,6 +16,7 @@ from support.paths import CONFIGS
 from support.texts import CORPUS
 
 from pipelines_beam import ElementError, ModelLoadError, cli
+from pipelines_beam.commands import messages
 from transforms.engine.errors import EngineError
 
 
@@ -86,7 +87,7 @@ def test_an_error_of_this_project_is_shown_whatever_it_was_raised_amid() -> None
     for kind in (EngineError, ElementError, ModelLoadError):
         error = kind("no weights")
         error.__context__ = KeyError("handled when it was raised")
-        assert cli._message(error) == "no weights"
+        assert messages.message(error) == "no weights"
 
 
 def test_the_help_says_that_a_job_may_not_be_waited_for(

@@ -16,6 +16,7 @@ from apache_beam.yaml.yaml_transform import SafeLineLoader
 from support.texts import CORPUS
 
 from pipelines_beam import cli, row_tables
+from pipelines_beam.commands import statuses
 from pipelines_beam.provider import expand
 from pipelines_beam.yaml_steps import yaml_steps
 
@@ -69,7 +70,7 @@ def steps(folder: Path, model: Model) -> list[dict[str, Any]]:
 def run(folder: Path, transforms: list[dict[str, Any]]) -> None:
     job = folder / "job.json"  # YAML, too
     job.write_text(json.dumps({"pipeline": {"transforms": transforms}}))
-    assert cli.main(["run", str(job)]) == cli.ROWS_FAILED
+    assert cli.main(["run", str(job)]) == statuses.ROWS_FAILED
 
 
 def inputs(folder: Path) -> None:

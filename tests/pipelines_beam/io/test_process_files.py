@@ -19,6 +19,7 @@ from support.runs import RUNNER
 from support.texts import CORPUS
 
 from pipelines_beam import ImageClassification, TextClassification, cli
+from pipelines_beam.commands import statuses
 from pipelines_beam.io import (
     InputChangedError,
     InputError,
@@ -288,21 +289,21 @@ def test_a_job_of_yaml_is_resumed(
     folder: Path, model: Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = job_file(folder, model)
-    assert cli.main(["run", job]) == cli.ROWS_FAILED
+    assert cli.main(["run", job]) == statuses.ROWS_FAILED
     said = capsys.readouterr().out
     assert "24 rows in" in said
     assert "3 x TypeError: column 'text'" in said
     assert f"rows that failed: {folder}/out/_failures" in said
     (lost, *_) = sorted((folder / "out").glob("part-*"))
     lost.unlink()
-    assert cli.main(["run", job]) == cli.REFUSED
+    assert cli.main(["run", job]) == statuses.REFUSED
     assert "out exists already. Resume it (resume=True, --resume)" in capsys.readouterr().err
-    assert cli.main(["run", job, "--resume"]) == cli.ROWS_FAILED
+    assert cli.main(["run", job, "--resume"]) == statuses.ROWS_FAILED
     said = capsys.readouterr().out
     assert "4 rows in" in said
     assert f"7 of 7 files of {folder}/out are there, 6 of them from before\n" in said
     assert f"wrote {lost}" in said
-    assert cli.main(["run", job_file(folder, model, resume=True)]) == cli.ROWS_FAILED
+    assert cli.main(["run", job_file(folder, model, resume=True)]) == statuses.ROWS_FAILED
     assert "7 of 7 files" in capsys.readouterr().out
 
 
@@ -337,8 +338,8 @@ def test_the_transform_gives_its_files_and_failures(folder: Path, task: TextClas
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (OSError(28, "No space left on device"), cli.FAILED, "No space left on device"),
-        (KeyboardInterrupt(), cli.STOPPED, "stopped"),
+        (OSError(28, "No space left on device"), statuses.FAILED, "No space left on device"),
+        (KeyboardInterrupt(), statuses.STOPPED, "stopped"),
     ],
 )
 def test_a_job_that_ends_early_shows_the_command_that_goes_on(
@@ -368,7 +369,7 @@ def test_a_job_that_ends_early_shows_the_command_that_goes_on(
         f" of 7 files of {folder}/out are there: go on with pipelines-beam run {job} --resu" in said
     )
     assert not list((folder / "out/_job/temporary").glob("*"))
-    assert cli.main(["run", job, "--resume"]) == cli.ROWS_FAILED
+    assert cli.main(["run", job, "--resume"]) == statuses.ROWS_FAILED
     assert pq.read_table(folder / "out").num_rows == 21
 
 

@@ -1,0 +1,92 @@
+"""What commands say of errors, and how quiet they are."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import logging
+import os
+import re
+import sys
+import traceback
+from typing import Any
+
+_LONGEST_MESSAGE = 4000
+#: Beam's messages about a transform that could not be created or applied.
+_WRAPPER = re.compile(
+    r'(?:Invalid transform specification|Error applying transform) (?:at )?(".*?" at line \w+)'
+)
+
+
+def failed(options: argparse.Namespace, file: str, error: Exception, status: int) -> int:
+    """Say on stderr what is wrong with a file or its job; returns the status."""
+    if options.traceback:
+        traceback.print_exception(error)
+    print(f"{file}: {message(error)[:_LONGEST_MESSAGE]}", file=sys.stderr)
+    return status
+
+
+def message(error: BaseException) -> str:
+    """One message for a chain of errors: this project's own error, else the first cause."""
+    import transforms
+    from transforms.engine.errors import EngineError
+
+    causes = chain(error)
+    places = [match[1] for each in causes if (match := _WRAPPER.match(str(each)))]
+    known = (transforms.ElementError, transforms.ModelLoadError, EngineError)
+    shown: Any = next((each for each in causes if isinstance(each, known)), None)
+    if shown is None and places:  # Beam wraps any error that a transform raises while it is built
+        shown = next((each for each in causes if not _WRAPPER.match(str(each))), error)
+    if shown is None:
+        shown = error if isinstance(error, _our_errors()) else causes[-1]
+    name = "" if isinstance(shown, (*known, *_our_errors())) else f"{type(shown).__name__}: "
+    text = getattr(shown, "message", None) or str(shown)  # str of a schema error is the whole file
+    return f"{places[-1] + ': ' if places else ''}{name}{text}"
+
+
+def chain(error: BaseException) -> list[Any]:
+    """An error, and what caused it."""
+    causes = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
+        causes.append(cause)
+    return causes
+
+
+def _our_errors() -> tuple[type[Exception], ...]:
+    from .. import beam_options, io, specification, template
+
+    return (
+        io.InputChangedError,
+        io.InputError,
+        io.JobChangedError,
+        io.OutputExistsError,
+        io.PlanError,
+        beam_options.OptionsError,
+        specification.SpecificationError,
+        template.TemplateError,
+    )
+
+
+def own_names(parser: argparse.ArgumentParser) -> list[str]:
+    """The long options of a command."""
+    return [
+        flag for action in parser._actions for flag in action.option_strings if flag[:2] == "--"
+    ]
+
+
+def unknown(argument: str, parser: argparse.ArgumentParser) -> str:
+    """The error message for an argument that a command does not have."""
+    names = own_names(parser)
+    close = difflib.get_close_matches(argument.partition("=")[0], names, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return f"unknown argument {argument!r:.80}.{hint} Valid: {', '.join(names)}"
+
+
+def quiet(verbose: bool) -> None:
+    """Keep what Beam and models log off the screen, unless it is asked for."""
+    if verbose:
+        logging.basicConfig(level=logging.INFO)
+        return
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    logging.disable(logging.WARNING)
