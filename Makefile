@@ -15,7 +15,7 @@ run: $(VENV)/ready
 test: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST)
 
-# With the tests that take minutes.
+# With the tests that take minutes, and all cases of each task.
 test-all: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m ""
 
@@ -24,7 +24,7 @@ test-all: $(VENV)/ready
 LOWEST_TESTS ?= tests/test_answers.py tests/batching tests/media tests/pipelines tests/rows \
 	tests/tasks tests/weights $(addprefix tests/pipelines_beam/test_,parquet.py public.py sinks.py)
 lowest: build/lowest/ready
-	OMP_NUM_THREADS=1 build/lowest/bin/python $(PYTEST) $(LOWEST_TESTS)
+	OMP_NUM_THREADS=1 build/lowest/bin/python $(PYTEST) -m "not slow" $(LOWEST_TESTS)
 
 # The recorded answers of transformers 4.57, asked again of transformers 4.57.
 oracle: $(VENV)/ready

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -27,10 +28,21 @@ _WITHOUT_ROWS = {"image-text-to-text", "any-to-any"}
 if Version(transformers.__version__) >= Version("5.23"):
     _WITHOUT_ROWS.clear()
 
+#: Cases of a task that are asked in the default run; the others have the marker `further`.
+_FIRST = 2
+
+
+def _parameters() -> Iterator[Any]:
+    """The cases, as parameters of tests."""
+    asked: Counter[str] = Counter()
+    for case in CASES:
+        asked[case.task] += 1
+        further = (pytest.mark.further,) if asked[case.task] > _FIRST else ()
+        yield pytest.param(case, marks=(*case.marks, *further))
+
+
 #: The scope puts all tests of a case one after the other: they share its model and reference.
-each_case = pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=case.marks) for case in CASES], ids=str, scope="module"
-)
+each_case = pytest.mark.parametrize("case", list(_parameters()), ids=str, scope="module")
 
 
 @pytest.mark.parametrize(("batch", "order"), COMPOSED)

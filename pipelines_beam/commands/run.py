@@ -124,7 +124,7 @@ def _run_file(
     from apache_beam.runners.runner import PipelineState
     from apache_beam.yaml.yaml_transform import SafeLineLoader
 
-    from .. import beam_options, progress, provider, specification, summary, template
+    from .. import beam_options, progress, provider, specification, summary, template, workers
     from ..io import in_yaml
     from ..outcome import Outcome
 
@@ -139,6 +139,7 @@ def _run_file(
             specification.check_resumable(spec, f"--{options.existing}", in_yaml.TYPE)
         provider.expand(pipeline, spec, file, options.existing)
         outcome = Outcome(pipeline)
+        workers.use_cores(pipeline)
     except Exception as error:
         return failed(options, file, error, REFUSED)
     start = time.monotonic()

@@ -15,6 +15,7 @@ from apache_beam.typehints.row_type import RowTypeConstraint
 from transforms import TaskTransform
 
 from ..beam_options import DEFAULT_RUNNER
+from ..workers import use_cores
 from .job import Job, Settings, prepare
 from .output import FAILURES, is_shard
 from .stages import (
@@ -153,7 +154,8 @@ def process_files(
       files: as of ProcessFiles.
       task: as of ProcessFiles.
       output: as of ProcessFiles.
-      options: those of the pipeline, such as its runner. None: Beam's runner in this process.
+      options: those of the pipeline, such as its runner. None: on this machine, with as many
+        worker processes as help (see LocalPipeline).
       **settings: the other options of ProcessFiles.
 
     Raises what ProcessFiles and the runner raise; RuntimeError if files are missing afterwards.
@@ -161,8 +163,10 @@ def process_files(
     """
     transform = ProcessFiles(files, task, output, **settings)
     options = PipelineOptions([], runner=DEFAULT_RUNNER) if options is None else options
-    with beam.Pipeline(options=options) as pipeline:
-        _ = pipeline | transform
+    pipeline = beam.Pipeline(options=options)
+    _ = pipeline | transform
+    use_cores(pipeline)
+    pipeline.run().wait_until_finish()
     job = transform.job
     assert job is not None
     names = sorted(filter(is_shard, job.output.names()))

@@ -108,6 +108,11 @@ class ModelSpec:
                 raise ValueError(f"{name} is given twice: as an option and in model_kwargs")
 
     @property
+    def takes_accelerator(self) -> bool:
+        """Whether the model is placed on an accelerator where a worker has one."""
+        return self.device_map is not None or self.device not in ("cpu", -1)
+
+    @property
     def loading_options(self) -> dict[str, Any]:
         """The options that are keywords of `from_pretrained`, as far as they are given."""
         given = {

@@ -26,6 +26,11 @@ class StageFn(beam.DoFn):  # type: ignore[misc]
         self._handles_failures = handles_failures
 
     @property
+    def spec(self) -> Spec:
+        """What it runs."""
+        return self._spec
+
+    @property
     def _name(self) -> str:
         """The name of what runs, for messages."""
         return self._spec.task

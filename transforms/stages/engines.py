@@ -14,7 +14,6 @@ from ..weights import object_store
 
 def engine_spec(spec: Spec) -> EngineSpec:
     """The engine of a task's model; equal specs share one."""
-    device, placed = spec.model.device, spec.model.device_map is not None
     sources = (spec.model.source, spec.model.tokenizer, spec.model.processor)
     stored = [object_store.version(each) for each in sources if each is not None and is_uri(each)]
     return EngineSpec(
@@ -23,6 +22,6 @@ def engine_spec(spec: Spec) -> EngineSpec:
         load=functools.partial(replica.Replica, spec.model),
         limits=spec.limits,
         sharing=spec.sharing,
-        accelerated=placed or device not in ("cpu", -1),
-        replicated=device is None and not placed,
+        accelerated=spec.model.takes_accelerator,
+        replicated=spec.model.device is None and spec.model.device_map is None,
     )
