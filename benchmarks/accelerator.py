@@ -3,12 +3,14 @@
     python benchmarks/accelerator.py [--texts-per-second 2000] [--rows 20000] [--workers 1]
     python benchmarks/accelerator.py --ready [--texts-per-second 13500]
     python benchmarks/accelerator.py --images 0.15 [--rows 4000]
+    python benchmarks/accelerator.py --ready --busy
 
 A job classifies texts with a model whose device is a stand-in: launching a batch costs what it
 costs, the device then computes padded tokens at a given rate in virtual time, and reading a batch
 back waits until that time has come. With --ready, or --images (MB of uint8 each), features that
 are there already are handed to the engine's process, as a preprocess stage would hand them: it
-shows what that process can do at most.
+shows what that process can do at most. With --busy, another thread of each worker keeps its
+interpreter busy, which must not change how long a launch takes.
 
 Printed are the share of the time in which the device computed, the processor time of the engine's
 process beside the launches and of the workers, for each element, the padding, how long a launch
@@ -24,6 +26,7 @@ import multiprocessing
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -83,6 +86,8 @@ def texts(options: argparse.Namespace, path: Path, directory: Path) -> float:
     tokens = sum(map(len, tokenizer(known, truncation=True)["input_ids"])) / len(known)
     speed = Speed(options.texts_per_second * tokens, options.kernels, labels=3)
     with_stand_in(model, speed, path)
+    if options.busy:
+        keep_busy()
     before = time.process_time()
     job(model, some, options.workers)
     return time.process_time() - before
@@ -100,8 +105,20 @@ def one_image(size: int) -> list[Any]:
     return [{"pixel_values": torch.zeros(1, 3, size // 3, dtype=torch.uint8)}]
 
 
-def feed(spec: EngineSpec, make: Any, count: int, window: int, ends: Any) -> None:
+def keep_busy() -> None:
+    """Have a thread of this process do nothing but run Python."""
+
+    def run() -> None:
+        while True:
+            sum(range(1000))
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+def feed(spec: EngineSpec, make: Any, count: int, window: int, busy: bool, ends: Any) -> None:
     """Hand features to an engine, as many at a time as a window holds."""
+    if busy:
+        keep_busy()
     engine, release = registry.acquire(spec)
     session = engine.session({})
     features = make()
@@ -143,7 +160,7 @@ def ready(options: argparse.Namespace, path: Path, directory: Path) -> float:
     context = multiprocessing.get_context("spawn")
     ends = context.Queue()
     share = options.rows // options.workers
-    arguments = (engine, make, share, window, ends)
+    arguments = (engine, make, share, window, options.busy, ends)
     feeders = [context.Process(target=feed, args=arguments) for _ in range(options.workers)]
     for each in feeders:
         each.start()
@@ -157,6 +174,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--texts-per-second", type=float, default=2000)
     parser.add_argument("--ready", action="store_true", help="texts tokenized before")
+    parser.add_argument("--busy", action="store_true", help="a busy thread in each worker")
     parser.add_argument("--images", type=float, help="MB of an image's features")
     parser.add_argument("--images-per-second", type=float, default=9900)
     parser.add_argument("--kernels", type=int, default=400)

@@ -69,13 +69,13 @@ class Device:
 class Bench:
     """A core with a device, and what it has said."""
 
-    def __init__(self, rows: int = 4) -> None:
+    def __init__(self, rows: int = 4, max_wait_ms: float = 0) -> None:
         self.device = Device()
         self.answered: list[Ticket] = []
         self.launched: list[list[list[int]]] = []
         self.broken: list[BaseException] = []
         self.core = EngineCore(
-            Limits(batch_size=rows, max_wait_ms=0),
+            Limits(batch_size=rows, max_wait_ms=max_wait_ms),
             self.answered.append,
             lambda batches: self.launched.append(
                 [[ticket.token for ticket in tickets] for tickets in batches.values()]
@@ -245,3 +245,58 @@ def test_who_failed_with_the_batch_before_is_not_tried_again(bench: Bench) -> No
     launched = [n for batch in bench.device.batches[1:] for n in batch.numbers]
     assert sorted([*first.numbers, *launched]) == [2, 3, 4, 5, 6, 7]
     assert len(bench.answered) == 7
+
+
+class TestWorkThatIsKnownToCome:
+    """A device that has nothing to do waits for it as long as a batch costs, and no longer."""
+
+    @pytest.fixture
+    def bench(self) -> Bench:
+        bench = Bench(max_wait_ms=1000)
+        bench.core._sizes.cost.host_seconds = 0.25
+        return bench
+
+    def test_a_batch_waits_for_it(self, bench: Bench) -> None:
+        bench.session.brings_more = True
+        bench.admit(0)
+        assert bench.core.wait_seconds() == 0.25
+
+    def test_no_longer_than_it_may(self, bench: Bench) -> None:
+        bench.core._sizes.cost.host_seconds = 60.0
+        bench.session.brings_more = True
+        bench.admit(0)
+        assert bench.core.wait_seconds() == 1.0
+
+    def test_not_for_a_session_that_waits_for_its_answer(self, bench: Bench) -> None:
+        bench.admit(0)
+        assert bench.core.wait_seconds() == 0
+        bench.session.brings_more = True
+        bench.admit(1)
+        bench.session.brings_more = False
+        assert bench.core.wait_seconds() == 0
+
+    def test_not_for_one_that_was_cancelled_or_has_all_its_answers(self, bench: Bench) -> None:
+        bench.session.brings_more = True
+        bench.admit(0)
+        bench.finish()
+        other = BundleSession(bench.session.engine, {}, "")
+        bench.core.admit([Ticket(other, 1, [1])])
+        assert bench.core.wait_seconds() != 0.25
+        bench.finish()
+        bench.admit(2)
+        bench.session.cancelled = True
+        assert bench.core.wait_seconds() != 0.25
+
+    def test_a_full_batch_does_not_wait(self, bench: Bench) -> None:
+        bench.session.brings_more = True
+        bench.admit(*range(4))
+        assert bench.core.wait_seconds() == 0
+
+    def test_no_chunk_waits_twice(self, bench: Bench) -> None:
+        bench.session.brings_more = True
+        bench.admit(*range(5))  # a batch of four, and one is left
+        bench.core.step()
+        bench.device.batches[0].finished = True
+        bench.core._finish()
+        assert bench.core.waiting == 1
+        assert bench.core.wait_seconds() == 0

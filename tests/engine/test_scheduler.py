@@ -132,7 +132,7 @@ def test_disturbed_batches_do_not_move_the_cost_model() -> None:
     for i in range(60):
         tokens = 8_000 + 3_000 * (i % 7)
         disturbed = 2.0 if i < 2 or i % 6 == 0 else 0.0
-        cost.observe(tokens, 0.0005 + tokens / 1.8e6 + disturbed, 0.004 + disturbed)
+        cost.observe(tokens, 0.0005 + tokens / 1.8e6 + disturbed, (0.003, 0.004 + disturbed))
     assert 850 < cost.overhead < 950
     assert cost.tokens_per_second is not None
     assert 1.6e6 < cost.tokens_per_second < 1.8e6

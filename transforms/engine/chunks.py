@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from .interface import BatchSlot, Launched
 from .tickets import Ticket
@@ -25,6 +25,15 @@ class Chunk:
     features: Any
 
 
+class Launch(NamedTuple):
+    """What a batch costs its engine's thread. Zeros for one that is computed by its launch."""
+
+    #: Seconds until the device worked on it.
+    seconds: float
+    #: Seconds of work since the launch before it: this launch, messages, answers.
+    host_seconds: float
+
+
 @dataclass(slots=True, eq=False)
 class InFlight:
     """A batch that was launched and is not read back."""
@@ -39,8 +48,8 @@ class InFlight:
     start: float
     #: Seconds that the device had nothing to do before it.
     idle: float
-    #: Seconds that launching it took.
-    launch: float
+    #: What it costs this thread.
+    launch: Launch
 
 
 def chunks_of(tickets: Sequence[Ticket], slots: Iterable[BatchSlot]) -> list[Chunk]:

@@ -2,7 +2,7 @@
 
 Chunks of all tickets wait in one pool, so small bundles still make full batches. A batch starts on
 whatever is there: while one computes, the next one gathers. It waits, for no longer than
-`max_wait_ms`, only for callers that were answered a moment ago and have not brought more yet.
+`max_wait_ms`, only for work that is known to come, or likely (see expected_work.py).
 
 Where the device works by itself, two batches are in flight: the next one is put together and
 launched while the device is at work on the one before, as soon as it is full; one that is not
@@ -23,11 +23,13 @@ from ..options.spec import Limits
 from .allocator import FreedMemory, clear_frames
 from .batch_sizes import BatchSizes
 from .blocks import unpacked
-from .chunks import Chunk, InFlight, chunks_of, padded
+from .chunks import Chunk, InFlight, Launch, chunks_of, padded
 from .errors import EngineError, breaks_engine, contained, is_fatal, is_out_of_memory
+from .expected_work import ExpectedWork
+from .host_time import HostTime
 from .interface import Computed, Model, Program
 from .reports import BatchReport, LoadReport, Report
-from .scheduler import Pool, ReturningCallers
+from .scheduler import Pool
 from .tickets import BundleSession, Ticket
 
 logger = logging.getLogger(__name__)
@@ -79,8 +81,8 @@ class EngineCore:
         self.running_since: float | None = None
         #: When the last batch, or loading, ended, on time.perf_counter.
         self._idle_since = 0.0
-        self._callers = ReturningCallers(limits.max_wait_ms / 1e3)
-        #: Chunks that came since the last batch: no chunk waits for callers twice.
+        self._expected = ExpectedWork(limits.max_wait_ms / 1e3)
+        #: Chunks that came since the last batch: no chunk waits twice.
         self._new_chunks = 0
         #: Tickets that came before the model was there.
         self._early: list[Ticket] = []
@@ -105,6 +107,7 @@ class EngineCore:
         self._depth = 2 if model.overlaps else 1
         self._reports.append(LoadReport(seconds, model.nbytes))
         self._idle_since = time.perf_counter()
+        self._host_time = HostTime()
         self._memory = FreedMemory(model.accelerated)
         self._sizes = BatchSizes(self._limits, model)
         early, self._early = self._early, []
@@ -118,9 +121,7 @@ class EngineCore:
         # All of them, before anything can go wrong: so that each is answered then, too.
         self._live.update(tickets)
         for ticket in tickets:
-            if not ticket.session.in_flight:
-                self._callers.arrived()
-            ticket.session.in_flight += 1
+            self._expected.arrived(ticket.session)
         for session, group in itertools.groupby(tickets, operator.attrgetter("session")):
             reason = self._refusal or (_CANCELLED if session.cancelled else None)
             if reason is None:
@@ -164,9 +165,7 @@ class EngineCore:
             return 0.0 if self._may_read() or self._may_launch() else _LOOK_AGAIN
         if not len(self._pool):
             return None
-        if not self._callers:
-            return 0.0
-        seconds = self._callers.wait_seconds(time.perf_counter(), self._sizes.cost.start_seconds)
+        seconds = self._expected.wait_seconds(self._sizes.cost)
         if not seconds or len(self._pool) > self._new_chunks or self._sizes.full(self._pool):
             return 0.0
         return seconds
@@ -273,10 +272,10 @@ class EngineCore:
             if not self._in_flight:
                 self.running_since = None
             return error
-        computed = isinstance(launched, Computed)
-        launch = 0.0 if computed else time.perf_counter() - start
+        computed, host = isinstance(launched, Computed), self._host_time.lap()
+        took = Launch(0.0, 0.0) if computed else Launch(time.perf_counter() - start, host)
         self._in_flight.append(
-            InFlight(self._launched, batch, tickets, launched, start, idle, launch)
+            InFlight(self._launched, batch, tickets, launched, start, idle, took)
         )
         if computed:  # there is nothing to wait for
             self._finish_all()
@@ -296,7 +295,8 @@ class EngineCore:
         outputs: Iterable[Any] = ()
         try:
             with contained:
-                outputs = oldest.launched.outputs()
+                read = oldest.launched.outputs
+                outputs = read() if oldest.launched.done() else self._host_time.wait(read)
         except Exception as error:
             failed: Exception | None = error
         else:
@@ -385,7 +385,5 @@ class EngineCore:
         self._live.discard(ticket)
         if self._reports and not ticket.session.cancelled:
             ticket.reports, self._reports = self._reports, []
-        ticket.session.in_flight -= 1
-        if not ticket.session.in_flight:
-            self._callers.answered(time.perf_counter())
+        self._expected.answered(ticket.session)
         self._hand_back(ticket)

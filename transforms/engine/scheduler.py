@@ -35,7 +35,7 @@ class Budget:
     #: Cost of starting a batch, in padded tokens.
     overhead: float
     #: Padded tokens up to which a batch is no faster for being smaller: its device computes them
-    #: while the next one is launched.
+    #: while the next one is got ready.
     hidden: float = 0.0
 
 
@@ -188,34 +188,39 @@ class BatchCostModel:
         self.tokens_per_second: float | None = None
         #: Seconds that launching a batch takes.
         self.launch_seconds = 0.0
+        #: Seconds that the engine's thread works for a batch, where the device works by itself.
+        self.host_seconds = 0.0
         self._low, self._high = low, high
         self._batches: deque[tuple[int, float]] = deque(maxlen=_REMEMBERED)
-        self._launches: deque[float] = deque(maxlen=_REMEMBERED)
+        self._launches: deque[tuple[float, float]] = deque(maxlen=_REMEMBERED)
         self._observed = 0
 
     @property
     def hidden_tokens(self) -> float:
-        """Padded tokens that the device computes while the next batch is launched."""
-        return self.launch_seconds * (self.tokens_per_second or 0.0)
+        """Padded tokens that the device computes while the engine's thread works for a batch."""
+        return self.host_seconds * (self.tokens_per_second or 0.0)
 
-    def observe(self, tokens: int, seconds: float, launch_seconds: float = 0.0) -> None:
+    def observe(
+        self, tokens: int, seconds: float, launch: tuple[float, float] = (0.0, 0.0)
+    ) -> None:
         """Learn from a batch.
 
         Args:
           tokens: its padded tokens.
           seconds: that it took.
-          launch_seconds: that launching it took, where it ran on by itself after that.
+          launch: where it ran on by itself after its launch, the seconds that the launch took, and
+            those that the engine's thread worked for the batch in all.
 
         """
         self._batches.append((tokens, seconds))
-        self._launches.append(launch_seconds)
+        self._launches.append(launch)
         self._observed += 1
         if self._observed < 8 or not self._observed % 4:
             self._learn()
 
     def _learn(self) -> None:
         tokens, seconds = np.array(self._batches).T
-        self.launch_seconds = float(np.median(self._launches))
+        self.launch_seconds, self.host_seconds = map(float, np.median(self._launches, axis=0))
         large = tokens >= np.median(tokens)
         self.tokens_per_second = float(np.median(tokens[large] / np.maximum(seconds[large], 1e-9)))
         spread = len(tokens) * tokens.var()

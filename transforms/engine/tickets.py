@@ -109,6 +109,8 @@ class BundleSession:
     #: Tickets that are answered, in the order in which they were.
     answered: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
     cancelled: bool = False
+    #: Whether more tickets follow before somebody waits for an answer.
+    brings_more: bool = False
     #: The parameters as they cross to an engine's process.
     pickled: bytes = b""
     #: Tickets that the engine has accepted and not answered.
@@ -122,10 +124,12 @@ class BundleSession:
 
     def submit(self, token: Any, features: list[Any]) -> None:
         """Hand over the features of an element's chunks; its ticket comes back in `answered`."""
+        self.brings_more = True
         self.engine.submit(Ticket(self, token, features))
 
     def flush(self) -> None:
         """Have the engine begin with what was submitted: somebody waits for it."""
+        self.brings_more = False
         self.engine.flush()
 
     def cancel(self) -> None:

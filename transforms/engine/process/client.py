@@ -117,6 +117,7 @@ class Client:
 
     def _submit(self, message: SubmitTickets) -> None:
         session = self._sessions[message.session]
+        session.brings_more = message.brings_more
         assert self._arena is not None
         error: Exception | None = None
         chunks: list[Any] = []

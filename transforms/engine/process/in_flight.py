@@ -121,8 +121,15 @@ class InFlightTickets:
             members = list(group)
             _, first = members[0]
             chunks = [(number, each.start, each.count) for number, each in members]
-            isolated, features = first.ticket.run_isolated, first.features
-            yield SubmitTickets(chunks, session, isolated, features.spans, features.pickled)
+            ticket, features = first.ticket, first.features
+            yield SubmitTickets(
+                chunks,
+                session,
+                ticket.run_isolated,
+                features.spans,
+                features.pickled,
+                ticket.session.brings_more,
+            )
 
     def by_session(self) -> dict[BundleSession, list[int]]:
         """The numbers of all tickets, in ascending order, by session."""

@@ -59,6 +59,8 @@ class SubmitTickets(NamedTuple):
     #: What else `pickling.dumps` gave for a Block, or for a list with the features of each chunk.
     #: None: that is in the arena, too, where the last span says.
     features: bytes | None
+    #: Whether more follow before somebody waits for an answer.
+    brings_more: bool = False
 
 
 class CancelSession(NamedTuple):
