@@ -115,10 +115,8 @@ def keep_busy() -> None:
     threading.Thread(target=run, daemon=True).start()
 
 
-def feed(spec: EngineSpec, make: Any, count: int, window: int, busy: bool, ends: Any) -> None:
+def feed(spec: EngineSpec, make: Any, count: int, window: int, ends: Any) -> None:
     """Hand features to an engine, as many at a time as a window holds."""
-    if busy:
-        keep_busy()
     engine, release = registry.acquire(spec)
     session = engine.session({})
     features = make()
@@ -137,6 +135,11 @@ def feed(spec: EngineSpec, make: Any, count: int, window: int, busy: bool, ends:
         assert session.answered.get(timeout=600).error is None
     ends.put(time.process_time() - start)
     release()
+
+
+def feed_beside_a_busy_thread(*arguments: Any) -> None:
+    keep_busy()
+    feed(*arguments)
 
 
 def ready(options: argparse.Namespace, path: Path, directory: Path) -> float:
@@ -160,8 +163,9 @@ def ready(options: argparse.Namespace, path: Path, directory: Path) -> float:
     context = multiprocessing.get_context("spawn")
     ends = context.Queue()
     share = options.rows // options.workers
-    arguments = (engine, make, share, window, options.busy, ends)
-    feeders = [context.Process(target=feed, args=arguments) for _ in range(options.workers)]
+    arguments = (engine, make, share, window, ends)
+    work = feed_beside_a_busy_thread if options.busy else feed
+    feeders = [context.Process(target=work, args=arguments) for _ in range(options.workers)]
     for each in feeders:
         each.start()
     used = sum(ends.get() for _ in feeders)
