@@ -64,7 +64,7 @@ class Way:
     def __init__(self, task: ImageClassification, files: list[bytes], is_new: bool) -> None:
         spec = task.spec
         self._task, self._files, self._is_new = task, files, is_new
-        self._pipeline = RecordPipeline(spec, task.plan.binding.task, raw_pixels=is_new)
+        self._pipeline = RecordPipeline(spec, task.plan.binding.task, for_engine=is_new)
         self._finish = Finish(Replica(spec.model)._pipe)
 
     def measured(self) -> dict[str, float]:
@@ -113,7 +113,7 @@ class Way:
     def _bundle(self, threads: int) -> float:
         """Microseconds of the bundle's own thread in the first stage."""
         task = self._task
-        fn = PreprocessFn(task.spec, False, task.plan.binding, None, raw_pixels=self._is_new)
+        fn = PreprocessFn(task.spec, False, task.plan.binding, None, for_engine=self._is_new)
         fn.setup()
 
         def run(files: list[bytes]) -> None:

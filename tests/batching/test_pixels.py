@@ -255,7 +255,7 @@ def test_batches_are_planned_as_for_floats(model: Model) -> None:
     spec = Spec(model=ModelSpec(task="image-classification", source=model("vit-classification")))
     program = Replica(spec.model).program({})
     task = find("image-classification")
-    raw, whole = (RecordPipeline(spec, task, raw_pixels=each) for each in (True, False))
+    raw, whole = (RecordPipeline(spec, task, for_engine=each) for each in (True, False))
     found, expected = (each.record(0, PICTURES[0], PICTURES[0]) for each in (raw, whole))
     assert expected.nbytes == 4 * found.nbytes
     (one,), (other,) = found.chunks, expected.chunks
@@ -288,7 +288,7 @@ def test_a_device_that_is_not_waited_for_takes_the_steps_too(model: Model) -> No
         )
     )
     program = Replica(spec.model).program({})
-    made = RecordPipeline(spec, find("image-classification"), raw_pixels=True)
+    made = RecordPipeline(spec, find("image-classification"), for_engine=True)
     chunks = [made.record(0, each, each).chunks[0] for each in PICTURES]
     assert all(RAW in chunk for chunk in chunks)
     expected = program.run(chunks)
@@ -307,9 +307,9 @@ def test_a_stage_of_its_own_gives_what_the_processor_gives(
 
 def test_only_a_whole_task_leaves_the_steps_to_its_engine(model: Model) -> None:
     plan = ImageClassification(model("vit-classification")).plan
-    assert not plan.raw_pixels
-    assert replace(plan, is_whole=True).raw_pixels
-    assert not replace(plan, is_whole=True, updates="models/*").raw_pixels
+    assert not plan.for_engine
+    assert replace(plan, is_whole=True).for_engine
+    assert not replace(plan, is_whole=True, updates="models/*").for_engine
 
 
 def test_a_job_hands_over_uint8(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,6 +341,6 @@ def test_a_class_of_others_gets_what_its_processor_gives(model: Model) -> None:
         pipeline_class=stock,
         model_classes=("AutoModelForImageClassification",),
     )
-    made = RecordPipeline(Spec(model=spec), find("image-classification"), raw_pixels=True)
+    made = RecordPipeline(Spec(model=spec), find("image-classification"), for_engine=True)
     record = made.record(0, PICTURES[0], Image.new("RGB", (50, 40)))
     assert "pixel_values" in record.chunks[0]

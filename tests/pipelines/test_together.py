@@ -12,6 +12,7 @@ from support.texts import CORPUS
 from transformers import BatchEncoding
 from transformers.pipelines import text_classification
 
+from transforms.engine.blocks import Row
 from transforms.options.spec import ModelSpec
 from transforms.pipelines import together
 from transforms.pipelines.factory import weightless
@@ -98,6 +99,21 @@ def test_texts_of_a_block_have_the_features_of_each(
         for column, tensor in found.items():
             assert tensor.dtype == expected[column].dtype
             assert torch.equal(tensor, expected[column])
+
+
+def test_rows_of_texts_are_their_features(model: Model) -> None:
+    texts = [*CORPUS, "", "ß ∂ 漢字"]
+    pipe, other = (split(model("bert-classification"), "text-classification") for _ in range(2))
+    for each, as_rows in ((pipe, True), (other, False)):
+        each.preprocess(texts[0])
+        each.prefetch(texts, as_rows=as_rows)
+    for text in texts:
+        (row,), (expected,) = pipe.preprocess(text)[0], other.preprocess(text)[0]
+        assert type(row) is Row
+        found = row.features()
+        assert type(found) is BatchEncoding
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_a_text_that_comes_twice_has_features_of_its_own(model: Model) -> None:

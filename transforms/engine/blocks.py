@@ -7,11 +7,13 @@ processes, and is put together and taken apart, as whole arrays.
 from __future__ import annotations
 
 import functools
+import itertools
+import math
 from collections import UserDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from operator import sub
+from operator import mul, sub
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,6 +48,9 @@ class Layout(NamedTuple):
 def layout_of(chunk: Any) -> Layout | None:
     """The layout of a chunk's features; None if they are not a mapping of tensors of one row."""
     kind = type(chunk)
+    if kind is Row:
+        layout: Layout = chunk.block.layout
+        return layout
     if kind is not dict and not (
         isinstance(chunk, UserDict) and kind.__module__.startswith("transformers.")
     ):
@@ -83,8 +88,11 @@ class Block:
     arrays: list[Array]
 
     @classmethod
-    def of(cls, layout: Layout, chunks: Sequence[Mapping[str, torch.Tensor]]) -> Block:
+    def of(cls, layout: Layout, chunks: Sequence[Any]) -> Block:
         """A block of chunks that have this layout."""
+        if all(type(chunk) is Row for chunk in chunks):
+            return cls._of_rows(layout, chunks)
+        chunks = [unpacked(chunk) for chunk in chunks]
         starts, arrays = [], []
         plain_chunks = [plain(chunk) for chunk in chunks]
         for field in layout.fields:
@@ -98,6 +106,30 @@ class Block:
             arrays.append(numpy_of(joined.detach()))
         return cls(layout, starts, arrays)
 
+    @classmethod
+    def _of_rows(cls, layout: Layout, rows: Sequence[Any]) -> Block:
+        """A block of rows of blocks."""
+        runs = [list(run) for _, run in itertools.groupby(enumerate(rows), _run)]
+        cut = [run[0][1].block._cut(run[0][1].index, run[-1][1].index + 1) for run in runs]
+        if len(cut) == 1:
+            one: Block = cut[0]
+            return one
+        starts, arrays = [], []
+        for i in range(len(layout.fields)):
+            lengths = (map(sub, each.starts[i][1:], each.starts[i]) for each in cut)
+            starts.append([0, *accumulate(itertools.chain.from_iterable(lengths))])
+            arrays.append(np.concatenate([each.arrays[i] for each in cut]))
+        return cls(layout, starts, arrays)
+
+    def _cut(self, start: int, stop: int) -> Block:
+        """Some neighbouring rows, whose arrays are parts of these."""
+        if not start and stop == len(self.starts[0]) - 1:
+            return self
+        starts = [[each - own[start] for each in own[start : stop + 1]] for own in self.starts]
+        fields = zip(self.arrays, self.starts, strict=True)
+        arrays = [array[own[start] : own[stop]] for array, own in fields]
+        return Block(self.layout, starts, arrays)
+
     def rows(self) -> list[Row]:
         """Each chunk."""
         return [Row(self, i) for i in range(len(self.starts[0]) - 1)]
@@ -106,6 +138,12 @@ class Block:
     def positions(self) -> list[tuple[int, ...]]:
         """Of each row, how many positions each field has."""
         return list(zip(*(map(sub, starts[1:], starts) for starts in self.starts), strict=True))
+
+    @functools.cached_property
+    def sizes(self) -> list[int]:
+        """Of each row, the bytes of its tensors."""
+        of_position = [each.itemsize * math.prod(each.shape[1:]) for each in self.arrays]
+        return [sum(map(mul, row, of_position)) for row in self.positions]
 
     @functools.cached_property
     def parts(self) -> list[tuple[Array, ...]]:
@@ -124,6 +162,14 @@ class Row:
         self.block = block
         self.index = index
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return unpacked, (self.features(),)  # alone: without the rest of its block
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its tensors."""
+        return self.block.sizes[self.index]
+
     def features(self) -> Any:
         """The chunk as it was; its tensors are parts of the block."""
         layout = self.block.layout
@@ -132,6 +178,12 @@ class Row:
             value = torch_of(part, field.dtype)
             found[field.name] = value if field.trailing is None else value[None]
         return layout.kind(found)
+
+
+def _run(numbered: tuple[int, Row]) -> tuple[int, int]:
+    """Equal for neighbouring rows of a block, of the same distance from their numbers."""
+    number, row = numbered
+    return id(row.block), row.index - number
 
 
 def unpacked(part: Any) -> Any:

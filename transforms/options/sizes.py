@@ -27,7 +27,8 @@ def nbytes(value: Any) -> int:
 @functools.lru_cache(1024)
 def _measure(kind: Any) -> Callable[[Any], int]:
     """What measures values of a class: asked for each of them, a class is looked at once."""
-    if issubclass(kind, (np.ndarray, Tensor)):
+    says_it = isinstance(getattr(kind, "nbytes", None), property)
+    if says_it or issubclass(kind, (np.ndarray, Tensor)):
         return operator.attrgetter("nbytes")
     if issubclass(kind, str | bytes | bytearray):
         return len

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
+from ..engine.blocks import Array, Block, Field, Layout, Row
 from ..engine.errors import contained
 
 #: Keywords with which a text's tokens depend on its neighbours, or the result has other rows.
@@ -48,10 +49,13 @@ class Prefetch:
 
     def __init__(self) -> None:
         #: What `preprocess` would give for texts to come, where it need not be called for them.
-        self.features: dict[str, BatchEncoding] = {}
+        self.features: dict[str, Any] = {}
 
-    def prefetch(self, texts: Sequence[str]) -> None:
-        """Tokenize what preprocess is about to ask for."""
+    def prefetch(self, texts: Sequence[str], as_rows: bool = False) -> None:
+        """Tokenize what preprocess is about to ask for.
+
+        With `as_rows`, the `features` are rows of a block.
+        """
 
     def learn(self, features: Any) -> None:
         """Take note of what preprocess has given for a text."""
@@ -86,7 +90,7 @@ class _Prefetch(Prefetch):
         members = {"__call__": __call__, "__module__": cls.__module__}
         tokenizer.__class__ = type(cls.__name__, (cls,), members)
 
-    def prefetch(self, texts: Sequence[str]) -> None:
+    def prefetch(self, texts: Sequence[str], as_rows: bool = False) -> None:
         """Tokenize what preprocess is about to ask for."""
         self._found, self.features = {}, {}
         if self._asked is None or len(texts) < 2 or not _safe(self._asked):
@@ -98,7 +102,7 @@ class _Prefetch(Prefetch):
         except Exception:  # one of them cannot be tokenized: each is then asked for alone
             return
         if self._passes_on:
-            self.features = _rows(texts, encoded)
+            self.features = _features(texts, encoded, as_rows)
         if len(self.features) < len(texts):
             self._found = {text: (encoded, i) for i, text in enumerate(texts)}
 
@@ -146,24 +150,36 @@ def _row(encoded: BatchEncoding, i: int) -> BatchEncoding:
     return BatchEncoding(data, encoding=[encoded.encodings[i]])
 
 
-def _rows(texts: Sequence[str], encoded: BatchEncoding) -> dict[str, BatchEncoding]:
-    """The encodings of texts as `_row` gives them, as far as they have tokens.
-
-    The tensors of one name are parts of one array, which none of them shares with another.
-    """
+def _features(texts: Sequence[str], encoded: BatchEncoding, as_rows: bool) -> dict[str, Any]:
+    """The encodings of texts as `_row` gives them, as far as they have tokens."""
     lengths = [len(encoding) for encoding in encoded.encodings]
-    names = list(encoded.data)
-    columns = []
-    for rows in encoded.data.values():
-        if list(map(len, rows)) != lengths:
-            return {}
-        joined = torch.from_numpy(np.array(list(itertools.chain.from_iterable(rows))))
-        columns.append(torch.split(joined.unsqueeze(0), lengths, 1))
-    return {
-        text: _encoding(dict(zip(names, tensors, strict=True)))
-        for text, length, *tensors in zip(texts, lengths, *columns, strict=True)
-        if length
-    }
+    columns = encoded.data.values()
+    if not all(list(map(len, rows)) == lengths for rows in columns):
+        return {}
+    joined = [np.array(list(itertools.chain.from_iterable(rows))) for rows in columns]
+    make = _rows if as_rows else _encodings
+    found = make(list(encoded.data), joined, lengths)
+    each = zip(texts, found, lengths, strict=True)
+    return {text: features for text, features, length in each if length}
+
+
+def _rows(names: Sequence[str], joined: list[Array], lengths: Sequence[int]) -> list[Row]:
+    """The rows of a block."""
+    fields = tuple(
+        Field(name, torch.from_numpy(array).dtype, array.shape[1:])
+        for name, array in zip(names, joined, strict=True)
+    )
+    starts = [0, *itertools.accumulate(lengths)]
+    return Block(Layout(BatchEncoding, fields), [starts] * len(names), joined).rows()
+
+
+def _encodings(
+    names: Sequence[str], joined: list[Array], lengths: list[int]
+) -> list[BatchEncoding]:
+    """Encodings, whose tensors are parts of arrays that none of them shares with another."""
+    columns = [torch.split(torch.from_numpy(each).unsqueeze(0), lengths, 1) for each in joined]
+    rows = zip(*columns, strict=True)
+    return [_encoding(dict(zip(names, tensors, strict=True))) for tensors in rows]
 
 
 _EMPTY = vars(BatchEncoding({}))

@@ -74,9 +74,9 @@ class SplitPipeline:
         self._prefetch = prefetching(self.pipe)
         self._together: Together | None = None
 
-    def prefetch(self, texts: Sequence[str]) -> None:
-        """Tokenize the texts that come next in one call."""
-        self._prefetch.prefetch(texts)
+    def prefetch(self, texts: Sequence[str], as_rows: bool = False) -> None:
+        """Tokenize the texts that come next in one call; `as_rows`: their features are Rows."""
+        self._prefetch.prefetch(texts, as_rows)
 
     def stages(self, example: Any) -> StageArguments:
         """The normalised items and the keywords of each stage."""

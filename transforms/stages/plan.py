@@ -47,10 +47,10 @@ class TaskPlan:
         return replace(self, spec=spec, is_pinned=True)
 
     @property
-    def raw_pixels(self) -> bool:
-        """Whether Preprocess may leave the last steps of images to Forward: see batching/pixels.py.
+    def for_engine(self) -> bool:
+        """Whether Preprocess may give features as an engine alone takes them.
 
-        Not with other versions of the model to come, whose steps may be others.
+        Not with other versions of the model to come, whose last steps for images may be others.
         """
         return self.is_whole and self.updates is None
 

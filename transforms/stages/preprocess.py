@@ -28,15 +28,15 @@ class PreprocessFn(TaskStageFn):
     """Elements to Records; texts are tokenized a few at a time, media fetched and decoded ahead.
 
     Args:
-      raw_pixels: whether an engine takes the Records as they are, see RecordPipeline.
+      for_engine: whether an engine takes the Records as they are, see RecordPipeline.
 
     """
 
     stage = "preprocess"
 
-    def __init__(self, *stage: Any, raw_pixels: bool = False) -> None:
+    def __init__(self, *stage: Any, for_engine: bool = False) -> None:
         super().__init__(*stage)
-        self._raw_pixels = raw_pixels
+        self._for_engine = for_engine
 
     def setup(self) -> None:
         """Load the tokenizer or processors, but no weights."""
@@ -47,7 +47,7 @@ class PreprocessFn(TaskStageFn):
         # are, so no list of them may be created before it.
         self._most = 1 if task.media else MOST_PREFETCHED
         if self._function is None:
-            self.pipeline = RecordPipeline(spec, task, self._raw_pixels)
+            self.pipeline = RecordPipeline(spec, task, self._for_engine)
             if task.media:
                 self.ahead = Ahead(task, spec.media_limits)
                 self._decode_ahead = DecodeAhead(task, spec.media_limits)

@@ -26,11 +26,12 @@ class RecordPipeline:
     Args:
       spec: the model and its parameters.
       task: declares the inputs.
-      raw_pixels: whether the Records go to an engine directly, which takes pixels as uint8.
+      for_engine: whether the Records go to an engine directly, which takes pixels as uint8, and
+        the features of texts as rows of blocks.
 
     """
 
-    def __init__(self, spec: Spec, task: Task, raw_pixels: bool = False) -> None:
+    def __init__(self, spec: Spec, task: Task, for_engine: bool = False) -> None:
         import_libraries()
         from ..pipelines.factory import weightless
         from ..pipelines.split_call import SplitPipeline
@@ -38,8 +39,8 @@ class RecordPipeline:
         self._split = SplitPipeline(weightless(spec.model), spec.parameters)
         self._task = task
         self._limits = spec.media_limits
-        # What a class of others does to pixels in between is unknown.
-        self._raw_pixels = raw_pixels and spec.model.pipeline_class is None
+        # What a class of others does to features in between is unknown.
+        self._for_engine = for_engine and spec.model.pipeline_class is None
 
     @functools.cached_property
     def _deferral(self) -> Any:
@@ -49,7 +50,8 @@ class RecordPipeline:
 
     def prefetch(self, examples: Iterable[Any]) -> None:
         """Tokenize the texts among the next examples in one call."""
-        self._split.prefetch([example for example in examples if type(example) is str])
+        texts = [example for example in examples if type(example) is str]
+        self._split.prefetch(texts, as_rows=self._for_engine)
 
     def decode(self, example: Any) -> Any:
         """The example with its media decoded; media may be futures of their bytes."""
@@ -61,7 +63,7 @@ class RecordPipeline:
         The caller must hold `computing`: taking it for many elements at once saves time.
         """
         preprocess = functools.partial(self._split.preprocess, decoded_example)
-        chunks, counts = self._deferral.run(preprocess) if self._raw_pixels else preprocess()
+        chunks, counts = self._deferral.run(preprocess) if self._for_engine else preprocess()
         return Record(element, stand_in(example, self._task), chunks, counts)
 
     def inference(self, record: Record, outputs: list[Any]) -> Any:

@@ -280,7 +280,7 @@ class TaskModel:
             idle.insert(0, (key, pipeline))
         limits = media_limits(self._media_limits, parameters)
         spec = replace(self._spec, parameters=parameters, media_limits=limits)
-        return RecordPipeline(spec, self._binding.task, raw_pixels=True)
+        return RecordPipeline(spec, self._binding.task, for_engine=True)
 
 
 @dataclass(slots=True)

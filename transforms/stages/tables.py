@@ -93,12 +93,12 @@ class TableFn(ForwardFn):
         preprocess: CustomStage | None,
         postprocess: CustomStage | None,
         *,
-        raw_pixels: bool,
+        for_engine: bool,
     ) -> None:
         super().__init__(spec, handles_failures)
         self._binding = TableBinding(binding)
         self._first = PreprocessFn(
-            spec, handles_failures, binding, preprocess, raw_pixels=raw_pixels
+            spec, handles_failures, binding, preprocess, for_engine=for_engine
         )
         self._last = PostprocessFn(spec, handles_failures, binding, postprocess)
 
@@ -353,7 +353,7 @@ class Tables(WithFailures):
         spec = replace(plan.spec, sharing=sharing)
         stages = (plan.preprocess, plan.postprocess)
         handles = self._tags is not None
-        fn = TableFn(spec, handles, plan.binding, *stages, raw_pixels=plan.raw_pixels)
+        fn = TableFn(spec, handles, plan.binding, *stages, for_engine=plan.for_engine)
         sides = side_inputs(plan.updates, pcoll.pipeline)
         good, bad = self._apply(fn, pcoll, pa.Table, sides=sides)
         return self._outputs(good, bad, pa.Table)

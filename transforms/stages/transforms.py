@@ -38,7 +38,7 @@ class Preprocess(WithFailures):
         plan.binding.check(pcoll.element_type)
         binding = plan.binding.holding(pcoll.element_type)
         handles = self._tags is not None
-        fn = PreprocessFn(plan.spec, handles, binding, plan.preprocess, raw_pixels=plan.raw_pixels)
+        fn = PreprocessFn(plan.spec, handles, binding, plan.preprocess, for_engine=plan.for_engine)
         good, bad = self._apply(fn, pcoll, Record, into_stage=plan.is_whole)
         return self._outputs(good, bad)
 
