@@ -10,16 +10,17 @@ import functools
 import itertools
 import math
 from collections import UserDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from operator import mul, sub
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 
 Array = np.ndarray[Any, Any]
+T = TypeVar("T")
 
 #: Whose memory numpy can hold.
 _DTYPES = frozenset(
@@ -125,7 +126,9 @@ class Block:
         """Some neighbouring rows, whose arrays are parts of these."""
         if not start and stop == len(self.starts[0]) - 1:
             return self
-        starts = [[each - own[start] for each in own[start : stop + 1]] for own in self.starts]
+        starts = _each_once(
+            self.starts, lambda own: [each - own[start] for each in own[start : stop + 1]]
+        )
         fields = zip(self.arrays, self.starts, strict=True)
         arrays = [array[own[start] : own[stop]] for array, own in fields]
         return Block(self.layout, starts, arrays)
@@ -137,12 +140,16 @@ class Block:
     @functools.cached_property
     def positions(self) -> list[tuple[int, ...]]:
         """Of each row, how many positions each field has."""
-        return list(zip(*(map(sub, starts[1:], starts) for starts in self.starts), strict=True))
+        return list(zip(*_each_once(self.starts, _lengths), strict=True))
 
     @functools.cached_property
     def sizes(self) -> list[int]:
         """Of each row, the bytes of its tensors."""
         of_position = [each.itemsize * math.prod(each.shape[1:]) for each in self.arrays]
+        first, *others = self.starts
+        if all(starts is first for starts in others):
+            every = sum(of_position)
+            return [every * length for length in map(sub, first[1:], first)]
         return [sum(map(mul, row, of_position)) for row in self.positions]
 
     @functools.cached_property
@@ -178,6 +185,16 @@ class Row:
             value = torch_of(part, field.dtype)
             found[field.name] = value if field.trailing is None else value[None]
         return layout.kind(found)
+
+
+def _each_once(lists: Sequence[list[int]], change: Callable[[list[int]], T]) -> list[T]:
+    """Each list changed; one that is there several times, once: fields often share their starts."""
+    changed = {key: change(each) for key, each in {id(each): each for each in lists}.items()}
+    return [changed[id(each)] for each in lists]
+
+
+def _lengths(starts: list[int]) -> list[int]:
+    return list(map(sub, starts[1:], starts))
 
 
 def _run(numbered: tuple[int, Row]) -> tuple[int, int]:
