@@ -180,7 +180,7 @@ def test_what_was_computed_is_sent_again_to_run_isolated(link: Make, processes: 
     process.die()
     process = processes.next()
     assert process.receive() == opened
-    assert process.receive() == computed._replace(run_isolated=True)
+    assert process.receive() == computed._replace(run_isolated=True, brings_more=False)
     assert process.receive() == waiting
     assert state(engine) is LinkState.JOINED
     process.answer(number(waiting), ["b"])
