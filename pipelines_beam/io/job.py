@@ -23,17 +23,24 @@ from .files import InputChangedError, InputFile, listed
 from .formats import FORMATS, ROW, Piece, ShardSize, format_of
 from .output import JOB, Output, is_shard
 from .plan import Plan, PlanError, Segment, plans
+from .retry_records import settle
+from .task_config import as_json
 
 logger = logging.getLogger(__name__)
 
 _THREADS = 16  # that read the footers of files
 _ROWS, _MEDIA_ROWS = 10_000, 500  # of a shard; of media a row is a file
-_ABOUT = f"{JOB}/job.json"
+#: What the job is.
+ABOUT = f"{JOB}/job.json"
 _FEATURES = b"huggingface"  # what `datasets` keeps of columns
 
 
 class OutputExistsError(FileExistsError):
     """There is something at the path of the output, and neither resume nor overwrite is set."""
+
+
+class NoJobError(FileNotFoundError):
+    """There is no job over files at a path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,11 +108,12 @@ def prepare(settings: Settings) -> Job:
     if about is not None:
         identity.check_same(about["job"], description, output.uri)
         output.clean()
+        settle(output)
     known = [] if about is None else plans(output)
     pieces = _pieces(_new(files, known), format_name, settings, schema)
     if about is None:
         output.clear()
-        _write_about(output, description, whole)
+        _write_about(output, description, whole, settings.task)
     if pieces:
         count = _rows_per_shard(settings, format_name) if format_name == "media" else 1
         plan = Plan.of(identity.hashed(description), len(known), _batched(pieces, count))
@@ -159,19 +167,29 @@ def _about(settings: Settings, output: Output) -> dict[str, Any] | None:
             "(overwrite=True, --overwrite), or write to another path"
         )
     try:
-        found: dict[str, Any] = json.loads(output.read(_ABOUT))
-    except FileNotFoundError:
+        return about_job(output)
+    except NoJobError:
         raise OutputExistsError(
             f"{output.uri} exists already, and no job over files has begun it: there is nothing to "
             f"resume. It has {', '.join(sorted(names)[:5])}. Write to another path"
         ) from None
+
+
+def about_job(output: Output) -> dict[str, Any]:
+    """What an output says of the job that began it. Raises NoJobError."""
+    try:
+        found: dict[str, Any] = json.loads(output.read(ABOUT))
+    except FileNotFoundError:
+        raise NoJobError(f"{output.uri}: no job over files has begun it") from None
     return found
 
 
-def _write_about(output: Output, description: identity.Description, schema: pa.Schema) -> None:
+def _write_about(
+    output: Output, description: identity.Description, schema: pa.Schema, task: TaskTransform
+) -> None:
     serialized = base64.b64encode(schema.serialize().to_pybytes()).decode()
-    about = {"job": description, "schema": serialized}
-    output.write(_ABOUT, json.dumps(about, indent=1, ensure_ascii=False).encode())
+    about = {"job": description, "schema": serialized, "task": as_json(task)}
+    output.write(ABOUT, json.dumps(about, indent=1, ensure_ascii=False).encode())
 
 
 def _write_plan(output: Output, plan: Plan) -> None:

@@ -58,6 +58,10 @@ class Output:
         """The content of a file. Raises FileNotFoundError."""
         return bytes(self._system.cat_file(self._full(name)))
 
+    def open(self, name: str) -> Any:
+        """A file to read parts of. Raises FileNotFoundError."""
+        return self._system.open(self._full(name), "rb")
+
     def write(self, name: str, data: bytes) -> None:
         """Write a file, in place of one of that name: at no time is there a part of it.
 

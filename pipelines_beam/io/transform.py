@@ -95,16 +95,16 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
     ) -> None:
         options = {name: value for name, value in locals().items() if name not in _NO_SETTINGS}
         super().__init__()
-        self._settings = Settings(**options)
+        self.settings = Settings(**options)
         #: What is to be done, once the transform is applied.
         self.job: Job | None = None
 
     def expand(self, pbegin: Any) -> Any:
         """The files that are written, and the failure rows."""
-        self.job = job = prepare(self._settings)
+        self.job = job = prepare(self.settings)
         logger.info("%s: %d of %d shards are there", job.output.uri, job.done, job.shards)
         schema = with_rows(job.schema)
-        task = self._settings.task
+        task = self.settings.task
         tables = (
             pbegin
             | "Plan" >> beam.Create(job.segments).with_output_types(Any)

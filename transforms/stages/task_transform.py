@@ -141,6 +141,8 @@ class TaskTransform(WithFailures):
         for stage in ("preprocess", "postprocess"):
             options[stage] = functions.custom_stage(stage, options[stage])
         name = parameters.pop("task", None) or self.task
+        #: The options that are given, by name: the config of the same transform in Beam YAML.
+        self.config = _given(options, {} if name == self.task else {"task": name})
         self._check_task(name, model, parameters)
         if model is None:
             options |= task_options.default_model(name, revision)
@@ -223,6 +225,18 @@ class TaskTransform(WithFailures):
         good, failed = pcoll | label >> transform.with_exception_handling()
         bad.append(failed)
         return good
+
+
+def _given(options: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a constructor that differ from their defaults, and its parameters."""
+    arguments = inspect.signature(TaskTransform).parameters.values()
+    own = {
+        each.name: options[each.name]
+        for each in arguments
+        if each.kind is not each.VAR_KEYWORD and options[each.name] is not each.default
+    }
+    own.pop("error_handling", None)
+    return {**own, **more, **options["parameters"]}
 
 
 #: The options that most jobs use.
