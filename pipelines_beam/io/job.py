@@ -57,6 +57,7 @@ class Settings:
     overwrite: bool = False
     rows_per_shard: int | None = None
     bytes_per_shard: int = 64 * 1024 * 1024
+    reuse: bool = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, TaskTransform):
@@ -68,6 +69,8 @@ class Settings:
             is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
             if value is not None and not is_count:
                 raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
+        if not isinstance(self.reuse, bool):
+            raise ValueError(f"reuse must be True or False, got {shown(self.reuse)}")
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite exclude each other")
 

@@ -65,6 +65,8 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
       overwrite: replace an output that exists.
       rows_per_shard: the most rows of a file of results. None: 10,000; of media 500.
       bytes_per_shard: the most bytes that are read for it.
+      reuse: compute rows of one shard once if their inputs are equal, where that gives the same
+        answers: not with sampling, nor with a pipeline class or a function of your own.
 
     The pipeline gets {"files_written": the paths of the files, "failed": failure rows without the
     elements}. What there is and what is to be done is found when the transform is applied.
@@ -92,6 +94,7 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
         overwrite: bool = False,
         rows_per_shard: int | None = None,
         bytes_per_shard: int = Settings.bytes_per_shard,
+        reuse: bool = True,
     ) -> None:
         options = {name: value for name, value in locals().items() if name not in _NO_SETTINGS}
         super().__init__()
@@ -115,7 +118,8 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
                 pa.Table
             )
         )
-        good, bad = tables | task.with_exception_handling()
+        computing = task.with_reuse() if self.settings.reuse else task
+        good, bad = tables | computing.with_exception_handling()
         writer = WriteFailures(job.output, task.failure_schema(schema))
         failed = bad | "WriteFailures" >> beam.ParDo(writer).with_output_types(pa.Table)
         written = good | "WriteResults" >> beam.ParDo(

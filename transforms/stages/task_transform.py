@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import apache_beam as beam
 import pyarrow as pa
@@ -197,6 +198,16 @@ class TaskTransform(WithFailures):
         except ValueError:
             return False
         return True
+
+    def with_reuse(self) -> Self:
+        """The same transform, computing rows of one table once if their inputs are equal.
+
+        The answer, or the failure, is that of all of them. All are computed where answers may
+        differ: with sampling, with a pipeline class or a function of the user's.
+        """
+        copied = copy.copy(self)
+        copied.plan = replace(self.plan.pinned, reuse=True)
+        return copied
 
     def expand(self, pcoll: Any) -> Any:
         """The three stages, one after the other; in one step for tables."""
