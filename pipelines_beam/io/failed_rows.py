@@ -8,10 +8,9 @@ retry may be killed at any instant, and no row is lost or there twice for the ne
 
 from __future__ import annotations
 
-import bisect
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -21,7 +20,7 @@ import pyarrow.parquet as pq
 from transforms.rows.tables import chosen
 
 from .output import FAILURES, Output, is_shard
-from .stages import as_parquet
+from .stages import as_parquet, in_order
 
 _STILL_FAILED = b"pipelines_beam.failed_rows"
 
@@ -84,7 +83,7 @@ def merge_answers(
         table = pq.read_table(io.BytesIO(output.read(name)))
         before = sorted({*range(first, first + len(table) + len(failed))} - failed)
         now = [rows[i] for i in new]
-        pieces = _in_order(table, before, chosen(answers, new).cast(table.schema), now)
+        pieces = in_order(table, before, chosen(answers, new).cast(table.schema), now)
         still = json.dumps(sorted(failed.difference(now)))
         about = {**(table.schema.metadata or {}), _STILL_FAILED: still}
         merged = pa.concat_tables(pieces).replace_schema_metadata(about)
@@ -116,16 +115,3 @@ def _still_failed(output: Output, name: str) -> list[int] | None:
 
 def _is_in(rows: pa.ChunkedArray, wanted: Sequence[int]) -> Any:
     return pc.is_in(rows, pa.array(wanted, pa.int64()))
-
-
-def _in_order(
-    table: pa.Table, rows: Sequence[int], more: pa.Table, more_rows: Sequence[int]
-) -> Iterator[pa.Table]:
-    """Two tables as one in the order of rows, given the numbers of the rows of each, ascending."""
-    start = 0
-    for i, row in enumerate(more_rows):
-        stop = bisect.bisect(rows, row)
-        yield table.slice(start, stop - start)
-        yield more.slice(i, 1)
-        start = stop
-    yield table.slice(start)

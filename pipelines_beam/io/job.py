@@ -19,6 +19,7 @@ from transforms.options.shown import shown
 from transforms.options.suggest import unknown
 
 from . import identity
+from .cache import check_columns
 from .files import InputChangedError, InputFile, listed
 from .formats import FORMATS, ROW, Piece, ShardSize, format_of
 from .output import JOB, Output, is_shard
@@ -58,6 +59,7 @@ class Settings:
     rows_per_shard: int | None = None
     bytes_per_shard: int = 64 * 1024 * 1024
     reuse: bool = True
+    cache: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, TaskTransform):
@@ -73,6 +75,13 @@ class Settings:
             raise ValueError(f"reuse must be True or False, got {shown(self.reuse)}")
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite exclude each other")
+        if not isinstance(self.cache, str | None) or self.cache == "":
+            raise ValueError(f"cache must be the path or URI of a folder, got {shown(self.cache)}")
+
+    @property
+    def uses_cache(self) -> bool:
+        """Whether answers of earlier jobs are taken, and kept for later ones."""
+        return self.reuse and self.cache is not None
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,8 @@ def prepare(settings: Settings) -> Job:
     whole = _whole_schema(files, format_name, about)
     schema = _chosen(_typed(whole, settings.types or {}), settings)
     settings.task.schema(schema)
+    if settings.uses_cache:
+        check_columns(settings.task, schema)
     description = identity.described(settings.task, _described(schema), format_name)
     if about is not None:
         identity.check_same(about["job"], description, output.uri)

@@ -18,6 +18,8 @@ _TRIES = 3
 #: Folders within the output. Readers of a folder leave out names that begin with "_".
 JOB, FAILURES = "_job", "_failures"
 _TEMPORARY = f"{JOB}/temporary"
+#: Answers of a cache, for shards of which other rows are computed.
+CACHED = f"{JOB}/cached"
 
 
 class Output:
@@ -84,6 +86,7 @@ class Output:
     def clean(self) -> None:
         """Remove what killed workers have left."""
         self.remove(_TEMPORARY)
+        self.remove(CACHED)
 
     def clear(self) -> None:
         """Remove everything that jobs have written; other files stay."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -180,3 +181,16 @@ def as_parquet(table: pa.Table) -> bytes:
     file = io.BytesIO()
     pq.write_table(table.combine_chunks(), file, compression="zstd")
     return file.getvalue()
+
+
+def in_order(
+    table: pa.Table, rows: Sequence[int], more: pa.Table, more_rows: Sequence[int]
+) -> Iterator[pa.Table]:
+    """Two tables as one in the order of rows, given the numbers of the rows of each, ascending."""
+    start = 0
+    for i, row in enumerate(more_rows):
+        stop = bisect.bisect(rows, row)
+        yield table.slice(start, stop - start)
+        yield more.slice(i, 1)
+        start = stop
+    yield table.slice(start)

@@ -69,26 +69,27 @@ def _codes(column: pa.Array | pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_dictionary(chunked.type):
         chunked = chunked.cast(chunked.type.value_type)
     if not any(is_kind(chunked.type) for is_kind in _PLAIN):
-        if _has_dictionary(chunked.type):
+        if has_dictionary(chunked.type):
             return np.arange(len(chunked))  # the same number may stand for other values
-        chunked = pa.chunked_array([_digests(chunked)])
+        chunked = pa.chunked_array([pa.array(digests(chunked), pa.binary())])
     encoded = chunked.dictionary_encode(null_encoding="encode")
     codes = [chunk.indices.to_numpy() for chunk in encoded.chunks]
     return np.concatenate(codes or [np.zeros(0, np.int64)]).astype(np.int64)
 
 
-def _has_dictionary(kind: pa.DataType) -> bool:
+def has_dictionary(kind: pa.DataType) -> bool:
+    """Whether values of a type are numbers that stand for others, or have such."""
     return pa.types.is_dictionary(kind) or any(
-        _has_dictionary(kind.field(i).type) for i in range(kind.num_fields)
+        has_dictionary(kind.field(i).type) for i in range(kind.num_fields)
     )
 
 
-def _digests(column: pa.ChunkedArray) -> pa.Array:
-    """A hash of each value, of any type: of its bytes in Arrow's format between processes."""
+def digests(column: pa.ChunkedArray) -> list[bytes]:
+    """A hash of each value of a type without dictionaries: of Arrow's form between processes."""
     found = []
     for chunk in column.chunks:
         for i in range(len(chunk)):
             # A slice would show bits of its neighbours.
             batch = pa.record_batch([chunk.take(pa.array([i]))], names=["value"])
             found.append(hashlib.sha256(batch.serialize()).digest())
-    return pa.array(found, pa.binary())
+    return found

@@ -199,6 +199,18 @@ class TaskTransform(WithFailures):
             return False
         return True
 
+    @property
+    def repeats(self) -> bool:
+        """Whether equal inputs certainly have equal answers, as far as the model decides it.
+
+        Loads the tokenizer or processors of the model.
+        """
+        import_libraries()
+        from .record_pipeline import RecordPipeline
+
+        plan = self.plan.pinned
+        return RecordPipeline(plan.spec, plan.binding.task).repeats
+
     def with_reuse(self) -> Self:
         """The same transform, computing rows of one table once if their inputs are equal.
 
