@@ -68,7 +68,8 @@ def predict(
             raise TypeError(f"{name} is an option of a transform in a pipeline, not of predict")
     frame = frame_of(data)
     if frame is not None:
-        options.setdefault("input", _input_of(task, frame.names))
+        if "input" not in options:
+            options["input"] = _input_of(task, frame.names)
         made = transforms.pipeline(task, model, **options)
         results, failures = _of_frame(made, frame, on_error == "raise")
     elif isinstance(data, list | tuple):

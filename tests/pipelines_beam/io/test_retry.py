@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
+import multiprocessing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from pipelines_beam.io.retry import MergeAnswers, ReadFailed, UpdateFailures
 from pipelines_beam.io.stages import as_failures, as_parquet, failure_schema, with_shard
 
 Model = Callable[[str], str]
+_processes = multiprocessing.get_context("forkserver")
 
 #: Two of them are longer than the model.
 TEXTS = [" ".join(CORPUS) * 4 if i in (3, 9) else CORPUS[i] for i in range(14)]
@@ -58,6 +60,10 @@ def process(folder: Path, task: Any, out: str = "out", **options: Any) -> None:
 
 def retry(folder: Path, task: Any) -> Retried:
     return retry_failures(task, str(folder / "out"), options=beam_options())
+
+
+def retry_of(folder: Path, config: dict[str, Any]) -> None:
+    retry(folder, TextClassification(**config))
 
 
 def parquet(folder: Path) -> None:
@@ -198,6 +204,32 @@ def test_a_retry_that_is_killed_is_started_again(
     assert retry(folder, task).answered == 1
     assert [row["id"] for row in results(folder)] == [i for i in range(14) if i != 4]
     assert failed(folder) == [(4, "TypeError")]
+
+
+@pytest.mark.slow
+def test_a_retry_that_is_killed_at_any_time(folder: Path, model: Model) -> None:
+    """As often as it takes to be done; each time it lives a little longer."""
+    rows = [{"id": i, "text": TEXTS[3 * (i % 3 == 1)]} for i in range(120)]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "in/a.parquet")
+    process(folder, classifier(model), rows_per_shard=3, reuse=False)
+    task = classifier(model, truncation=True)
+    process(folder, task, out="whole", rows_per_shard=3, reuse=False)
+    assert len(failed(folder)) == 40
+    kills = 0
+    for i in range(30):
+        child = _processes.Process(target=retry_of, args=(folder, task.config))
+        child.start()
+        child.join(0.2 + 0.2 * i)
+        is_over = child.exitcode == 0
+        child.kill()
+        child.join()
+        if is_over:
+            break
+        kills += 1
+    assert kills
+    assert retry(folder, task).failed == 0
+    assert results(folder) == results(folder, "whole")
+    assert not failed(folder)
 
 
 def dying(patched: pytest.MonkeyPatch, count: int) -> None:
