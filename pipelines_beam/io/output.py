@@ -62,6 +62,8 @@ class Output:
 
     def open(self, name: str) -> Any:
         """A file to read parts of. Raises FileNotFoundError."""
+        # Some systems take the size from a listing, which may be older than the file.
+        self._system.invalidate_cache(posixpath.dirname(self._full(name)))
         return self._system.open(self._full(name), "rb")
 
     def write(self, name: str, data: bytes) -> None:
