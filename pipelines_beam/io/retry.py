@@ -15,6 +15,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from transforms import TaskTransform
 
 from ..beam_options import DEFAULT_RUNNER
+from ..workers import use_cores
 from . import identity
 from .failed_rows import (
     count_failed,
@@ -78,8 +79,10 @@ def retry_failures(
     failed = _count(folder, names)
     record = RetryRecord(folder, changed, failed)
     options = PipelineOptions([], runner=DEFAULT_RUNNER) if options is None else options
-    with beam.Pipeline(options=options) as pipeline:
-        _ = pipeline | _Retry(task, folder, names, json.loads(about["job"]["format"]))
+    pipeline = beam.Pipeline(options=options)
+    _ = pipeline | _Retry(task, folder, names, json.loads(about["job"]["format"]))
+    use_cores(pipeline)
+    pipeline.run().wait_until_finish()
     settle(folder)
     left = shards_with_failures(folder)
     answered = failed - _count(folder, left)
