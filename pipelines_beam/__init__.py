@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transforms import *  # noqa: F403 - the public names, which a test lists
 
+    from .predictions import predict as predict
+
 
 def __getattr__(name: str) -> Any:
     """The names of `transforms`, imported on first use, so that the command line starts fast."""
-    if not (name[0].isupper() or name in ("pipeline", "__all__")):  # a module, such as cli
+    if not (
+        name[0].isupper() or name in ("pipeline", "predict", "__all__")
+    ):  # a module, such as cli
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import transforms
 
@@ -26,10 +30,14 @@ def __getattr__(name: str) -> Any:
             f"{transforms.__file__} hides the package `transforms` that pipelines-beam installs: "
             "rename yours, or run from another directory"
         )
-    return getattr(transforms, name)
+    if name == "predict":
+        from .predictions import predict
+
+        return predict
+    return [*transforms.__all__, "predict"] if name == "__all__" else getattr(transforms, name)
 
 
 def __dir__() -> list[str]:
     import transforms
 
-    return [*globals(), *transforms.__all__]
+    return [*globals(), *transforms.__all__, "predict"]

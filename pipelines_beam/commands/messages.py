@@ -59,6 +59,7 @@ def _our_errors() -> tuple[type[Exception], ...]:
         io.InputChangedError,
         io.InputError,
         io.JobChangedError,
+        io.NoJobError,
         io.OutputExistsError,
         io.PlanError,
         beam_options.OptionsError,

@@ -2,8 +2,11 @@
 
 from .files import InputChangedError as InputChangedError
 from .identity import JobChangedError as JobChangedError
+from .job import NoJobError as NoJobError
 from .job import OutputExistsError as OutputExistsError
 from .plan import PlanError as PlanError
+from .retry import Retried as Retried
+from .retry import retry_failures as retry_failures
 from .stages import InputError as InputError
 from .transform import Processed as Processed
 from .transform import ProcessFiles as ProcessFiles

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from apache_beam.yaml.yaml_transform import SafeLineLoader
 
-from transforms import TaskTransform
-from transforms.options.shown import shown
-from transforms.options.suggest import unknown
-
+from .task_config import task_of
 from .transform import ProcessFiles
 
 #: Its type in Beam YAML, and the name of its output with failure rows.
@@ -32,19 +29,15 @@ def factory(existing: str | None) -> Callable[..., ProcessFiles]:
         if existing is not None:
             config |= {name: name == existing for name in EXISTING}
         files = SafeLineLoader.strip_metadata(files)
-        return ProcessFiles(files, _task(SafeLineLoader.strip_metadata(task)), output, **config)
+        return ProcessFiles(files, task_of(SafeLineLoader.strip_metadata(task)), output, **config)
 
     return create
 
 
-def _task(given: Any) -> TaskTransform:
-    """The transform of a task from {type: …, config: …}."""
-    if not isinstance(given, Mapping) or not {"type"} <= given.keys() <= {"type", "config"}:
-        raise ValueError(
-            "task must be {type: a task's transform, config: its options}, got " + shown(given)
-        )
-    known = {cls.__name__: cls for cls in TaskTransform.__subclasses__()}
-    if given["type"] not in known:
-        raise ValueError(f"task: {unknown('transform type', given['type'], known)}")
-    made: TaskTransform = known[given["type"]](**(given.get("config") or {}))
-    return made
+def steps_in(node: Any) -> Iterator[ProcessFiles]:
+    """All transforms of this type in a file, or in a part of it."""
+    if isinstance(node, Mapping) and node.get("type") == TYPE:
+        yield factory("resume")(**SafeLineLoader.strip_metadata(node.get("config") or {}))
+    elif isinstance(node, Mapping | list):
+        for each in node.values() if isinstance(node, Mapping) else node:
+            yield from steps_in(each)

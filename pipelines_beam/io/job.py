@@ -19,21 +19,29 @@ from transforms.options.shown import shown
 from transforms.options.suggest import unknown
 
 from . import identity
+from .cache import check_columns
 from .files import InputChangedError, InputFile, listed
 from .formats import FORMATS, ROW, Piece, ShardSize, format_of
 from .output import JOB, Output, is_shard
 from .plan import Plan, PlanError, Segment, plans
+from .retry_records import settle
+from .task_config import as_json
 
 logger = logging.getLogger(__name__)
 
 _THREADS = 16  # that read the footers of files
 _ROWS, _MEDIA_ROWS = 10_000, 500  # of a shard; of media a row is a file
-_ABOUT = f"{JOB}/job.json"
+#: What the job is.
+ABOUT = f"{JOB}/job.json"
 _FEATURES = b"huggingface"  # what `datasets` keeps of columns
 
 
 class OutputExistsError(FileExistsError):
     """There is something at the path of the output, and neither resume nor overwrite is set."""
+
+
+class NoJobError(FileNotFoundError):
+    """There is no job over files at a path."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +58,8 @@ class Settings:
     overwrite: bool = False
     rows_per_shard: int | None = None
     bytes_per_shard: int = 64 * 1024 * 1024
+    reuse: bool = True
+    cache: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, TaskTransform):
@@ -61,8 +71,17 @@ class Settings:
             is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
             if value is not None and not is_count:
                 raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
+        if not isinstance(self.reuse, bool):
+            raise ValueError(f"reuse must be True or False, got {shown(self.reuse)}")
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite exclude each other")
+        if not isinstance(self.cache, str | None) or self.cache == "":
+            raise ValueError(f"cache must be the path or URI of a folder, got {shown(self.cache)}")
+
+    @property
+    def uses_cache(self) -> bool:
+        """Whether answers of earlier jobs are taken, and kept for later ones."""
+        return self.reuse and self.cache is not None
 
 
 @dataclass(frozen=True)
@@ -97,15 +116,18 @@ def prepare(settings: Settings) -> Job:
     whole = _whole_schema(files, format_name, about)
     schema = _chosen(_typed(whole, settings.types or {}), settings)
     settings.task.schema(schema)
+    if settings.uses_cache:
+        check_columns(settings.task, schema)
     description = identity.described(settings.task, _described(schema), format_name)
     if about is not None:
         identity.check_same(about["job"], description, output.uri)
         output.clean()
+        settle(output)
     known = [] if about is None else plans(output)
     pieces = _pieces(_new(files, known), format_name, settings, schema)
     if about is None:
         output.clear()
-        _write_about(output, description, whole)
+        _write_about(output, description, whole, settings.task)
     if pieces:
         count = _rows_per_shard(settings, format_name) if format_name == "media" else 1
         plan = Plan.of(identity.hashed(description), len(known), _batched(pieces, count))
@@ -159,19 +181,29 @@ def _about(settings: Settings, output: Output) -> dict[str, Any] | None:
             "(overwrite=True, --overwrite), or write to another path"
         )
     try:
-        found: dict[str, Any] = json.loads(output.read(_ABOUT))
-    except FileNotFoundError:
+        return about_job(output)
+    except NoJobError:
         raise OutputExistsError(
             f"{output.uri} exists already, and no job over files has begun it: there is nothing to "
             f"resume. It has {', '.join(sorted(names)[:5])}. Write to another path"
         ) from None
+
+
+def about_job(output: Output) -> dict[str, Any]:
+    """What an output says of the job that began it. Raises NoJobError."""
+    try:
+        found: dict[str, Any] = json.loads(output.read(ABOUT))
+    except FileNotFoundError:
+        raise NoJobError(f"{output.uri}: no job over files has begun it") from None
     return found
 
 
-def _write_about(output: Output, description: identity.Description, schema: pa.Schema) -> None:
+def _write_about(
+    output: Output, description: identity.Description, schema: pa.Schema, task: TaskTransform
+) -> None:
     serialized = base64.b64encode(schema.serialize().to_pybytes()).decode()
-    about = {"job": description, "schema": serialized}
-    output.write(_ABOUT, json.dumps(about, indent=1, ensure_ascii=False).encode())
+    about = {"job": description, "schema": serialized, "task": as_json(task)}
+    output.write(ABOUT, json.dumps(about, indent=1, ensure_ascii=False).encode())
 
 
 def _write_plan(output: Output, plan: Plan) -> None:

@@ -18,6 +18,8 @@ _TRIES = 3
 #: Folders within the output. Readers of a folder leave out names that begin with "_".
 JOB, FAILURES = "_job", "_failures"
 _TEMPORARY = f"{JOB}/temporary"
+#: Answers of a cache, for shards of which other rows are computed.
+CACHED = f"{JOB}/cached"
 
 
 class Output:
@@ -58,6 +60,12 @@ class Output:
         """The content of a file. Raises FileNotFoundError."""
         return bytes(self._system.cat_file(self._full(name)))
 
+    def open(self, name: str) -> Any:
+        """A file to read parts of. Raises FileNotFoundError."""
+        # Some systems take the size from a listing, which may be older than the file.
+        self._system.invalidate_cache(posixpath.dirname(self._full(name)))
+        return self._system.open(self._full(name), "rb")
+
     def write(self, name: str, data: bytes) -> None:
         """Write a file, in place of one of that name: at no time is there a part of it.
 
@@ -80,6 +88,7 @@ class Output:
     def clean(self) -> None:
         """Remove what killed workers have left."""
         self.remove(_TEMPORARY)
+        self.remove(CACHED)
 
     def clear(self) -> None:
         """Remove everything that jobs have written; other files stay."""

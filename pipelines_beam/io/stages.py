@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -83,8 +85,8 @@ class ReadShards(beam.DoFn):  # type: ignore[misc]
         first = shard.range[0] if self._format.numbers_rows else 0
         table = table.append_column(ROW, pa.array(range(first, first + len(table)), pa.int64()))
         file = shard.files[0].uri if len(shard.files) == 1 else None
-        about = json.dumps({"name": shard.name, "rows": len(table), "file": file})
-        return table.replace_schema_metadata({**(self._schema.metadata or {}), _SHARD: about})
+        about = with_shard(self._schema, name=shard.name, rows=len(table), file=file)
+        return table.replace_schema_metadata(about.metadata)
 
 
 class WriteFailures(beam.DoFn):  # type: ignore[misc]
@@ -99,16 +101,8 @@ class WriteFailures(beam.DoFn):  # type: ignore[misc]
 
     def process(self, table: pa.Table) -> Iterator[pa.Table]:
         """Write the failure rows of a shard."""
-        about = json.loads(table.schema.metadata[_SHARD])
-        table = table.combine_chunks()
-        element = table["element"].combine_chunks()
-        cells = dict(zip(element.type.names, element.flatten(), strict=True))
-        row = cells.pop(ROW)
-        kind = self._schema.field("element").type
-        elements = pa.StructArray.from_arrays(list(cells.values()), fields=list(kind))
-        file = cells["path"] if about["file"] is None else [about["file"]] * len(table)
-        columns = [pa.array(file, pa.string()), row, elements, *table.columns[1:]]
-        failed = pa.Table.from_arrays(columns, schema=self._schema)
+        about = shard_of(table)
+        failed = as_failures(table, about["file"], self._schema)
         self._output.write(f"{FAILURES}/{about['name']}", as_parquet(failed))
         yield failed
 
@@ -125,7 +119,7 @@ class WriteResults(beam.DoFn):  # type: ignore[misc]
 
     def process(self, table: pa.Table) -> Iterator[str]:
         """Write the results of a shard."""
-        about = json.loads(table.schema.metadata[_SHARD])
+        about = shard_of(table)
         failed = self._failed(about["name"]) if len(table) < about["rows"] else 0
         if len(table) + failed != about["rows"]:
             raise RuntimeError(
@@ -145,6 +139,38 @@ class WriteResults(beam.DoFn):  # type: ignore[misc]
         return int(pq.read_metadata(io.BytesIO(data)).num_rows)
 
 
+def shard_of(table: pa.Table) -> dict[str, Any]:
+    """What a table says of the shard that it becomes."""
+    about: dict[str, Any] = json.loads(table.schema.metadata[_SHARD])
+    return about
+
+
+def with_shard(schema: pa.Schema, **about: Any) -> pa.Schema:
+    """The schema of a table that says of what shard it is."""
+    return schema.with_metadata({**(schema.metadata or {}), _SHARD: json.dumps(about)})
+
+
+def as_failures(table: pa.Table, file: str | None, schema: pa.Schema) -> pa.Table:
+    """The table of failure rows as it is written.
+
+    Args:
+      table: as the task gives it.
+      file: the file of all rows. None: each has its own, in its column `path`.
+      schema: that of the files of failure rows.
+
+    """
+    table = table.combine_chunks()
+    element = table["element"].combine_chunks()
+    cells = dict(zip(element.type.names, element.flatten(), strict=True))
+    row = cells.pop(ROW)
+    elements = pa.StructArray.from_arrays(
+        list(cells.values()), fields=list(schema.field("element").type)
+    )
+    files = cells["path"] if file is None else [file] * len(table)
+    columns = [pa.array(files, pa.string()), row, elements, *table.columns[1:]]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
 def failure_rows(table: pa.Table) -> Iterator[beam.Row]:
     """The failure rows of a table, without the elements."""
     yield from (beam.Row(**row) for row in table.drop_columns(["element"]).to_pylist())
@@ -155,3 +181,16 @@ def as_parquet(table: pa.Table) -> bytes:
     file = io.BytesIO()
     pq.write_table(table.combine_chunks(), file, compression="zstd")
     return file.getvalue()
+
+
+def in_order(
+    table: pa.Table, rows: Sequence[int], more: pa.Table, more_rows: Sequence[int]
+) -> Iterator[pa.Table]:
+    """Two tables as one in the order of rows, given the numbers of the rows of each, ascending."""
+    start = 0
+    for i, row in enumerate(more_rows):
+        stop = bisect.bisect(rows, row)
+        yield table.slice(start, stop - start)
+        yield more.slice(i, 1)
+        start = stop
+    yield table.slice(start)

@@ -16,6 +16,8 @@ from transforms import TaskTransform
 
 from ..beam_options import DEFAULT_RUNNER
 from ..workers import use_cores
+from .cache import Cache
+from .cached_rows import FromCache, ToCache
 from .job import Job, Settings, prepare
 from .output import FAILURES, is_shard
 from .stages import (
@@ -65,6 +67,10 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
       overwrite: replace an output that exists.
       rows_per_shard: the most rows of a file of results. None: 10,000; of media 500.
       bytes_per_shard: the most bytes that are read for it.
+      reuse: compute rows of one shard once if their inputs are equal, where that gives the same
+        answers: not with sampling, nor with a pipeline class or a function of your own.
+      cache: the path or URI of a folder with answers of earlier jobs, which are taken for rows with
+        the same inputs, and to which those of this job are added. Not with reuse=False.
 
     The pipeline gets {"files_written": the paths of the files, "failed": failure rows without the
     elements}. What there is and what is to be done is found when the transform is applied.
@@ -92,19 +98,22 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
         overwrite: bool = False,
         rows_per_shard: int | None = None,
         bytes_per_shard: int = Settings.bytes_per_shard,
+        reuse: bool = True,
+        cache: str | None = None,
     ) -> None:
         options = {name: value for name, value in locals().items() if name not in _NO_SETTINGS}
         super().__init__()
-        self._settings = Settings(**options)
+        self.settings = Settings(**options)
         #: What is to be done, once the transform is applied.
         self.job: Job | None = None
 
     def expand(self, pbegin: Any) -> Any:
         """The files that are written, and the failure rows."""
-        self.job = job = prepare(self._settings)
+        settings, task = self.settings, self.settings.task
+        cache = Cache(str(settings.cache), task) if settings.uses_cache else None
+        self.job = job = prepare(settings)
         logger.info("%s: %d of %d shards are there", job.output.uri, job.done, job.shards)
         schema = with_rows(job.schema)
-        task = self._settings.task
         tables = (
             pbegin
             | "Plan" >> beam.Create(job.segments).with_output_types(Any)
@@ -115,7 +124,15 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
                 pa.Table
             )
         )
-        good, bad = tables | task.with_exception_handling()
+        if cache is not None:
+            results = task.schema(schema)
+            known = beam.ParDo(FromCache(job.output, cache, results))
+            tables = tables | "FromCache" >> known.with_output_types(pa.Table)
+        computing = task.with_reuse() if settings.reuse else task
+        good, bad = tables | computing.with_exception_handling()
+        if cache is not None:
+            merged = beam.ParDo(ToCache(job.output, cache))
+            good = good | "ToCache" >> merged.with_output_types(pa.Table)
         writer = WriteFailures(job.output, task.failure_schema(schema))
         failed = bad | "WriteFailures" >> beam.ParDo(writer).with_output_types(pa.Table)
         written = good | "WriteResults" >> beam.ParDo(

@@ -25,6 +25,7 @@ NAMES = {
     "TaskModelHandler",
     "TaskTransform",
     "pipeline",
+    "predict",
 }
 
 

@@ -1,11 +1,15 @@
-"""A ModelHandler that notes what is asked of it, in a module of its own: workers import it."""
+"""What is asked of models, counted: a ModelHandler in a module that workers import, and engines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult
+
+from transforms.engine.reports import BatchReport
+from transforms.stages import metrics
 
 loads: list[str] = []
 batches: list[list[Any]] = []
@@ -48,3 +52,21 @@ class Short(Counting):
 
     def run_inference(self, batch: Any, model: Any, inference_args: Any = None) -> Any:
         return super().run_inference(batch[:-1], model, inference_args)
+
+
+@contextlib.contextmanager
+def counted_inferences() -> Iterator[list[int]]:
+    """The numbers of rows of all batches that are computed meanwhile: those of num_inferences."""
+    counted: list[int] = []
+    add = metrics.StageMetrics._add_batch
+
+    def noted(self: metrics.StageMetrics, report: BatchReport) -> None:
+        if not report.split:
+            counted.append(report.rows)
+        add(self, report)
+
+    metrics.StageMetrics._add_batch = noted  # type: ignore[method-assign]
+    try:
+        yield counted
+    finally:
+        metrics.StageMetrics._add_batch = add  # type: ignore[method-assign]

@@ -145,6 +145,19 @@ def generates(pipe: Any) -> bool:
     return bool(getattr(pipe, "_pipeline_calls_generate", False) and pipe.model.can_generate())
 
 
+def draws(pipe: Any, forward: Mapping[str, Any]) -> bool:
+    """Whether a pipeline may draw tokens at random: two answers to one input may differ then.
+
+    pipe: a pipeline, weightless or not; forward: the keywords of its forward stage.
+    """
+    if not generates(pipe):
+        return False
+    in_force = generation_parameters(pipe, forward)
+    # Whisper draws with the temperatures that follow the first, where that gives no good answer.
+    several = isinstance(in_force.get("temperature"), list | tuple)
+    return bool(in_force.get("do_sample")) or several
+
+
 def generation_parameters(pipe: Any, forward: Mapping[str, Any]) -> Mapping[str, Any]:
     """The generation parameters in force: the call's over the pipeline's over the model's."""
     found: Mapping[str, Any]

@@ -99,10 +99,16 @@ class TableBinding:
             known = self._schemas = (input_schema, self._binding.schema(input_schema))
         return known[1]
 
+    @property
+    def columns_read(self) -> list[str]:
+        """The names of the columns that an example is made of."""
+        given = self._input
+        return [given] if isinstance(given, str) else list(dict.fromkeys(given.values()))
+
     def examples(self, rows: Table) -> Iterator[Any]:
         """The example of each row; in place of it the error that says why it has none."""
         if not isinstance(self._input, str):
-            names = list(dict.fromkeys(self._input.values()))
+            names = self.columns_read
             for cells in zip(*(values(rows[name]) for name in names), strict=True):
                 yield attempted(self._binding.example, dict(zip(names, cells, strict=True)))
             return
@@ -131,7 +137,7 @@ class TableBinding:
         """Rows with the columns that they gain, which each block has of some of them."""
         columns = list(rows.columns)
         for i, field in enumerate(self._added(rows.schema)):
-            chunks = [chunk for block in blocks for chunk in _chunks(block[i])]
+            chunks = chunks_of([block[i] for block in blocks])
             columns.append(pa.chunked_array(chunks, field.type))
         return pa.Table.from_arrays(columns, schema=self.schema(rows.schema))
 
@@ -169,9 +175,12 @@ def failed(table: Table, rows: Sequence[int], failures: Sequence[Any]) -> pa.Tab
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _chunks(column: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
-    """A column as arrays: pyarrow makes several of one whose texts or files exceed 2 GB."""
-    return list(column.chunks) if isinstance(column, pa.ChunkedArray) else [column]
+def chunks_of(columns: Sequence[pa.Array | pa.ChunkedArray]) -> list[pa.Array]:
+    """Columns as arrays: pyarrow makes several of one whose texts or files exceed 2 GB."""
+    found: list[pa.Array] = []
+    for column in columns:
+        found += column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    return found
 
 
 def _as_table(rows: Table) -> pa.Table:

@@ -52,6 +52,7 @@ class CustomPipeline(TaskTransform):
     ) -> None:
         self._pipeline_class = pipeline_class
         super().__init__(model, task=task, **options)
+        self.config |= {} if pipeline_class is None else {"pipeline_class": pipeline_class}
 
     def _check_task(self, name: str, model: str | None, parameters: Mapping[str, Any]) -> None:
         if model is None:

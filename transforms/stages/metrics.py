@@ -88,6 +88,13 @@ def count_failure(kind: str) -> None:
     Metrics.counter(NAMESPACE, f"failures_{kind}").inc()
 
 
+def count_reused(answered: int, failed: int) -> None:
+    """Count rows that have the answer, or the failure, of another row with the same input."""
+    Metrics.counter(NAMESPACE, "reused").inc(answered + failed)
+    _counts.answered += answered
+    _counts.failed += failed
+
+
 #: The counter of values that a sink left out, because they do not fit the type of their column.
 MISFITS = "values_that_do_not_fit"
 

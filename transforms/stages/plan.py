@@ -34,6 +34,8 @@ class TaskPlan:
     is_pinned: bool = False
     #: Whether the three stages follow each other, with nothing between them: the composite.
     is_whole: bool = False
+    #: Whether rows of a table with equal inputs are computed once.
+    reuse: bool = False
 
     @functools.cached_property
     def pinned(self) -> TaskPlan:
@@ -53,6 +55,14 @@ class TaskPlan:
         Not with other versions of the model to come, whose last steps for images may be others.
         """
         return self.is_whole and self.updates is None
+
+    @property
+    def reuses(self) -> bool:
+        """Whether rows of a table with equal inputs are computed once, as far as is known yet.
+
+        Not with the user's own stages, which may do anything, and models to come.
+        """
+        return self.reuse and self.updates is None and not self.replaced_stages
 
     @property
     def groups(self) -> bool:

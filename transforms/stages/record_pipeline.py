@@ -48,6 +48,17 @@ class RecordPipeline:
 
         return Deferral(self._split.pipe)
 
+    @functools.cached_property
+    def repeats(self) -> bool:
+        """Whether equal examples certainly have equal answers."""
+        from ..pipelines import generation
+        from ..pipelines.split_call import sanitized
+
+        if self._task.draws or self._task.open_inputs:
+            return False
+        pipe = self._split.pipe
+        return not generation.draws(pipe, sanitized(pipe, self._split.parameters)[1])
+
     def prefetch(self, examples: Iterable[Any]) -> None:
         """Tokenize the texts among the next examples in one call."""
         texts = [example for example in examples if type(example) is str]

@@ -20,6 +20,7 @@ from ..options.spec import Spec
 from ..pipelines.construction_lock import computing
 from ..rows import tables
 from ..rows.binding import Binding
+from ..rows.distinct import DistinctRows, distinct_rows
 from ..rows.tables import Table, TableBinding
 from . import metrics
 from .base import FAILED
@@ -60,9 +61,13 @@ class _Block:
 class _TableInFlight:
     """A table of which some rows are not answered yet."""
 
-    def __init__(self, placed: WindowedValue, model_id: str) -> None:
+    def __init__(
+        self, placed: WindowedValue, model_id: str, distinct: DistinctRows | None = None
+    ) -> None:
         self.placed = placed
-        self.rows: Table = placed.value
+        #: Those of its rows that are computed; and all of them, if those are others.
+        self.rows: Table = placed.value if distinct is None else distinct.rows
+        self.distinct = distinct
         self.model_id = model_id
         count = len(self.rows)
         self.blocks = [
@@ -94,8 +99,10 @@ class TableFn(ForwardFn):
         postprocess: CustomStage | None,
         *,
         for_engine: bool,
+        reuses: bool,
     ) -> None:
         super().__init__(spec, handles_failures)
+        self._reuses = reuses
         self._binding = TableBinding(binding)
         self._first = PreprocessFn(
             spec, handles_failures, binding, preprocess, for_engine=for_engine
@@ -109,6 +116,8 @@ class TableFn(ForwardFn):
         self._last.setup()
         self._cells = self._binding.cells()
         self._columns = self._binding.columns_of()
+        pipeline = self._first.pipeline
+        self._reuses = self._reuses and pipeline is not None and pipeline.repeats
 
     def teardown(self) -> None:
         """Release the engine: the last user closes it."""
@@ -131,6 +140,9 @@ class TableFn(ForwardFn):
         except ValueError as error:
             self._refuse(table, error)
             return self._take_whole()
+        if self._reuses:
+            distinct = distinct_rows(table.rows, self._binding.columns_read)
+            table = _TableInFlight(placed, table.model_id, distinct)
         if not table.blocks:
             self._finish(table)
         for block in table.blocks:
@@ -279,15 +291,39 @@ class TableFn(ForwardFn):
         """All rows of a table are answered or failed."""
         kept = [i for i in range(len(table.rows)) if i not in table.failures]
         blocks = [block.columns for block in table.blocks if block.columns]
-        answered = self._binding.answered(tables.chosen(table.rows, kept), blocks)
+        rows: Table = table.placed.value
+        if table.distinct is not None:
+            kept, blocks = self._repeated(table, table.distinct, kept, blocks)
+        answered = self._binding.answered(tables.chosen(rows, kept), blocks)
         # What follows may take the table for the sign that all of it is done.
         self._yield_failures(table)
         self._whole.append(table.placed.with_value(answered))
 
+    def _repeated(
+        self,
+        table: _TableInFlight,
+        distinct: DistinctRows,
+        kept: list[int],
+        blocks: list[list[Any]],
+    ) -> tuple[list[int], list[list[Any]]]:
+        """The answers and failures of the rows that were computed, for all rows of a table."""
+        computed, failed = len(kept), len(table.failures)
+        rows = distinct.rows_of(kept)
+        if blocks:
+            columns = [
+                pa.chunked_array(tables.chunks_of(each)) for each in zip(*blocks, strict=True)
+            ]
+            blocks = [distinct.repeated(columns, kept)]
+        places = distinct.places
+        failures = table.failures
+        table.failures = {i: failures[places[i]] for i in distinct.rows_of([*failures])}
+        metrics.count_reused(len(rows) - computed, len(table.failures) - failed)
+        return rows, blocks
+
     def _yield_failures(self, table: _TableInFlight) -> None:
         if table.failures:
             rows = sorted(table.failures)
-            failed = tables.failed(table.rows, rows, [table.failures[i] for i in rows])
+            failed = tables.failed(table.placed.value, rows, [table.failures[i] for i in rows])
             self._whole.append(TaggedOutput(FAILED, table.placed.with_value(failed)))
 
     def _refuse(self, table: _TableInFlight, error: ValueError) -> None:
@@ -353,7 +389,9 @@ class Tables(WithFailures):
         spec = replace(plan.spec, sharing=sharing)
         stages = (plan.preprocess, plan.postprocess)
         handles = self._tags is not None
-        fn = TableFn(spec, handles, plan.binding, *stages, for_engine=plan.for_engine)
+        fn = TableFn(
+            spec, handles, plan.binding, *stages, for_engine=plan.for_engine, reuses=plan.reuses
+        )
         sides = side_inputs(plan.updates, pcoll.pipeline)
         good, bad = self._apply(fn, pcoll, pa.Table, sides=sides)
         return self._outputs(good, bad, pa.Table)

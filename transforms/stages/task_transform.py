@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import apache_beam as beam
 import pyarrow as pa
@@ -141,6 +142,8 @@ class TaskTransform(WithFailures):
         for stage in ("preprocess", "postprocess"):
             options[stage] = functions.custom_stage(stage, options[stage])
         name = parameters.pop("task", None) or self.task
+        #: The options that are given, by name: the config of the same transform in Beam YAML.
+        self.config = _given(options, {} if name == self.task else {"task": name})
         self._check_task(name, model, parameters)
         if model is None:
             options |= task_options.default_model(name, revision)
@@ -196,6 +199,28 @@ class TaskTransform(WithFailures):
             return False
         return True
 
+    @property
+    def repeats(self) -> bool:
+        """Whether equal inputs certainly have equal answers, as far as the model decides it.
+
+        Loads the tokenizer or processors of the model.
+        """
+        import_libraries()
+        from .record_pipeline import RecordPipeline
+
+        plan = self.plan.pinned
+        return RecordPipeline(plan.spec, plan.binding.task).repeats
+
+    def with_reuse(self) -> Self:
+        """The same transform, computing rows of one table once if their inputs are equal.
+
+        The answer, or the failure, is that of all of them. All are computed where answers may
+        differ: with sampling, with a pipeline class or a function of the user's.
+        """
+        copied = copy.copy(self)
+        copied.plan = replace(self.plan.pinned, reuse=True)
+        return copied
+
     def expand(self, pcoll: Any) -> Any:
         """The three stages, one after the other; in one step for tables."""
         import_libraries()
@@ -223,6 +248,18 @@ class TaskTransform(WithFailures):
         good, failed = pcoll | label >> transform.with_exception_handling()
         bad.append(failed)
         return good
+
+
+def _given(options: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a constructor that differ from their defaults, and its parameters."""
+    arguments = inspect.signature(TaskTransform).parameters.values()
+    own = {
+        each.name: options[each.name]
+        for each in arguments
+        if each.kind is not each.VAR_KEYWORD and options[each.name] is not each.default
+    }
+    own.pop("error_handling", None)
+    return {**own, **more, **options["parameters"]}
 
 
 #: The options that most jobs use.

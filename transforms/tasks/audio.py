@@ -114,6 +114,7 @@ TASKS = (
         columns=lambda parameters: {"audio": Audio, "sampling_rate": int},
         values=_audio_values,
         outputs=frozenset({"audio", "waveform", "sequences", "sampling_rate"}),
+        draws=True,
         pipeline=_PIPELINES + "TextToAudioPipeline",
     ),
 )

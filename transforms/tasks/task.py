@@ -80,6 +80,8 @@ class Task:
     token_outputs: frozenset[str] = frozenset()
     #: Whether outputs of many elements may be postprocessed at once: see pipelines/together.py.
     answers_together: bool = False
+    #: Whether answers may be drawn at random whatever the parameters are.
+    draws: bool = False
     aliases: tuple[str, ...] = ()
     #: "module:Class" of a pipeline class of this project; None: transformers' class for `name`. A
     #: class for models of another library has class methods `load` and `weightless`.

@@ -1,0 +1,127 @@
+"""Answers of earlier jobs: rows with the same inputs are not computed again.
+
+A cache is a folder on any file system of fsspec. In it, each kind of computation (a task with a
+model, parameters and versions) has a folder, in which each shard of a job leaves one Parquet file
+with the hashes of its inputs and their answers. Failures are not kept: they may pass.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms import TaskTransform
+from transforms.rows.distinct import digests, has_dictionary
+from transforms.rows.tables import TableBinding
+
+from . import identity
+from .output import Output, is_shard
+from .stages import as_parquet
+
+KEY = "key"
+_KEY_BYTES = 32
+_DTYPE = f"S{_KEY_BYTES}"
+#: What does not decide an answer: where inputs are, and what else rows have.
+_NO_PART = ("input", "columns", "format")
+_OPEN_FILES = 4  # of which the answers are held: neighbouring rows mostly come from one
+
+
+def computation(task: TaskTransform) -> str:
+    """The name of the folder for answers of a task: the hash of what decides them.
+
+    Raises ValueError for a task whose answers are not decided by the input alone, or whose inputs
+    may change although they look the same.
+    """
+    binding = task.plan.binding
+    if task.plan.replaced_stages or not task.repeats:
+        raise ValueError(
+            "cache: equal inputs may have different answers, since tokens are drawn at random, or "
+            "a function or pipeline class of your own answers"
+        )
+    if binding.task.media and binding.task.lists == "chat":
+        raise ValueError("cache: chats may name images by their URIs, whose content may change")
+    about = identity.described(task, None, "")
+    return identity.hashed({k: text for k, text in about.items() if k not in _NO_PART})[:32]
+
+
+def check_columns(task: TaskTransform, schema: pa.Schema) -> None:
+    """Raises ValueError for inputs that are names of files, whose content may change.
+
+    And for those of a type that is not compared.
+    """
+    binding = task.plan.binding
+    for name in TableBinding(binding).columns_read:
+        if has_dictionary(schema.field(name).type):
+            raise ValueError(f"cache: the column {name!r} is a dictionary, which is not compared")
+    given = binding.input
+    first = next(iter(binding.task.inputs))
+    columns = {first: given} if isinstance(given, str) else dict(given or {})
+    for name in binding.task.media.keys() & columns.keys():
+        kind = schema.field(columns[name]).type
+        if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+            raise ValueError(
+                f"cache: the column {columns[name]!r} of {name} must hold the bytes of files, got "
+                f"{kind}: what is at a path may change"
+            )
+
+
+class Cache:
+    """The answers of one kind of computation."""
+
+    def __init__(self, uri: str, task: TaskTransform) -> None:
+        self._folder = Output(f"{uri.rstrip('/')}/{computation(task)}")
+        self._columns = TableBinding(task.plan.binding).columns_read
+        self._schema = task.schema()
+
+    def load(self) -> None:
+        """Find out which answers there are."""
+        self._names = sorted(filter(is_shard, self._folder.names()))
+        keys = [self._keys_in(name) for name in self._names]
+        where = [(file, row) for file, own in enumerate(keys) for row in range(len(own))]
+        flat = np.array([key for own in keys for key in own], _DTYPE)
+        order = np.argsort(flat)
+        self._keys = flat[order]
+        self._where = np.array(where, int).reshape(-1, 2)[order]
+        self._answers = functools.lru_cache(_OPEN_FILES)(self._answers_in)
+
+    def found(self, table: pa.Table) -> tuple[list[int], pa.Table]:
+        """The rows of a table that have an answer, and the columns of the answers."""
+        keys = np.array(self._hashes(table), _DTYPE)
+        places = np.searchsorted(self._keys, keys)
+        known = places < len(self._keys)
+        known[known] = self._keys[places[known]] == keys[known]
+        answers = [
+            self._answers(int(file)).slice(row, 1) for file, row in self._where[places[known]]
+        ]
+        columns = pa.concat_tables([self._schema.empty_table(), *answers])
+        return [int(row) for row in np.flatnonzero(known)], columns
+
+    def add(self, table: pa.Table) -> None:
+        """Keep the answers in a table of results, in a file of their own."""
+        if not len(table):
+            return
+        hashes = self._hashes(table)
+        name = f"part-{hashlib.sha256(b''.join(hashes)).hexdigest()[:32]}.parquet"
+        keys = pa.array(hashes, pa.binary(_KEY_BYTES))
+        answers = table.select(self._schema.names).combine_chunks().add_column(0, KEY, keys)
+        self._folder.write(name, as_parquet(answers.replace_schema_metadata()))
+
+    def _hashes(self, table: pa.Table) -> list[bytes]:
+        """The hash of the inputs of each row."""
+        columns = [table[name] for name in self._columns]
+        types = "\n".join(str(column.type) for column in columns).encode()
+        parts = zip(*map(digests, columns), strict=True)
+        return [hashlib.sha256(types + b"".join(each)).digest() for each in parts]
+
+    def _keys_in(self, name: str) -> list[bytes]:
+        with self._folder.open(name) as opened:
+            return list(pq.read_table(opened, columns=[KEY])[KEY].to_pylist())
+
+    def _answers_in(self, file: int) -> pa.Table:
+        table = pq.read_table(io.BytesIO(self._folder.read(self._names[file])))
+        return table.select(self._schema.names).cast(self._schema)
