@@ -28,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 _THREADS = 16  # that read the footers of files
 _ROWS, _MEDIA_ROWS = 10_000, 500  # of a shard; of media a row is a file
-_ABOUT = f"{JOB}/job.json"
+#: What the job is, in its output.
+ABOUT = f"{JOB}/job.json"
 _FEATURES = b"huggingface"  # what `datasets` keeps of columns
 
 
@@ -159,7 +160,7 @@ def _about(settings: Settings, output: Output) -> dict[str, Any] | None:
             "(overwrite=True, --overwrite), or write to another path"
         )
     try:
-        found: dict[str, Any] = json.loads(output.read(_ABOUT))
+        found: dict[str, Any] = json.loads(output.read(ABOUT))
     except FileNotFoundError:
         raise OutputExistsError(
             f"{output.uri} exists already, and no job over files has begun it: there is nothing to "
@@ -171,7 +172,7 @@ def _about(settings: Settings, output: Output) -> dict[str, Any] | None:
 def _write_about(output: Output, description: identity.Description, schema: pa.Schema) -> None:
     serialized = base64.b64encode(schema.serialize().to_pybytes()).decode()
     about = {"job": description, "schema": serialized}
-    output.write(_ABOUT, json.dumps(about, indent=1, ensure_ascii=False).encode())
+    output.write(ABOUT, json.dumps(about, indent=1, ensure_ascii=False).encode())
 
 
 def _write_plan(output: Output, plan: Plan) -> None:

@@ -18,6 +18,7 @@ from ..beam_options import DEFAULT_RUNNER
 from ..workers import use_cores
 from .job import Job, Settings, prepare
 from .output import FAILURES, is_shard
+from .recorder import Followed, Recorder
 from .stages import (
     ReadPlan,
     ReadShards,
@@ -95,16 +96,17 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
     ) -> None:
         options = {name: value for name, value in locals().items() if name not in _NO_SETTINGS}
         super().__init__()
-        self._settings = Settings(**options)
+        #: What it is asked to do.
+        self.settings = Settings(**options)
         #: What is to be done, once the transform is applied.
         self.job: Job | None = None
 
     def expand(self, pbegin: Any) -> Any:
         """The files that are written, and the failure rows."""
-        self.job = job = prepare(self._settings)
+        self.job = job = prepare(self.settings)
         logger.info("%s: %d of %d shards are there", job.output.uri, job.done, job.shards)
         schema = with_rows(job.schema)
-        task = self._settings.task
+        task = self.settings.task
         tables = (
             pbegin
             | "Plan" >> beam.Create(job.segments).with_output_types(Any)
@@ -166,9 +168,11 @@ def process_files(
     pipeline = beam.Pipeline(options=options)
     _ = pipeline | transform
     use_cores(pipeline)
-    pipeline.run().wait_until_finish()
     job = transform.job
     assert job is not None
+    with Recorder([Followed(transform.label, transform.settings, job)]) as recorder:
+        recorder.result = pipeline.run()
+        recorder.result.wait_until_finish()
     names = sorted(filter(is_shard, job.output.names()))
     wanted = sum(stop - start for each in job.segments for start, stop in each.ranges)
     written = len(names) - job.done

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -109,6 +109,7 @@ class TableFn(ForwardFn):
         self._last.setup()
         self._cells = self._binding.cells()
         self._columns = self._binding.columns_of()
+        self._times = metrics.StageTimes("preprocess", "wait", "postprocess")
 
     def teardown(self) -> None:
         """Release the engine: the last user closes it."""
@@ -121,6 +122,12 @@ class TableFn(ForwardFn):
         self._first.start_bundle()
         #: Tables, and tables of failure rows, that are whole and not yielded.
         self._whole: list[Any] = []
+
+    def _count_times(self) -> None:
+        assert self._in_flight is not None
+        self._times.add("wait", self._in_flight.waited)
+        self._in_flight.waited = 0.0
+        self._times.count()
 
     def _submit(self, placed: Any) -> list[Any]:
         """Hand the rows of a table to the engine; the tables that are whole by now."""
@@ -135,17 +142,18 @@ class TableFn(ForwardFn):
             self._finish(table)
         for block in table.blocks:
             self._read(block)
+        self._count_times()
         return self._take_whole()
 
     def _drain(self) -> Iterator[Any]:
         """The tables of all rows in flight; waits for them."""
         assert self._in_flight is not None
         if self._first.ahead is not None:
-            for token, fetched in self._first.fetched((), last=True):
-                self._hand_over(token, self._record(token, fetched))
+            self._hand_over_fetched((), last=True)
         while self._in_flight.count:
             self._receive(self._in_flight.take())
             yield from self._take_whole()
+        self._count_times()
         yield from self._take_whole()
 
     def _take_whole(self) -> list[Any]:
@@ -161,15 +169,24 @@ class TableFn(ForwardFn):
             else:
                 tokens.append((block, i, example))
         if self._first.ahead is not None:
-            waiting = ((token, token[2]) for token in tokens)
-            for token, fetched in self._first.fetched(waiting):
-                self._hand_over(token, self._record(token, fetched))
+            self._hand_over_fetched((token, token[2]) for token in tokens)
             return
-        with computing:
+        with self._times.measured("preprocess"), computing:
             if self._first.pipeline is not None:
                 self._first.pipeline.prefetch(example for _, _, example in tokens)
             records = [self._record(token, token[2]) for token in tokens]
         for token, record in zip(tokens, records, strict=True):
+            self._hand_over(token, record)
+
+    def _hand_over_fetched(self, examples: Iterable[Any], last: bool = False) -> None:
+        """Hand the rows to the engine whose media are there by now; with `last`, all of them."""
+        fetched = iter(self._first.fetched(examples, last))
+        while True:
+            with self._times.measured("preprocess"):  # also the time that fetching takes longer
+                token, media = next(fetched, (None, None))
+                record = None if token is None else self._record(token, media)
+            if token is None:
+                return
             self._hand_over(token, record)
 
     def _record(self, token: tuple[_Block, int, Any], fetched: Any) -> Record | None:
@@ -205,7 +222,8 @@ class TableFn(ForwardFn):
         if len(block.records) == block.left or not self._last.answers_together(
             block.table.model_id
         ):
-            self._postprocess(block)
+            with self._times.measured("postprocess"):
+                self._postprocess(block)
 
     def _postprocess(self, block: _Block) -> None:
         """The cells of the rows of a block that are answered."""
