@@ -128,7 +128,6 @@ class Recorder:
         if not any(rows for _, rows in record.samples):
             _sample_files(record, sorted(written.values()))
 
-
     def _state(self, error: BaseException | None) -> str:
         if error is not None:
             return STOPPED if _is_stop(error) else FAILED

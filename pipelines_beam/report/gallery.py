@@ -1,0 +1,360 @@
+"""Examples as people want to see them: what is shown follows the task and its columns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from transforms.media.fetch import MediaError
+
+from . import media
+from .examples import Example, Subject
+from .media import Budget
+from .parts import (
+    COLOURS,
+    Bar,
+    Bars,
+    Box,
+    Card,
+    Key,
+    Marked,
+    Note,
+    Part,
+    Picture,
+    Sound,
+    Span,
+    Table,
+    Text,
+    Vector,
+)
+from .texts import LONGEST, SHORT, brief, cut, number, visible
+
+_MOST_BARS, _MOST_MARKS, _MOST_BOXES, _MOST_ROWS, _MOST_VALUES = 5, 40, 12, 12, 64
+_NEAR = 2
+
+
+def cards(examples: Sequence[Example], subject: Subject) -> list[Card]:
+    """Examples with their inputs and results."""
+    budget = Budget()
+    near = _neighbours(examples)
+    return [
+        Card(each.place, *_Shown(each, subject, budget, near.get(i, ())).parts())
+        for i, each in enumerate(examples)
+    ]
+
+
+class _Shown:
+    """The parts of an example."""
+
+    def __init__(
+        self,
+        example: Example,
+        subject: Subject,
+        budget: Budget,
+        near: Sequence[tuple[str, str]],
+    ) -> None:
+        self._example = example
+        self._media = subject.task.media
+        self._budget = budget
+        self._near = near
+        #: Columns that are shown together with another.
+        self._used: set[str] = set()
+        #: Inputs that a result shows.
+        self._inside: set[str] = set()
+
+    def parts(self) -> tuple[list[Part], list[Part]]:
+        """Those of the inputs and those of the results."""
+        results = list(self._results())
+        inputs = [
+            self._input(name, value)
+            for name, value in self._example.inputs.items()
+            if name not in self._inside and value is not None
+        ]
+        return inputs, results
+
+    def _input(self, name: str, value: Any) -> Part:
+        kind = self._media.get(name)
+        if kind in ("image", "audio", "video") and not isinstance(value, list):
+            return self._medium(name, kind, value)
+        return Text(name, brief(value, LONGEST))
+
+    def _medium(self, label: str, kind: str, value: Any) -> Part:
+        try:
+            self._budget.check()
+            if kind == "audio":
+                return Sound(label, *media.sound(value, self._budget))
+            if kind == "video":
+                return self._film(label, value)
+            return self._picture(label, media.small(media.picture(value)), media.name_of(value))
+        except (MediaError, ImportError, OSError, ValueError) as error:
+            return Note(label, f"{media.name_of(value)}: {cut(error, SHORT)}")
+
+    def _picture(self, label: str, image: Any, alt: str, **over: Any) -> Picture:
+        uri = media.picture_uri(image, self._budget)
+        return Picture(label, uri, image.width, image.height, alt, **over)
+
+    def _film(self, label: str, value: Any) -> Picture:
+        from PIL import Image
+
+        shown = [media.small(each) for each in media.frames(value)]
+        strip = Image.new("RGB", (sum(each.width for each in shown), shown[0].height))
+        for i, each in enumerate(shown):
+            strip.paste(each, (i * shown[0].width, 0))
+        alt = f"{len(shown)} frames of {media.name_of(value)}"
+        return self._picture(label, media.small(strip), alt)
+
+    def _results(self) -> Iterator[Part]:
+        for name, value in self._example.results.items():
+            if name in self._used or value is None:
+                continue
+            shown = _BY_COLUMN.get(name, _Shown._other)
+            try:
+                yield shown(self, name, value)
+            except (MediaError, ImportError, OSError, ValueError, TypeError, KeyError) as error:
+                yield Note(name, f"{type(error).__name__}: {cut(error, SHORT)}")
+
+    def _label(self, name: str, value: Any) -> Part:
+        self._used.add("score")
+        return Bars(name, _bars([(value, self._example.results.get("score"))]))
+
+    def _labels(self, name: str, value: Any) -> Part:
+        self._used |= {"scores", "sequence"}
+        return _scored(name, list(zip(value, self._example.results["scores"], strict=True)))
+
+    def _predictions(self, name: str, value: Any) -> Part:
+        label = (
+            next((n for n in ("label", "sequence", "answer") if n in value[0]), "") if value else ""
+        )
+        if not label:
+            return self._other(name, value)
+        return _scored(name, [(each[label], each.get("score")) for each in value])
+
+    def _answer(self, name: str, value: Any) -> Part:
+        """A span of the context, marked in it where its place is known."""
+        results = self._example.results
+        self._used |= {"score", "start", "end"} & results.keys()
+        context = self._example.inputs.get("context")
+        if isinstance(context, str) and isinstance(results.get("start"), int):
+            self._inside.add("context")
+            span = {"start": results["start"], "end": results["end"], "label": "answer"}
+            return _marked("answer in the context", context, [{**span, **_score(results)}])
+        return (
+            Bars(name, _bars([(value, results["score"])]))
+            if "score" in results
+            else _text(name, value)
+        )
+
+    def _entities(self, name: str, value: Any) -> Part:
+        text = self._example.inputs.get("text")
+        if not isinstance(text, str) or any(each.get("start") is None for each in value):
+            return self._other(name, value)
+        self._inside.add("text")
+        return _marked(name, text, value)
+
+    def _objects(self, name: str, value: Any) -> Part:
+        image = self._image()
+        shown = media.small(image)
+        scale = shown.width / image.width
+        colours = _colours(each["label"] for each in value)
+        some = value[:_MOST_BOXES]
+        boxes = [_box(each["box"], scale, colours[each["label"]]) for each in some]
+        return self._picture(
+            name,
+            shown,
+            self._alt(f"{len(value)} objects"),
+            boxes=boxes,
+            keys=_keys(some, colours),
+            more=len(value) - len(some),
+        )
+
+    def _segments(self, name: str, value: Any) -> Part:
+        image, some = self._image(), value[:_MOST_BOXES]
+        colours = [i % COLOURS for i in range(len(some))]
+        shown = media.with_masks(image, [each["mask"] for each in some], colours)
+        keys = [
+            Key(cut(each["label"], 60), _score(each).get("score", ""), colour)
+            for each, colour in zip(some, colours, strict=True)
+        ]
+        alt = self._alt(f"{len(value)} segments")
+        return self._picture(name, shown, alt, keys=keys, more=len(value) - len(some))
+
+    def _masks(self, name: str, value: Any) -> Part:
+        scores = self._example.results.get("scores") or [None] * len(value)
+        self._used |= {"scores", "rle_mask"}
+        named = [
+            {"label": f"mask {i + 1}", "score": score, "mask": mask}
+            for i, (mask, score) in enumerate(zip(value, scores, strict=True))
+        ]
+        return self._segments(name, named)
+
+    def _image(self) -> Any:
+        """The image that the task was given, to show results on. Raises MediaError."""
+        self._budget.check()
+        image = media.picture(self._example.inputs.get("image"))
+        self._inside.add("image")
+        return image
+
+    def _alt(self, what: str) -> str:
+        return f"{what} in {media.name_of(self._example.inputs.get('image'))}"
+
+    def _picture_of(self, name: str, value: Any) -> Part:
+        self._used.add("predicted_depth")
+        try:
+            self._budget.check()
+            alt = f"{name} of this row"
+            return self._picture(name, media.small(media.picture(value)), alt)
+        except MediaError as error:
+            return Note(name, str(error))
+
+    def _sound_of(self, name: str, value: Any) -> Part:
+        self._used.add("sampling_rate")
+        return self._medium(name, "audio", value)
+
+    def _chunks(self, name: str, value: Any) -> Part:
+        rows = [[_times(each.get("timestamp")), cut(each["text"], SHORT)] for each in value]
+        return Table(name, ["seconds", "text"], rows[:_MOST_ROWS], max(0, len(rows) - _MOST_ROWS))
+
+    def _vector(self, name: str, value: Any) -> Part:
+        values = np.asarray(value, np.float64)
+        if values.ndim > 1:  # of each token or patch
+            about = " × ".join(f"{each:,}" for each in values.shape)
+            return Text(name, f"{about} numbers, from {values.min():.3g} to {values.max():.3g}")
+        about = f"{len(values):,} numbers, length {np.linalg.norm(values):.3g}"
+        return Vector(name, about, _columns(values[:_MOST_VALUES]), self._near)
+
+    def _other(self, name: str, value: Any) -> Part:
+        if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
+            heads = list(value[0])
+            rows = [[brief(each.get(head), 80) for head in heads] for each in value[:_MOST_ROWS]]
+            return Table(name, heads, rows, max(0, len(value) - _MOST_ROWS))
+        return _text(name, value)
+
+
+Shows = Callable[[_Shown, str, Any], Part]
+#: How a column is shown; a text, a table or JSON where nothing is said here.
+_BY_COLUMN: Mapping[str, Shows] = {
+    "label": _Shown._label,
+    "labels": _Shown._labels,
+    "predictions": _Shown._predictions,
+    "answers": _Shown._predictions,
+    "answer": _Shown._answer,
+    "entities": _Shown._entities,
+    "objects": _Shown._objects,
+    "segments": _Shown._segments,
+    "masks": _Shown._masks,
+    "image": _Shown._picture_of,
+    "depth": _Shown._picture_of,
+    "audio": _Shown._sound_of,
+    "generated_audio": _Shown._sound_of,
+    "chunks": _Shown._chunks,
+    "embedding": _Shown._vector,
+    "features": _Shown._vector,
+}
+
+
+def _text(name: str, value: Any) -> Text:
+    return Text(name, brief(value, LONGEST))
+
+
+def _score(found: Mapping[str, Any]) -> dict[str, str]:
+    score = found.get("score")
+    return {} if score is None else {"score": f"{score:.2f}"}
+
+
+def _scored(name: str, found: Sequence[tuple[Any, Any]]) -> Bars:
+    bars = _bars(found[:_MOST_BARS])
+    return Bars(name, bars, len(found) - len(bars))
+
+
+def _bars(found: Sequence[tuple[Any, Any]]) -> list[Bar]:
+    """Labels with bars as long as their scores: probabilities, or numbers relative to the largest."""
+    scores = [0.0 if each is None or not math.isfinite(each) else float(each) for _, each in found]
+    largest = max(1.0, *map(abs, scores)) if scores else 1.0
+    return [
+        Bar(
+            cut(label, 80),
+            "" if given is None else f"{given:.3f}",
+            round(100 * abs(score) / largest, 1),
+        )
+        for (label, given), score in zip(found, scores, strict=True)
+    ]
+
+
+def _colours(labels: Any) -> dict[Any, int]:
+    """A colour for each label, in the order in which they come."""
+    return {label: i % COLOURS for i, label in enumerate(dict.fromkeys(labels))}
+
+
+def _keys(found: Sequence[Mapping[str, Any]], colours: Mapping[Any, int]) -> list[Key]:
+    return [
+        Key(cut(each["label"], 60), _score(each).get("score", ""), colours[each["label"]])
+        for each in found
+    ]
+
+
+def _box(box: Mapping[str, float], scale: float, colour: int) -> Box:
+    width, height = box["xmax"] - box["xmin"], box["ymax"] - box["ymin"]
+    numbers = (round(each * scale, 1) for each in (box["xmin"], box["ymin"], width, height))
+    x, y, wide, high = numbers
+    return Box(x, y, max(wide, 1), max(high, 1), colour)
+
+
+def _marked(name: str, text: str, found: Sequence[Mapping[str, Any]]) -> Marked:
+    """A text with spans of it marked: those that begin in what is shown of it, and do not overlap."""
+    spans: list[Span] = []
+    label_of = {id(e): e.get("entity_group") or e.get("entity") or e.get("label") for e in found}
+    colours = _colours(
+        str(label).removeprefix("B-").removeprefix("I-") for label in label_of.values()
+    )
+    at, marked = 0, 0
+    for each in sorted(found, key=lambda each: int(each["start"])):
+        start, end = int(each["start"]), min(int(each["end"]), int(each["start"]) + SHORT)
+        if start < at or start >= LONGEST or marked == _MOST_MARKS:
+            continue
+        label = str(label_of[id(each)])
+        colour = colours[label.removeprefix("B-").removeprefix("I-")]
+        score = each.get("score")
+        shown = score if isinstance(score, str) else _score(each).get("score", "")
+        spans += [Span(visible(text[at:start]))] if start > at else []
+        spans.append(Span(visible(text[start:end]), cut(label, 40), shown, colour))
+        at, marked = end, marked + 1
+    rest = text[at : max(LONGEST, at)]
+    spans.append(Span(cut(rest + text[max(LONGEST, at) :], max(1, len(rest)))))
+    return Marked(name, spans, len(found) - marked)
+
+
+def _times(timestamp: Any) -> str:
+    start, end = timestamp or (None, None)
+    return " – ".join("?" if each is None else number(float(each)) for each in (start, end))
+
+
+def _columns(values: np.ndarray[Any, Any]) -> list[tuple[float, float]]:
+    """(top, height) of the bars of some numbers around their zero line, in percent."""
+    largest = float(np.nanmax(np.abs(values), initial=1e-12))
+    heights = np.nan_to_num(np.abs(values) / largest) * 50
+    tops = np.where(values >= 0, 50 - heights, 50)
+    return [(round(float(t), 1), round(float(h), 1)) for t, h in zip(tops, heights, strict=True)]
+
+
+def _neighbours(examples: Sequence[Example]) -> dict[int, list[tuple[str, str]]]:
+    """The examples whose embeddings are most alike, by the number of an example."""
+    found = [(i, each.results.get("embedding")) for i, each in enumerate(examples)]
+    found = [(i, each) for i, each in found if isinstance(each, list) and each]
+    if len(found) <= _NEAR or len({len(each) for _, each in found}) > 1:
+        return {}
+    matrix = np.nan_to_num(np.asarray([each for _, each in found], np.float64))
+    matrix /= np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
+    alike = matrix @ matrix.T
+    np.fill_diagonal(alike, -2)
+    titles = [_title(examples[i]) for i, _ in found]
+    return {
+        i: [(titles[j], f"{alike[row, j]:.3f}") for j in np.argsort(-alike[row])[:_NEAR]]
+        for row, (i, _) in enumerate(found)
+    }
+
+
+def _title(example: Example) -> str:
+    return brief(next(iter(example.inputs.values()), example.place), 80)
