@@ -4,6 +4,7 @@ from .files import InputChangedError as InputChangedError
 from .identity import JobChangedError as JobChangedError
 from .job import OutputExistsError as OutputExistsError
 from .plan import PlanError as PlanError
+from .reporting import report as report
 from .stages import InputError as InputError
 from .transform import Processed as Processed
 from .transform import ProcessFiles as ProcessFiles

@@ -174,7 +174,7 @@ def _describe(followed: Followed) -> None:
     record.job = json.loads(job.output.read(ABOUT))["job"]
     record.options = {
         "files": shown(settings.files, 500),
-        "rows per shard": shown(settings.rows_per_shard),
+        **({"rows per shard": str(settings.rows_per_shard)} if settings.rows_per_shard else {}),
         **_speed(settings),
     }
     record.machine = machine.described(settings.task.plan.spec.model.device)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
-
 from apache_beam.metrics import Metrics
 
 from transforms.options.metrics_namespace import NAMESPACE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -19,6 +19,7 @@ from ..workers import use_cores
 from .job import Job, Settings, prepare
 from .output import FAILURES, is_shard
 from .recorder import Followed, Recorder
+from .reporting import report
 from .stages import (
     ReadPlan,
     ReadShards,
@@ -27,6 +28,9 @@ from .stages import (
     failure_rows,
     with_rows,
 )
+
+if TYPE_CHECKING:
+    from ..report import Report
 
 logger = logging.getLogger(__name__)
 
@@ -140,6 +144,12 @@ class Processed:
     #: How many files were there before, and how many were written now.
     skipped: int
     written: int
+    #: The folder of the output.
+    output: str
+
+    def report(self) -> Report:
+        """What the job did, for a notebook or as one HTML file: see `report`."""
+        return report(self.output)
 
 
 def process_files(
@@ -186,4 +196,5 @@ def process_files(
         [job.output.path(name) for name in failures],
         job.done,
         written,
+        job.output.uri,
     )

@@ -47,7 +47,7 @@ def _restarts(record: RunRecord) -> Advice | None:
         f"The process with the model died {count:,} times and was replaced: each time the model is "
         "loaded again. Failure rows of the kind “crash” show which rows did it."
     )
-    return Advice("Find what ends the model’s process", why, "pipelines-beam run FILE --verbose")
+    return Advice("Find what ends the model's process", why, "pipelines-beam run FILE --verbose")
 
 
 def _memory(record: RunRecord) -> Advice | None:
@@ -75,7 +75,7 @@ def _loading(record: RunRecord) -> Advice | None:
     if not total or stages.get("load", 0) / total < _LOADING:
         return None
     why = (
-        f"Loading the model took {stages['load'] / total:.0%} of the model’s time. It is loaded "
+        f"Loading the model took {stages['load'] / total:.0%} of the model's time. It is loaded "
         "once for each run and engine, so the share falls as a job grows."
     )
     return Advice("Give one job more rows", why, 'files: ["first/*.parquet", "second/*.parquet"]')
@@ -86,7 +86,7 @@ _FEEDING = {
     "read": (
         "Read less, or from nearer",
         "reading files",
-        "columns: []   # beside the task’s input: none",
+        "columns: []   # beside the task's input: none",
     ),
     "preprocess": (
         "Prepare rows in more processes",
@@ -95,7 +95,7 @@ _FEEDING = {
     ),
     "postprocess": (
         "Postprocess in more processes",
-        "making predictions of the model’s outputs",
+        "making predictions of the model's outputs",
         "pipelines-beam run FILE --direct_running_mode=multi_processing --direct_num_workers=4",
     ),
     "write": (
@@ -110,14 +110,14 @@ def _waiting(record: RunRecord) -> Advice | None:
     stages = record.stages
     total = stages.get("compute", 0) + stages.get("idle", 0)
     feeding = {name: stages.get(name, 0) for name in _FEEDING}
-    if not total or stages["idle"] / total < _IDLE or not any(feeding.values()):
+    if not total or stages.get("idle", 0) / total < _IDLE or not any(feeding.values()):
         return None
     slowest = max(feeding, key=feeding.__getitem__)
     title, what, how = _FEEDING[slowest]
     why = (
         f"The model had nothing to do for {stages['idle'] / total:.0%} of the time after it was "
         f"loaded. Beside it, {what} took longest: {feeding[slowest] / sum(feeding.values()):.0%} "
-        "of the work that is not the model’s."
+        "of the work that is not the model's."
     )
     return Advice(title, why, how)
 
@@ -127,11 +127,13 @@ def _padding(record: RunRecord) -> Advice | None:
     if share < _PADDING:
         return None
     why = (
-        f"{share:.0%} of what the model computed was padding. Rows are sorted by length before "
-        "they are batched: more rows in flight give more to choose from, and smaller batches hold "
-        "fewer lengths."
+        f"{share:.0%} of what the model computed was padding. A batch is as long as its longest row: "
+        "smaller batches hold fewer lengths, and of long texts a limit cuts off what is rarely "
+        "read."
     )
-    return Advice("Pad less", why, "window: 8192\nbatch_tokens: 1024")
+    return Advice(
+        "Pad less", why, "batch_tokens: 1024\nmax_length: 256     # with truncation: true"
+    )
 
 
 def _small_batches(record: RunRecord) -> Advice | None:
@@ -149,10 +151,10 @@ def _small_batches(record: RunRecord) -> Advice | None:
 
 def _computing(record: RunRecord) -> Advice | None:
     if record.machine.get("accelerator"):
-        why = "Most of the time was the model’s own computing: nothing else is left to save."
+        why = "Most of the time was the model's own computing: nothing else is left to save."
         return Advice("Compute in half precision", why, "dtype: bfloat16")
     why = (
-        "Most of the time was the model’s own computing, on the CPU. An accelerator is many times "
+        "Most of the time was the model's own computing, on the CPU. An accelerator is many times "
         "as fast; on CPUs with bfloat16 instructions, half precision is 1.7 times as fast."
     )
     return Advice(

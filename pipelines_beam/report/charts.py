@@ -10,15 +10,16 @@ from typing import Any
 from markupsafe import Markup
 
 #: What matplotlib draws with, and the variables of page.css that take its place.
+_ACCENT, _SOFT, _LINE, _MUTED = "#010203", "#010204", "#010205", "#010206"
 _COLOURS = {
-    "#010203": "var(--accent)",
-    "#010204": "var(--soft)",
-    "#010205": "var(--line)",
-    "#010206": "var(--muted)",
+    _ACCENT: "var(--accent)",
+    _SOFT: "var(--soft)",
+    _LINE: "var(--line)",
+    _MUTED: "var(--muted)",
 }
-_ACCENT, _SOFT, _LINE, _MUTED = _COLOURS
 #: Inches and points: the page shows one of them, by its width.
 _WIDE, _NARROW = (7.6, 2.5), (3.7, 2.3)
+_FEWEST = 5  # places for bars
 _FONT = re.compile(r"font: [^;\"]*?([\d.]+)px[^;\"]*")
 _ID = re.compile(r'(id="|url\(#|href="#)')
 _EMPTY = re.compile(r"<(?:metadata>.*?</metadata>|!--.*?--)>|<\?xml.*?\?>|<!DOCTYPE.*?>", re.DOTALL)
@@ -49,9 +50,11 @@ def throughput(samples: Sequence[tuple[float, int]]) -> Markup:
         axes.set_ylim(0, max(rows[-1] * 1.08, 1))
         axes.set_xlabel("seconds")
         axes.set_ylabel("rows done")
+        axes.yaxis.get_major_locator().set_params(integer=True)
         axes.yaxis.set_major_formatter("{x:,.0f}")
 
-    return _both(draw, "throughput")
+    seconds, count = samples[-1]
+    return _both(draw, "throughput", f"Rows done over time: {count:,} after {seconds:,.1f} seconds")
 
 
 def batch_sizes(batches: Mapping[str, int]) -> Markup:
@@ -60,38 +63,41 @@ def batch_sizes(batches: Mapping[str, int]) -> Markup:
     def draw(axes: Any) -> None:
         names = [size_range(int(size)) for size in batches]
         axes.bar(names, list(batches.values()), color=_ACCENT, width=0.7)
+        spare = max(0, _FEWEST - len(names)) / 2  # few bars are no wider than many
+        axes.set_xlim(-0.6 - spare, len(names) - 0.4 + spare)
         axes.set_xlabel("rows in a batch")
         axes.set_ylabel("batches")
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.yaxis.set_major_formatter("{x:,.0f}")
         axes.tick_params(axis="x", labelrotation=40 if len(names) > 6 else 0)
 
-    return _both(draw, "batches")
+    largest = max(batches, key=batches.__getitem__)
+    return _both(draw, "batches", f"Sizes of batches: most have {size_range(int(largest))} rows")
 
 
 def size_range(least: int) -> str:
     """What a class of batch sizes is called, by its smallest."""
-    return "1" if least == 1 else f"{least}–{2 * least - 1}"
+    return "1" if least == 1 else f"{least} to {2 * least - 1}"
 
 
-def _both(draw: Any, name: str) -> Markup:
+def _both(draw: Any, name: str, alt: str) -> Markup:
     """A plot for wide pages, and one for narrow ones; which of them is shown the page's CSS says.
 
     Nothing of the data is in them but numbers, so they need no escaping.
     """
     shown = (
-        f'<div class="{kind}">{_svg(draw, size, f"{name}-{kind}")}</div>'
+        f'<div class="{kind}">{_svg(draw, size, f"{name}-{kind}", alt)}</div>'
         for kind, size in (("wide", _WIDE), ("narrow", _NARROW))
     )
     return Markup("".join(shown))  # noqa: S704
 
 
-def _svg(draw: Any, size: tuple[float, float], name: str) -> str:
+def _svg(draw: Any, size: tuple[float, float], name: str, alt: str) -> str:
     check()
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    style = {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9, "axes.labelsize": 9}
+    style: Any = {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": 9, "axes.labelsize": 9}
     with mpl.rc_context(style):
         figure = Figure(size, layout="constrained")
         axes = figure.subplots()
@@ -99,7 +105,7 @@ def _svg(draw: Any, size: tuple[float, float], name: str) -> str:
         _quiet(axes)
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
-    return _of_page(file.getvalue(), name)
+    return _of_page(file.getvalue(), name, alt)
 
 
 def _quiet(axes: Any) -> None:
@@ -114,11 +120,11 @@ def _quiet(axes: Any) -> None:
     axes.yaxis.label.set_color(_MUTED)
 
 
-def _of_page(svg: str, name: str) -> str:
+def _of_page(svg: str, name: str, alt: str) -> str:
     """The SVG element with the page's colours and font, and with ids of its own."""
     svg = _EMPTY.sub("", svg)
     for drawn, variable in _COLOURS.items():
         svg = svg.replace(drawn, variable)
     svg = _FONT.sub(r"font-size: \1px", svg)
     svg = _ID.sub(rf"\g<1>{name}-", svg)
-    return svg.strip().replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+    return svg.strip().replace("<svg ", f'<svg role="img" aria-label="{alt}" ', 1)

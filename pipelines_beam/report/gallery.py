@@ -10,29 +10,26 @@ import numpy as np
 
 from transforms.media.fetch import MediaError
 
-from . import media
+from . import marks, media
 from .examples import Example, Subject
 from .media import Budget
 from .parts import (
     COLOURS,
     Bar,
     Bars,
-    Box,
     Card,
     Key,
-    Marked,
     Note,
     Part,
     Picture,
     Sound,
-    Span,
     Table,
     Text,
     Vector,
 )
-from .texts import LONGEST, SHORT, brief, cut, number, visible
+from .texts import LONGEST, SHORT, brief, cut, number
 
-_MOST_BARS, _MOST_MARKS, _MOST_BOXES, _MOST_ROWS, _MOST_VALUES = 5, 40, 12, 12, 64
+_MOST_BARS, _MOST_BOXES, _MOST_ROWS, _MOST_VALUES = 5, 12, 12, 64
 _NEAR = 2
 
 
@@ -88,7 +85,9 @@ class _Shown:
                 return Sound(label, *media.sound(value, self._budget))
             if kind == "video":
                 return self._film(label, value)
-            return self._picture(label, media.small(media.picture(value)), media.name_of(value))
+            name = media.name_of(value)
+            image = media.small(media.picture(value))
+            return self._picture(label, image, f"input {name}", caption=_last(name))
         except (MediaError, ImportError, OSError, ValueError) as error:
             return Note(label, f"{media.name_of(value)}: {cut(error, SHORT)}")
 
@@ -104,7 +103,7 @@ class _Shown:
         for i, each in enumerate(shown):
             strip.paste(each, (i * shown[0].width, 0))
         alt = f"{len(shown)} frames of {media.name_of(value)}"
-        return self._picture(label, media.small(strip), alt)
+        return self._picture(label, media.small(strip), alt, caption=_last(media.name_of(value)))
 
     def _results(self) -> Iterator[Part]:
         for name, value in self._example.results.items():
@@ -139,8 +138,8 @@ class _Shown:
         context = self._example.inputs.get("context")
         if isinstance(context, str) and isinstance(results.get("start"), int):
             self._inside.add("context")
-            span = {"start": results["start"], "end": results["end"], "label": "answer"}
-            return _marked("answer in the context", context, [{**span, **_score(results)}])
+            span = {name: results.get(name) for name in ("start", "end", "score")}
+            return marks.marked("answer in the context", context, [{**span, "label": "answer"}])
         return (
             Bars(name, _bars([(value, results["score"])]))
             if "score" in results
@@ -152,21 +151,21 @@ class _Shown:
         if not isinstance(text, str) or any(each.get("start") is None for each in value):
             return self._other(name, value)
         self._inside.add("text")
-        return _marked(name, text, value)
+        return marks.marked(name, text, value)
 
     def _objects(self, name: str, value: Any) -> Part:
         image = self._image()
         shown = media.small(image)
         scale = shown.width / image.width
-        colours = _colours(each["label"] for each in value)
         some = value[:_MOST_BOXES]
-        boxes = [_box(each["box"], scale, colours[each["label"]]) for each in some]
+        colours = marks.colours(each["label"] for each in some)
+        boxes = [marks.box(each["box"], scale, colours[each["label"]]) for each in some]
         return self._picture(
             name,
             shown,
-            self._alt(f"{len(value)} objects"),
+            **self._said(f"{len(value)} objects"),
             boxes=boxes,
-            keys=_keys(some, colours),
+            keys=marks.keys(some, colours),
             more=len(value) - len(some),
         )
 
@@ -175,11 +174,11 @@ class _Shown:
         colours = [i % COLOURS for i in range(len(some))]
         shown = media.with_masks(image, [each["mask"] for each in some], colours)
         keys = [
-            Key(cut(each["label"], 60), _score(each).get("score", ""), colour)
+            Key(cut(each["label"], 60), marks.score_of(each), colour)
             for each, colour in zip(some, colours, strict=True)
         ]
-        alt = self._alt(f"{len(value)} segments")
-        return self._picture(name, shown, alt, keys=keys, more=len(value) - len(some))
+        said = self._said(f"{len(value)} segments")
+        return self._picture(name, shown, **said, keys=keys, more=len(value) - len(some))
 
     def _masks(self, name: str, value: Any) -> Part:
         scores = self._example.results.get("scores") or [None] * len(value)
@@ -197,8 +196,10 @@ class _Shown:
         self._inside.add("image")
         return image
 
-    def _alt(self, what: str) -> str:
-        return f"{what} in {media.name_of(self._example.inputs.get('image'))}"
+    def _said(self, what: str) -> dict[str, str]:
+        """What a picture of results on the input is called."""
+        name = media.name_of(self._example.inputs.get("image"))
+        return {"alt": f"{what} in {name}", "caption": _last(name)}
 
     def _picture_of(self, name: str, value: Any) -> Part:
         self._used.add("predicted_depth")
@@ -220,7 +221,7 @@ class _Shown:
     def _vector(self, name: str, value: Any) -> Part:
         values = np.asarray(value, np.float64)
         if values.ndim > 1:  # of each token or patch
-            about = " × ".join(f"{each:,}" for each in values.shape)
+            about = " x ".join(f"{each:,}" for each in values.shape)
             return Text(name, f"{about} numbers, from {values.min():.3g} to {values.max():.3g}")
         about = f"{len(values):,} numbers, length {np.linalg.norm(values):.3g}"
         return Vector(name, about, _columns(values[:_MOST_VALUES]), self._near)
@@ -259,9 +260,9 @@ def _text(name: str, value: Any) -> Text:
     return Text(name, brief(value, LONGEST))
 
 
-def _score(found: Mapping[str, Any]) -> dict[str, str]:
-    score = found.get("score")
-    return {} if score is None else {"score": f"{score:.2f}"}
+def _last(name: str) -> str:
+    """The last part of a path."""
+    return name.rpartition("/")[2] or name
 
 
 def _scored(name: str, found: Sequence[tuple[Any, Any]]) -> Bars:
@@ -270,7 +271,7 @@ def _scored(name: str, found: Sequence[tuple[Any, Any]]) -> Bars:
 
 
 def _bars(found: Sequence[tuple[Any, Any]]) -> list[Bar]:
-    """Labels with bars as long as their scores: probabilities, or numbers relative to the largest."""
+    """Labels with bars as long as their scores, relative to 1 or to the largest."""
     scores = [0.0 if each is None or not math.isfinite(each) else float(each) for _, each in found]
     largest = max(1.0, *map(abs, scores)) if scores else 1.0
     return [
@@ -283,52 +284,9 @@ def _bars(found: Sequence[tuple[Any, Any]]) -> list[Bar]:
     ]
 
 
-def _colours(labels: Any) -> dict[Any, int]:
-    """A colour for each label, in the order in which they come."""
-    return {label: i % COLOURS for i, label in enumerate(dict.fromkeys(labels))}
-
-
-def _keys(found: Sequence[Mapping[str, Any]], colours: Mapping[Any, int]) -> list[Key]:
-    return [
-        Key(cut(each["label"], 60), _score(each).get("score", ""), colours[each["label"]])
-        for each in found
-    ]
-
-
-def _box(box: Mapping[str, float], scale: float, colour: int) -> Box:
-    width, height = box["xmax"] - box["xmin"], box["ymax"] - box["ymin"]
-    numbers = (round(each * scale, 1) for each in (box["xmin"], box["ymin"], width, height))
-    x, y, wide, high = numbers
-    return Box(x, y, max(wide, 1), max(high, 1), colour)
-
-
-def _marked(name: str, text: str, found: Sequence[Mapping[str, Any]]) -> Marked:
-    """A text with spans of it marked: those that begin in what is shown of it, and do not overlap."""
-    spans: list[Span] = []
-    label_of = {id(e): e.get("entity_group") or e.get("entity") or e.get("label") for e in found}
-    colours = _colours(
-        str(label).removeprefix("B-").removeprefix("I-") for label in label_of.values()
-    )
-    at, marked = 0, 0
-    for each in sorted(found, key=lambda each: int(each["start"])):
-        start, end = int(each["start"]), min(int(each["end"]), int(each["start"]) + SHORT)
-        if start < at or start >= LONGEST or marked == _MOST_MARKS:
-            continue
-        label = str(label_of[id(each)])
-        colour = colours[label.removeprefix("B-").removeprefix("I-")]
-        score = each.get("score")
-        shown = score if isinstance(score, str) else _score(each).get("score", "")
-        spans += [Span(visible(text[at:start]))] if start > at else []
-        spans.append(Span(visible(text[start:end]), cut(label, 40), shown, colour))
-        at, marked = end, marked + 1
-    rest = text[at : max(LONGEST, at)]
-    spans.append(Span(cut(rest + text[max(LONGEST, at) :], max(1, len(rest)))))
-    return Marked(name, spans, len(found) - marked)
-
-
 def _times(timestamp: Any) -> str:
     start, end = timestamp or (None, None)
-    return " – ".join("?" if each is None else number(float(each)) for each in (start, end))
+    return " to ".join("?" if each is None else number(float(each)) for each in (start, end))
 
 
 def _columns(values: np.ndarray[Any, Any]) -> list[tuple[float, float]]:
@@ -341,8 +299,8 @@ def _columns(values: np.ndarray[Any, Any]) -> list[tuple[float, float]]:
 
 def _neighbours(examples: Sequence[Example]) -> dict[int, list[tuple[str, str]]]:
     """The examples whose embeddings are most alike, by the number of an example."""
-    found = [(i, each.results.get("embedding")) for i, each in enumerate(examples)]
-    found = [(i, each) for i, each in found if isinstance(each, list) and each]
+    cells = ((i, each.results.get("embedding")) for i, each in enumerate(examples))
+    found = [(i, each) for i, each in cells if isinstance(each, list) and each]
     if len(found) <= _NEAR or len({len(each) for _, each in found}) > 1:
         return {}
     matrix = np.nan_to_num(np.asarray([each for _, each in found], np.float64))

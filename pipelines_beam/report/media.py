@@ -106,7 +106,7 @@ def sound(source: Any, budget: Budget) -> tuple[str, str]:
 
     samples, rate = audio.read_file(read(source, _LIMITS.audio_bytes, "audio"), _LIMITS)
     length = len(samples) / rate
-    samples = np.nan_to_num(samples[: int(_SECONDS * rate)]).clip(-1, 1)
+    samples = np.nan_to_num(samples[: int(_SECONDS * rate)]).clip(-1, 1).astype(np.float32)
     about = f"{seconds(length)}, {rate:,} Hz"
     if rate > _RATE:
         samples, rate = resample.resample(samples, rate, _RATE), _RATE

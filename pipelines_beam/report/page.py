@@ -106,10 +106,10 @@ class Report:
 
     def _repr_html_(self) -> str:
         """The page in a frame of its own: its style is not that of the notebook."""
-        return (
-            f'<iframe srcdoc="{html.escape(self.html)}" title="Report of {html.escape(self._output.uri)}" '
-            'sandbox="allow-same-origin" style="width:100%;height:50rem;border:0"></iframe>'
-        )
+        title = html.escape(f"Report of {self._output.uri}")
+        style = "width:100%;height:50rem;border:0"
+        page = html.escape(self.html)
+        return f'<iframe title="{title}" style="{style}" sandbox srcdoc="{page}"></iframe>'
 
 
 def _content(output: Output, given: str) -> _Content:

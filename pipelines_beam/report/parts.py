@@ -88,7 +88,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Key:
-    """What a colour in a picture means."""
+    """What a colour in a picture means: a label, with how many there are and their scores."""
 
     label: str
     score: str
@@ -103,6 +103,7 @@ class Picture(Part):
     width: int
     height: int
     alt: str
+    caption: str = ""
     boxes: Sequence[Box] = ()
     keys: Sequence[Key] = ()
     more: int = 0

@@ -14,6 +14,7 @@ from ..readable import jsonable
 
 #: Characters of a text of an example, and of one that stands beside others.
 LONGEST, SHORT = 700, 200
+_MOST_LINES = 16
 #: Invisible characters that are part of what they stand in: tab, newline, joiners of emoji and
 #: Persian, variation selectors.
 _KEPT = frozenset("\t\n\u200c\u200d\ufe0e\ufe0f")
@@ -38,17 +39,15 @@ def visible(text: str) -> str:
 def _visible(character: str) -> str:
     if character in _KEPT or unicodedata.category(character) not in _HIDDEN:
         return character
-    if character < " ":
-        return chr(0x2400 + ord(character))  # such as ␀
     return f"\u27e8U+{ord(character):04X}\u27e9"
 
 
 def cut(text: Any, longest: int = LONGEST) -> str:
-    """At most so many characters of a text, visible; it says how many more there are."""
+    """At most so many characters and some lines of a text, visible; it says how many more."""
     text = str(text)
-    if len(text) <= longest:
-        return visible(text)
-    return f"{visible(text[:longest])} … {len(text) - longest:,} more characters"
+    shown = "\n".join(text[:longest].split("\n", _MOST_LINES)[:_MOST_LINES])
+    left = len(text) - len(shown)
+    return visible(shown) + (f" … {left:,} more characters" if left else "")
 
 
 def brief(value: Any, longest: int = SHORT) -> str:
