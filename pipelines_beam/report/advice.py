@@ -127,9 +127,8 @@ def _padding(record: RunRecord) -> Advice | None:
     if share < _PADDING:
         return None
     why = (
-        f"{share:.0%} of what the model computed was padding. A batch is as long as its longest row: "
-        "smaller batches hold fewer lengths, and of long texts a limit cuts off what is rarely "
-        "read."
+        f"{share:.0%} of what the model computed was padding. A batch is as long as its longest "
+        "row: smaller batches hold fewer lengths, and a limit cuts off the ends of long texts."
     )
     return Advice(
         "Pad less", why, "batch_tokens: 1024\nmax_length: 256     # with truncation: true"

@@ -21,6 +21,7 @@ _COLOURS = {
 _WIDE, _NARROW = (7.6, 2.5), (3.7, 2.3)
 _FEWEST = 5  # places for bars
 _FONT = re.compile(r"font: [^;\"]*?([\d.]+)px[^;\"]*")
+_FAMILY = re.compile(r"font-family: [^;\"]*;? ?")
 _ID = re.compile(r'(id="|url\(#|href="#)')
 _EMPTY = re.compile(r"<(?:metadata>.*?</metadata>|!--.*?--)>|<\?xml.*?\?>|<!DOCTYPE.*?>", re.DOTALL)
 
@@ -125,6 +126,6 @@ def _of_page(svg: str, name: str, alt: str) -> str:
     svg = _EMPTY.sub("", svg)
     for drawn, variable in _COLOURS.items():
         svg = svg.replace(drawn, variable)
-    svg = _FONT.sub(r"font-size: \1px", svg)
+    svg = _FAMILY.sub("", _FONT.sub(r"font-size: \1px", svg))
     svg = _ID.sub(rf"\g<1>{name}-", svg)
     return svg.strip().replace("<svg ", f'<svg role="img" aria-label="{alt}" ', 1)

@@ -30,6 +30,7 @@ from .parts import (
 from .texts import LONGEST, SHORT, brief, cut, number
 
 _MOST_BARS, _MOST_BOXES, _MOST_ROWS, _MOST_VALUES = 5, 12, 12, 64
+_MOST_COLUMNS, _MOST_NAME = 8, 60  # of other tables; characters of their names
 _NEAR = 2
 
 
@@ -106,14 +107,19 @@ class _Shown:
         return self._picture(label, media.small(strip), alt, caption=_last(media.name_of(value)))
 
     def _results(self) -> Iterator[Part]:
-        for name, value in self._example.results.items():
-            if name in self._used or value is None:
-                continue
-            shown = _BY_COLUMN.get(name, _Shown._other)
-            try:
-                yield shown(self, name, value)
-            except (MediaError, ImportError, OSError, ValueError, TypeError, KeyError) as error:
-                yield Note(name, f"{type(error).__name__}: {cut(error, SHORT)}")
+        """The parts of the results, in the order of the columns."""
+        cells = {name: each for name, each in self._example.results.items() if each is not None}
+        shown = {name: self._result(name, cells[name]) for name in cells if name in _BY_COLUMN}
+        for name, value in cells.items():
+            if name not in self._used:
+                yield shown[name] if name in shown else self._other(cut(name, _MOST_NAME), value)
+
+    def _result(self, name: str, value: Any) -> Part:
+        """What a column of a task is shown with; it may show others, too."""
+        try:
+            return _BY_COLUMN[name](self, name, value)
+        except (MediaError, ImportError, OSError, ValueError, TypeError, KeyError) as error:
+            return Note(name, f"{type(error).__name__}: {cut(error, SHORT)}")
 
     def _label(self, name: str, value: Any) -> Part:
         self._used.add("score")
@@ -228,8 +234,9 @@ class _Shown:
 
     def _other(self, name: str, value: Any) -> Part:
         if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
-            heads = list(value[0])
-            rows = [[brief(each.get(head), 80) for head in heads] for each in value[:_MOST_ROWS]]
+            names = list(value[0])[:_MOST_COLUMNS]
+            rows = [[brief(each.get(n), 80) for n in names] for each in value[:_MOST_ROWS]]
+            heads = [cut(n, _MOST_NAME) for n in names]
             return Table(name, heads, rows, max(0, len(value) - _MOST_ROWS))
         return _text(name, value)
 

@@ -39,7 +39,7 @@ def box(corners: Mapping[str, float], scale: float, colour: int) -> Box:
     """A box in pixels of a picture that is `scale` as large."""
     x, y = corners["xmin"] * scale, corners["ymin"] * scale
     width, height = corners["xmax"] * scale - x, corners["ymax"] * scale - y
-    return Box(*(round(each, 1) for each in (x, y, max(width, 1), max(height, 1))), colour)
+    return Box(round(x, 1), round(y, 1), round(max(width, 1), 1), round(max(height, 1), 1), colour)
 
 
 def marked(name: str, text: str, found: Sequence[Mapping[str, Any]]) -> Marked:

@@ -90,7 +90,7 @@ def with_masks(image: Image.Image, masks: Sequence[Any], colours: Sequence[int])
     from PIL import Image
 
     shown = small(image)
-    pixels = np.asarray(shown, np.float32)
+    pixels: Any = np.asarray(shown, np.float32)
     for source, colour in zip(masks, colours, strict=True):
         mask = np.asarray(picture(source).convert("L").resize(shown.size), np.float32)[..., None]
         share = mask / 255 * 0.5
@@ -106,19 +106,19 @@ def sound(source: Any, budget: Budget) -> tuple[str, str]:
 
     samples, rate = audio.read_file(read(source, _LIMITS.audio_bytes, "audio"), _LIMITS)
     length = len(samples) / rate
-    samples = np.nan_to_num(samples[: int(_SECONDS * rate)]).clip(-1, 1).astype(np.float32)
+    heard: Any = np.nan_to_num(samples[: int(_SECONDS * rate)]).clip(-1, 1)
     about = f"{seconds(length)}, {rate:,} Hz"
     if rate > _RATE:
-        samples, rate = resample.resample(samples, rate, _RATE), _RATE
+        heard, rate = resample.resample(heard, rate, _RATE), _RATE
     if length > _SECONDS:
         about += f"; the first {_SECONDS} s"
     file = io.BytesIO()
     try:
-        soundfile.write(file, samples, rate, format="MP3")
+        soundfile.write(file, heard, rate, format="MP3")
         kind = "audio/mpeg"
     except (soundfile.SoundFileError, ValueError):  # an old libsndfile, or a rate that MP3 lacks
         file = io.BytesIO()
-        soundfile.write(file, samples, rate, format="WAV", subtype="PCM_16")
+        soundfile.write(file, heard, rate, format="WAV", subtype="PCM_16")
         kind = "audio/wav"
     return budget.uri(file.getvalue(), kind), about
 

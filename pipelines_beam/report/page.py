@@ -18,7 +18,7 @@ from transforms.options.shown import shown
 from ..io.output import Output, is_shard
 from ..io.run_record import RunRecord, runs
 from . import charts, texts
-from .advice import Advice, advice, is_short, padding_share
+from .advice import advice, is_short, padding_share
 from .examples import FailedRows, Subject, examples, failed_rows
 from .gallery import cards
 from .parts import Card
@@ -140,6 +140,7 @@ def _page(content: _Content) -> str:
         content=content,
         style=Markup(style),  # noqa: S704 - a file of this package
         run=run,
+        shown_run=None if run is None else _history(run),
         figures=_figures(content),
         about=[] if run is None else _about(run),
         timing=None if run is None else _timing(run),
@@ -258,6 +259,3 @@ def _history(run: RunRecord) -> dict[str, Any]:
         "before": f"{run.shards_before:,}",
         "error": texts.cut(run.error, 600),
     }
-
-
-__all__ = ["Advice", "NoJobError", "Report"]

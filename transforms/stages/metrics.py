@@ -97,7 +97,7 @@ class StageMetrics(EngineMetrics):
 
 
 def size_class(rows: int) -> str:
-    """The name of the counter of batches of that size: batches_of_1, batches_of_2_to_3 and so on."""
+    """The counter of batches of about that size: batches_of_1, batches_of_2_to_3 and so on."""
     least = 1 << (max(rows, 1).bit_length() - 1)
     return "batches_of_1" if least == 1 else f"batches_of_{least}_to_{2 * least - 1}"
 
