@@ -112,8 +112,12 @@ def test_the_numbers_are_those_of_the_record(tmp_path: Path) -> None:
 
 def test_the_last_run_that_did_something_is_shown_and_all_are_listed(tmp_path: Path) -> None:
     output = output_of(tmp_path / "out", "text-classification", TEXT, ROWS, run=a_run(rows=50))
-    a_run(name="20260102T000000Z-bbbbbb", rows=60).write(Output(output))
-    a_run(name="20260103T000000Z-cccccc", rows=0, stages={}, samples=[]).write(Output(output))
+    later = {"started": a_run().started + 60}
+    a_run(name="20260101T000100Z-bbbbbb", rows=60, **later).write(Output(output))
+    idle: dict[str, Any] = {"rows": 0, "stages": {}, "samples": []}
+    a_run(name="20260101T000200Z-aaaaaa", started=later["started"] + 60, **idle).write(
+        Output(output)
+    )
     text = report(output).html
     assert "<dt>rows answered</dt><dd>60</dd>" in text
     assert text.count('<th scope="row"><time') == 3
