@@ -44,18 +44,25 @@ def throughput(samples: Sequence[tuple[float, int]]) -> Markup:
     """Rows done over time."""
 
     def draw(axes: Any) -> None:
-        times, rows = [0.0, *(t for t, _ in samples)], [0, *(n for _, n in samples)]
+        unit, divisor = _unit(samples[-1][0])
+        times, rows = [0.0, *(t / divisor for t, _ in samples)], [0, *(n for _, n in samples)]
         axes.fill_between(times, rows, color=_SOFT, linewidth=0)
         axes.plot(times, rows, color=_ACCENT, linewidth=1.8)
         axes.set_xlim(0, max(times[-1], 1e-6))
         axes.set_ylim(0, max(rows[-1] * 1.08, 1))
-        axes.set_xlabel("seconds")
+        axes.set_xlabel(unit)
         axes.set_ylabel("rows done")
         axes.yaxis.get_major_locator().set_params(integer=True)
         axes.yaxis.set_major_formatter("{x:,.0f}")
 
     seconds, count = samples[-1]
     return _both(draw, "throughput", f"Rows done over time: {count:,} after {seconds:,.1f} seconds")
+
+
+def _unit(longest: float) -> tuple[str, int]:
+    """In what a time is shown, and how many seconds that has."""
+    units = (("seconds", 1), ("minutes", 60), ("hours", 3600))
+    return next((each for each in reversed(units) if longest >= 2 * each[1]), units[0])
 
 
 def batch_sizes(batches: Mapping[str, int]) -> Markup:

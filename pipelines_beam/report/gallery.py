@@ -264,7 +264,7 @@ _BY_COLUMN: Mapping[str, Shows] = {
 
 
 def _text(name: str, value: Any) -> Text:
-    return Text(name, brief(value, LONGEST))
+    return Text(name, brief(value, LONGEST).strip(" "))  # transcripts begin with a blank
 
 
 def _last(name: str) -> str:

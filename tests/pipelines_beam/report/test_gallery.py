@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 from support.pictures import picture
+from support.report_pages import HOSTILE
 from support.reports import output_of
 from support.sounds import RATE, sound
 
@@ -231,16 +232,6 @@ def test_media_are_bounded(tmp_path: Path) -> None:
         budget.check()
     with pytest.raises(MediaError, match="has taken as long as it may"):
         media.Budget(time_limit=-1).check()
-
-
-HOSTILE = [
-    "<script>alert(1)</script>",
-    '"><img src=x onerror=alert(2)>',
-    "{{ 7 * 7 }} {% raw %}",
-    "</style></svg></iframe>",
-    "x" * 1_000_000,
-    "\x00\u202e",
-]
 
 
 def test_text_from_data_is_escaped_everywhere(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pipelines_beam import cli
 from pipelines_beam.commands import statuses
 from pipelines_beam.io import report
 from pipelines_beam.io.output import Output
+from pipelines_beam.report import charts
 
 ROWS = [{"text": "x", "label": "good", "score": 0.9}]
 TEXT = {"text": "text"}
@@ -90,6 +91,31 @@ def test_the_charts_have_the_colours_of_the_page(tmp_path: Path) -> None:
     assert "var(--accent)" in text.partition("<body>")[2]
     assert "#0102" not in text
     assert "DejaVu" not in text
+
+
+@pytest.mark.parametrize(("seconds", "unit"), [(100, "seconds"), (500, "minutes"), (9e4, "hours")])
+def test_long_runs_have_other_units(seconds: float, unit: str) -> None:
+    assert f">{unit}</text>" in charts.throughput([(seconds, 10)])
+
+
+_CSS = (Path(charts.__file__).parent / "page.css").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("scheme", _CSS.partition("@media (prefers-color-scheme: dark)")[::2])
+@pytest.mark.parametrize("name", ["ink", "muted", "accent", "warn", "good"])
+def test_texts_can_be_read_on_what_they_stand(scheme: str, name: str) -> None:
+    """The contrast that WCAG wants of normal text."""
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", scheme.partition("* {")[0]))
+    for behind in ("page", "panel", "code"):
+        lighter, darker = sorted((_light(colours[each]) for each in (name, behind)), reverse=True)
+        assert (lighter + 0.05) / (darker + 0.05) >= 4.5
+
+
+def _light(colour: str) -> float:
+    """The relative luminance of a colour."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_the_numbers_are_those_of_the_record(tmp_path: Path) -> None:
