@@ -49,6 +49,9 @@ class RunMetrics:
         record.stages = {"load": sum(each.sum for each in loads) / 1e3, **seconds}
         sizes = {match[1]: n for name, n in count.items() if (match := _BATCHES.fullmatch(name))}
         record.batches = dict(sorted(sizes.items(), key=lambda each: int(each[0])))
+        waits = self._spreads.get("batch_wait_micro_secs", [])
+        batches = sum(each.count for each in waits)
+        record.queue_wait = sum(each.sum for each in waits) / 1e6 / batches if batches else 0.0
         record.tokens, record.padded_tokens = count["tokens"], count["padded_tokens"]
         bytes_ = [each.max for each in self._spreads.get("model_byte_size", [])]
         record.model_bytes = max(bytes_, default=0)

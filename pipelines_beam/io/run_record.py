@@ -49,6 +49,8 @@ class RunRecord:
     stages: Mapping[str, float] = field(default_factory=dict)
     #: Numbers of batches by their smallest size: 1, 2 (to 3), 4 (to 7), …
     batches: Mapping[str, int] = field(default_factory=dict)
+    #: How long the oldest row of a batch had waited for it, in the mean of all batches.
+    queue_wait: float = 0.0
     tokens: int = 0
     #: With padding.
     padded_tokens: int = 0

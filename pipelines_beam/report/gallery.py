@@ -30,6 +30,7 @@ from .parts import (
 from .texts import LONGEST, SHORT, brief, cut, number
 
 _MOST_BARS, _MOST_BOXES, _MOST_ROWS, _MOST_VALUES = 5, 12, 12, 64
+_MOST_IMAGES = 3  # of one row
 _MOST_COLUMNS, _MOST_NAME = 8, 60  # of other tables; characters of their names
 _NEAR = 2
 
@@ -74,8 +75,11 @@ class _Shown:
         return inputs, results
 
     def _input(self, name: str, value: Any) -> Part:
-        kind = self._media.get(name)
-        if kind in ("image", "audio", "video") and not isinstance(value, list):
+        kind = self._media.get(name, "").removeprefix("chat_")
+        is_list = isinstance(value, list)
+        if kind == "images":
+            return self._medium(name, kind, value if is_list else [value])
+        if kind in ("image", "audio", "video") and not is_list:
             return self._medium(name, kind, value)
         return Text(name, brief(value, LONGEST))
 
@@ -85,7 +89,9 @@ class _Shown:
             if kind == "audio":
                 return Sound(label, *media.sound(value, self._budget))
             if kind == "video":
-                return self._film(label, value)
+                return self._strip(label, media.frames(value), value)
+            if kind == "images":
+                return self._strip(label, list(map(media.picture, value[:_MOST_IMAGES])), value[0])
             name = media.name_of(value)
             image = media.small(media.picture(value))
             return self._picture(label, image, f"input {name}", caption=_last(name))
@@ -96,15 +102,11 @@ class _Shown:
         uri = media.picture_uri(image, self._budget)
         return Picture(label, uri, image.width, image.height, alt, **over)
 
-    def _film(self, label: str, value: Any) -> Picture:
-        from PIL import Image
-
-        shown = [media.small(each) for each in media.frames(value)]
-        strip = Image.new("RGB", (sum(each.width for each in shown), shown[0].height))
-        for i, each in enumerate(shown):
-            strip.paste(each, (i * shown[0].width, 0))
-        alt = f"{len(shown)} frames of {media.name_of(value)}"
-        return self._picture(label, media.small(strip), alt, caption=_last(media.name_of(value)))
+    def _strip(self, label: str, images: Sequence[Any], source: Any) -> Picture:
+        """Several images side by side: frames of a video, or images of one row."""
+        name = media.name_of(source)
+        alt = f"{len(images)} images of {name}"
+        return self._picture(label, media.side_by_side(images), alt, caption=_last(name))
 
     def _results(self) -> Iterator[Part]:
         """The parts of the results, in the order of the columns."""

@@ -78,6 +78,19 @@ def small(image: Image.Image) -> Image.Image:
     return image
 
 
+def side_by_side(images: Sequence[Image.Image]) -> Image.Image:
+    """Images in a row, all together as small as one."""
+    from PIL import Image
+
+    shown = [small(each) for each in images]
+    strip = Image.new("RGB", (sum(each.width for each in shown), max(e.height for e in shown)))
+    left = 0
+    for each in shown:
+        strip.paste(each, (left, 0))
+        left += each.width
+    return small(strip)
+
+
 def picture_uri(image: Image.Image, budget: Budget) -> str:
     """An image as a data URI."""
     file = io.BytesIO()

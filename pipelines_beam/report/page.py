@@ -148,7 +148,6 @@ def _page(content: _Content) -> str:
         is_short=run is not None and is_short(run),
         throughput=_throughput(run),
         batches=_batches(run),
-        padding=0.0 if run is None else padding_share(run),
         history=[_history(each) for each in content.runs],
     )
 
@@ -240,8 +239,16 @@ def _batches(run: RunRecord | None) -> dict[str, Any] | None:
             (charts.size_range(int(s)), f"{n:,}", f"{n / total:.0%}")
             for s, n in run.batches.items()
         ],
-        "total": total,
+        "said": _batches_said(run, total),
     }
+
+
+def _batches_said(run: RunRecord, total: int) -> str:
+    batches = "1 batch" if total == 1 else f"{total:,} batches"
+    return (
+        f"{batches}, whose oldest row had waited {texts.seconds(run.queue_wait)} on average; "
+        f"{padding_share(run):.0%} of what the model computed was padding."
+    )
 
 
 def _history(run: RunRecord) -> dict[str, Any]:

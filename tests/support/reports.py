@@ -51,6 +51,7 @@ def a_run(**changes: Any) -> RunRecord:
         "samples": [(50.0, 40), (100.0, 100)],
         "stages": {"load": 1.0, "compute": 90.0, "idle": 5.0, "read": 1.0, "wait": 90.0},
         "batches": {"16": 5, "32": 2},
+        "queue_wait": 0.02,
         "tokens": 90,
         "padded_tokens": 100,
     }

@@ -56,7 +56,10 @@ def _value(kind: Any, name: str = "") -> Any:
     return {str: "text", float: 0.5, int: 1, np.float32: 0.5}.get(kind, "text")
 
 
-def _input(name: str, kind: str | None) -> Any:
+def _input(name: str, kind: str) -> Any:
+    kind = kind.removeprefix("chat_")
+    if kind == "images":
+        return [_file("image")] * 2
     return _file(kind) if kind in ("image", "audio", "video") else f"a {name}"
 
 
@@ -69,7 +72,7 @@ def test_the_results_of_a_task_are_shown(name: str, tmp_path: Path) -> None:
     task = TASKS[name]
     for i, parameters in enumerate(_choices(name)):
         inputs = {each: f"{each} column" for each in task.inputs}
-        row = {f"{each} column": _input(each, task.media.get(each)) for each in task.inputs}
+        row = {f"{each} column": _input(each, task.media.get(each, "")) for each in task.inputs}
         columns = task.columns(parameters)
         row |= {each: _value(kind, each) for each, kind in columns.items()}
         output = output_of(tmp_path / f"out{i}", name, inputs, [row])

@@ -163,6 +163,14 @@ def test_images_and_depths_are_pictures(tmp_path: Path) -> None:
     assert isinstance(shown, Picture)
 
 
+def test_several_images_stand_side_by_side(tmp_path: Path) -> None:
+    row = {"photos": [image_of("cat", 100, 50), image_of("dog", 60, 80)], "matches": []}
+    (card,) = cards(tmp_path, "keypoint-matching", {"images": "photos"}, row)
+    (shown,) = card.inputs
+    assert isinstance(shown, Picture)
+    assert (shown.width, shown.height) == (160, 80)
+
+
 def test_audio_is_played_and_transcripts_are_beside_it(tmp_path: Path) -> None:
     chunks = [{"text": "hello", "timestamp": [0.0, 1.5], "language": None}]
     row = {"clip": audio(), "text": "hello", "chunks": chunks}

@@ -131,7 +131,7 @@ def test_the_numbers_are_those_of_the_record(tmp_path: Path) -> None:
         ("padding", "10%"),
     ]
     assert "OSError: &lt;b&gt;full&lt;/b&gt;" in text
-    assert "7 batches; 10% of what the model computed was padding." in text
+    assert "7 batches, whose oldest row had waited 20 ms on average; 10% of what the" in text
     assert '1 min 30 s</td><td class="number">94 %' in text
     assert "No row failed." in text
 
