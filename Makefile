@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # A worker for each core, so that each computes on one.
 PYTEST := -m pytest -n logical --dist worksteal
 
-.PHONY: run test test-all lowest oracle lint types sdist docs release clean
+.PHONY: run test test-all lowest oracle browser lint types sdist docs release clean
 
 # The quickstart: embeds a few thousand real texts and shows which are alike.
 run: $(VENV)/ready
@@ -29,6 +29,18 @@ lowest: build/lowest/ready
 # The recorded answers of transformers 4.57, asked again of transformers 4.57.
 oracle: $(VENV)/ready
 	cd tests && ../$(BIN)/python -m support.record_revived --check
+
+# Reports of jobs in headless Chromium, which is not installed here: axe-core finds no violation.
+CHROMIUM ?= $(shell command -v chromium)
+browser: $(VENV)/ready
+ifeq ($(and $(CHROMIUM),$(shell command -v npm)),)
+	@echo "browser: skipped, it needs chromium and npm: apt-get install chromium npm"
+else
+	mkdir -p build/browser
+	npm install --silent --prefix build/browser playwright-core@1 axe-core@4
+	cd tests && PYTHONPATH=.. ../$(BIN)/python -m support.report_pages ../build/browser
+	CHROMIUM=$(CHROMIUM) node tests/browser/report.mjs build/browser
+endif
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

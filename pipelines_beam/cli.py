@@ -8,10 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .commands import retry, run, tasks
+from .commands import report, retry, run, tasks
 from .commands.statuses import FAILED, STOPPED
 
-_COMMANDS = {"run": run, "retry": retry, "tasks": tasks}
+_COMMANDS = {"run": run, "retry": retry, "report": report, "tasks": tasks}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,6 +19,7 @@ from transforms.tasks import TASKS
 
 from .io import in_yaml
 from .io.job import Job
+from .io.recorder import Followed
 from .job_counters import FAILURES, FILES, CollectFileNames, CountFailures, local_reasons
 from .yaml_steps import check_distinct, yaml_steps
 
@@ -41,8 +42,9 @@ class Outcome:
 
     #: Whether a step of the pipeline runs a model.
     runs_model = False
-    #: The jobs over files, as they were before the pipeline ran.
+    #: The jobs over files, as they were before the pipeline ran; and what their records need.
     jobs: Sequence[Job] = ()
+    followed: Sequence[Followed] = ()
 
     def __init__(self, pipeline: beam.Pipeline) -> None:
         steps = list(yaml_steps(pipeline))
@@ -51,7 +53,9 @@ class Outcome:
         check_distinct(writing)
         self.runs_model = any(step.kind in _MODEL_STEPS for step in steps)
         self._with_failures = [step.name for step in steps if step.errors()]
-        self.jobs = [step.node.transform.job for step in steps if step.kind == in_yaml.TYPE]
+        over_files = [(s.name, s.node.transform) for s in steps if s.kind == in_yaml.TYPE]
+        self.jobs = [transform.job for _, transform in over_files]
+        self.followed = [Followed(name, t.settings, t.job) for name, t in over_files]
         self.sinks = [step.sink(failed) for step in writing]
         for step in steps:
             for pcoll in step.errors():

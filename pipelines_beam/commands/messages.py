@@ -53,7 +53,7 @@ def chain(error: BaseException) -> list[Any]:
 
 
 def _our_errors() -> tuple[type[Exception], ...]:
-    from .. import beam_options, io, specification, template
+    from .. import beam_options, io, report, specification, template
 
     return (
         io.InputChangedError,
@@ -62,6 +62,8 @@ def _our_errors() -> tuple[type[Exception], ...]:
         io.NoJobError,
         io.OutputExistsError,
         io.PlanError,
+        report.ChartsError,
+        report.NoJobError,
         beam_options.OptionsError,
         specification.SpecificationError,
         template.TemplateError,

@@ -114,6 +114,7 @@ def _run_file(
 
     from .. import beam_options, progress, provider, specification, summary, template, workers
     from ..io import in_yaml
+    from ..io.recorder import Recorder
     from ..outcome import Outcome
 
     try:
@@ -132,9 +133,10 @@ def _run_file(
         return failed(options, file, error, REFUSED)
     start = time.monotonic()
     try:
-        with progress.shown():
-            result = pipeline.run()
-            waits = not settings.view_as(StandardOptions).no_wait_until_finish
+        waits = not settings.view_as(StandardOptions).no_wait_until_finish
+        with progress.shown(), Recorder(outcome.followed) as recorder:
+            recorder.goes_on = not waits
+            result = recorder.result = pipeline.run()
             state = result.wait_until_finish() if waits else result.state
     except KeyboardInterrupt:
         summary.show_resume(outcome, file)

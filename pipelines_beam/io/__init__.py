@@ -5,6 +5,7 @@ from .identity import JobChangedError as JobChangedError
 from .job import NoJobError as NoJobError
 from .job import OutputExistsError as OutputExistsError
 from .plan import PlanError as PlanError
+from .reporting import report as report
 from .retry import Retried as Retried
 from .retry import retry_failures as retry_failures
 from .stages import InputError as InputError

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 _THREADS = 16  # that read the footers of files
 _ROWS, _MEDIA_ROWS = 10_000, 500  # of a shard; of media a row is a file
-#: What the job is.
+#: What the job is, in its output.
 ABOUT = f"{JOB}/job.json"
 _FEATURES = b"huggingface"  # what `datasets` keeps of columns
 

@@ -7,6 +7,8 @@ import os
 import posixpath
 import time
 import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from fsspec.core import url_to_fs
@@ -50,6 +52,20 @@ class Output:
         except FileNotFoundError:
             return []
         return [posixpath.basename(str(each).rstrip("/")) for each in found]
+
+    def times(self, folder: str = "") -> dict[str, float]:
+        """When what is in a folder was last changed, in seconds since 1970, where that is known."""
+        self._system.invalidate_cache()
+        try:
+            found = self._system.ls(self._full(folder), detail=True)
+        except FileNotFoundError:
+            return {}
+        times = {posixpath.basename(each["name"].rstrip("/")): _changed(each) for each in found}
+        return {name: time for name, time in times.items() if time is not None}
+
+    def size(self, name: str) -> int:
+        """The number of bytes of a file. Raises FileNotFoundError."""
+        return int(self._system.size(self._full(name)))
 
     def exists(self, name: str) -> bool:
         """Whether there is a file now."""
@@ -127,6 +143,20 @@ class Output:
         if self._system.exists(path):  # not all systems rename to a name that exists
             self._system.rm_file(path)
         self._system.mv(temporary, path)
+
+
+def _changed(info: Mapping[str, Any]) -> float | None:
+    """When a file was changed: each file system has a name of its own for it."""
+    for name in ("mtime", "LastModified", "last_modified", "updated", "created"):
+        value = info.get(name)
+        if isinstance(value, str):
+            with contextlib.suppress(ValueError):
+                value = datetime.fromisoformat(value)
+        if isinstance(value, datetime):
+            return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+    return None
 
 
 def is_shard(name: str) -> bool:

@@ -11,6 +11,10 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
+from apache_beam.metrics import Metrics
+
+from transforms.options.metrics_namespace import NAMESPACE
+from transforms.stages.metrics import StageTimes
 
 from .files import check_unchanged
 from .formats import FORMATS, ROW
@@ -59,6 +63,10 @@ class ReadShards(beam.DoFn):  # type: ignore[misc]
         self._format = FORMATS[format]
         self._schema = schema
 
+    def setup(self) -> None:
+        """Make the counters."""
+        self._times = StageTimes("read")
+
     def process(self, shards: tuple[Shard, ...]) -> Iterator[pa.Table]:
         """The tables of shards that nobody has written: a runner may hand them out again."""
         shards = tuple(each for each in shards if not self._output.exists(each.name))
@@ -69,7 +77,10 @@ class ReadShards(beam.DoFn):  # type: ignore[misc]
             check_unchanged(files[0])
         tables = self._format.tables(files, ranges, self._schema)
         for shard in shards:
-            yield self._placed(shard, self._next(tables, shard))
+            with self._times.measured("read"):
+                table = self._placed(shard, self._next(tables, shard))
+            self._times.count()
+            yield table
 
     def _next(self, tables: Iterator[pa.Table], shard: Shard) -> pa.Table:
         try:
@@ -98,12 +109,14 @@ class WriteFailures(beam.DoFn):  # type: ignore[misc]
     def __init__(self, output: Output, schema: pa.Schema) -> None:
         self._output = output
         self._schema = failure_schema(schema)
+        self._rows = Metrics.counter(NAMESPACE, "rows_failed")
 
     def process(self, table: pa.Table) -> Iterator[pa.Table]:
         """Write the failure rows of a shard."""
         about = shard_of(table)
         failed = as_failures(table, about["file"], self._schema)
         self._output.write(f"{FAILURES}/{about['name']}", as_parquet(failed))
+        self._rows.inc(len(failed))
         yield failed
 
 
@@ -116,6 +129,11 @@ class WriteResults(beam.DoFn):  # type: ignore[misc]
     def __init__(self, output: Output, schema: pa.Schema) -> None:
         self._output = output
         self._schema = schema
+        self._rows = Metrics.counter(NAMESPACE, "rows_written")
+
+    def setup(self) -> None:
+        """Make the counters."""
+        self._times = StageTimes("write")
 
     def process(self, table: pa.Table) -> Iterator[str]:
         """Write the results of a shard."""
@@ -127,7 +145,10 @@ class WriteResults(beam.DoFn):  # type: ignore[misc]
                 f"{failed} failed: the shard is not written"
             )
         table = table.drop_columns([ROW]).replace_schema_metadata(self._schema.metadata)
-        self._output.write(about["name"], as_parquet(table))
+        with self._times.measured("write"):
+            self._output.write(about["name"], as_parquet(table))
+        self._times.count()
+        self._rows.inc(len(table))
         yield self._output.path(about["name"])
 
     def _failed(self, name: str) -> int:

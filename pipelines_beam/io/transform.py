@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -20,6 +20,8 @@ from .cache import Cache
 from .cached_rows import FromCache, ToCache
 from .job import Job, Settings, prepare
 from .output import FAILURES, is_shard
+from .recorder import Followed, Recorder
+from .reporting import report
 from .stages import (
     ReadPlan,
     ReadShards,
@@ -28,6 +30,9 @@ from .stages import (
     failure_rows,
     with_rows,
 )
+
+if TYPE_CHECKING:
+    from ..report import Report
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +108,7 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
     ) -> None:
         options = {name: value for name, value in locals().items() if name not in _NO_SETTINGS}
         super().__init__()
+        #: What it is asked to do.
         self.settings = Settings(**options)
         #: What is to be done, once the transform is applied.
         self.job: Job | None = None
@@ -155,6 +161,12 @@ class Processed:
     #: How many files were there before, and how many were written now.
     skipped: int
     written: int
+    #: The folder of the output.
+    output: str
+
+    def report(self) -> Report:
+        """What the job did, for a notebook or as one HTML file: see `report`."""
+        return report(self.output)
 
 
 def process_files(
@@ -183,9 +195,11 @@ def process_files(
     pipeline = beam.Pipeline(options=options)
     _ = pipeline | transform
     use_cores(pipeline)
-    pipeline.run().wait_until_finish()
     job = transform.job
     assert job is not None
+    with Recorder([Followed(transform.label, transform.settings, job)]) as recorder:
+        recorder.result = pipeline.run()
+        recorder.result.wait_until_finish()
     names = sorted(filter(is_shard, job.output.names()))
     wanted = sum(stop - start for each in job.segments for start, stop in each.ranges)
     written = len(names) - job.done
@@ -199,4 +213,5 @@ def process_files(
         [job.output.path(name) for name in failures],
         job.done,
         written,
+        job.output.uri,
     )

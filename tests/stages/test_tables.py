@@ -27,7 +27,7 @@ from support.runs import RUNNER, answers_and_failures
 from support.texts import CORPUS
 
 from pipelines_beam import TextClassification, pipeline
-from transforms.stages import tables
+from transforms.stages import table_in_flight
 from transforms.tasks import find
 
 Model = Callable[[str], str]
@@ -217,7 +217,7 @@ def test_an_empty_table_is_one_with_the_columns(model: Model, run: Run) -> None:
 def test_many_tables_keep_the_order_of_their_rows(
     model: Model, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "BLOCK_ROWS", 3)
+    monkeypatch.setattr(table_in_flight, "BLOCK_ROWS", 3)
     texts = [CORPUS[i % len(CORPUS)] for i in range(40)]
     given = pa.table({"id": range(40), "text": texts})
     pieces = [given.slice(0, 13), given.slice(13, 1), given.slice(14, 0), given.slice(14)]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from apache_beam.metrics import Metrics
 
@@ -15,7 +18,8 @@ class EngineMetrics:
     """Beam's counters and distributions of an engine's work, beside those of RunInference.
 
     padding_percent and batch_wait_micro_secs of each batch; compute_micro_secs, idle_micro_secs,
-    splits_memory, splits_data, engine_restarts and replayed in total.
+    tokens, padded_tokens, splits_memory, splits_data, engine_restarts and replayed in total; and
+    how many batches had which size, see `size_class`.
     """
 
     def __init__(self) -> None:
@@ -24,6 +28,9 @@ class EngineMetrics:
         self._wait = spread(NAMESPACE, "batch_wait_micro_secs")
         self._compute = count(NAMESPACE, "compute_micro_secs")
         self._idle = count(NAMESPACE, "idle_micro_secs")
+        self._tokens = count(NAMESPACE, "tokens")
+        self._padded = count(NAMESPACE, "padded_tokens")
+        self._sizes: dict[str, Any] = {}
         self._splits = {why: count(NAMESPACE, f"splits_{why}") for why in ("memory", "data")}
         self._restarts = count(NAMESPACE, "engine_restarts")
         self._replayed = count(NAMESPACE, "replayed")
@@ -50,6 +57,12 @@ class EngineMetrics:
         self._idle.inc(round(report.idle * 1e6))
         self._wait.update(round(report.waited * 1e6))
         self._padding.update(round(100 * (1 - report.tokens / max(report.padded, 1))))
+        self._tokens.inc(report.tokens)
+        self._padded.inc(report.padded)
+        name = size_class(report.rows)
+        if name not in self._sizes:
+            self._sizes[name] = Metrics.counter(NAMESPACE, name)
+        self._sizes[name].inc()
 
 
 class StageMetrics(EngineMetrics):
@@ -81,6 +94,46 @@ class StageMetrics(EngineMetrics):
         self._inferences.inc(report.rows)
         self._batch_size.update(report.rows)
         self._latency.update(round(report.seconds * 1e6))
+
+
+def size_class(rows: int) -> str:
+    """The counter of batches of about that size: batches_of_1, batches_of_2_to_3 and so on."""
+    least = 1 << (max(rows, 1).bit_length() - 1)
+    return "batches_of_1" if least == 1 else f"batches_of_{least}_to_{2 * least - 1}"
+
+
+class StageTimes:
+    """Seconds that the thread of a bundle spends in each stage, counted now and then.
+
+    What is measured is added up in floats; `count` puts it into Beam's counters, such as
+    preprocess_micro_secs, and is called once for many rows.
+    """
+
+    def __init__(self, *stages: str) -> None:
+        self._seconds = dict.fromkeys(stages, 0.0)
+        self._counters = {
+            stage: Metrics.counter(NAMESPACE, f"{stage}_micro_secs") for stage in stages
+        }
+
+    @contextlib.contextmanager
+    def measured(self, stage: str) -> Iterator[None]:
+        """Add the time that the body takes."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.add(stage, time.perf_counter() - start)
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Add time that was measured elsewhere."""
+        self._seconds[stage] += seconds
+
+    def count(self) -> None:
+        """Put what was added into Beam's counters."""
+        for stage, seconds in self._seconds.items():
+            if seconds:
+                self._counters[stage].inc(round(seconds * 1e6))
+                self._seconds[stage] = 0.0
 
 
 def count_failure(kind: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,6 @@ import apache_beam as beam
 import pyarrow as pa
 from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints import typehints
-from apache_beam.utils.windowed_value import WindowedValue
 
 from ..engine.errors import contained, result_of
 from ..engine.tickets import Ticket
@@ -31,55 +30,8 @@ from .postprocess import PostprocessFn
 from .preprocess import PreprocessFn
 from .record import Record
 from .runner import worker_processes
+from .table_in_flight import RowBlock, TableInFlight
 from .transforms import side_inputs
-
-BLOCK_ROWS = 256  # tokenized, and made columns of, at a time
-
-
-class _Block:
-    """Neighbouring rows of a table."""
-
-    __slots__ = ("cells", "columns", "left", "records", "start", "table")
-
-    def __init__(self, table: _TableInFlight, start: int, count: int) -> None:
-        self.table = table
-        self.start = start
-        #: The cells of the prediction's columns in each row; None: not known, or failed.
-        self.cells: list[Any] = [None] * count
-        #: Rows that are neither answered nor failed.
-        self.left = count
-        #: Those of them whose outputs are there, with their numbers.
-        self.records: list[tuple[int, Record]] = []
-        #: The prediction's columns in the rows that are answered, once none is left.
-        self.columns: list[pa.Array] = []
-
-    @property
-    def rows(self) -> Table:
-        return self.table.rows.slice(self.start, len(self.cells))
-
-
-class _TableInFlight:
-    """A table of which some rows are not answered yet."""
-
-    def __init__(
-        self, placed: WindowedValue, model_id: str, distinct: DistinctRows | None = None
-    ) -> None:
-        self.placed = placed
-        #: Those of its rows that are computed; and all of them, if those are others.
-        self.rows: Table = placed.value if distinct is None else distinct.rows
-        self.distinct = distinct
-        self.model_id = model_id
-        count = len(self.rows)
-        self.blocks = [
-            _Block(self, start, min(BLOCK_ROWS, count - start))
-            for start in range(0, count, BLOCK_ROWS)
-        ]
-        #: Blocks with rows that are left.
-        self.left = len(self.blocks)
-        #: The failure rows of the rows that failed, by their numbers.
-        self.failures: dict[int, beam.Row] = {}
-        #: Bytes of the average row.
-        self.row_bytes = self.rows.nbytes // max(count, 1)
 
 
 class TableFn(ForwardFn):
@@ -118,6 +70,7 @@ class TableFn(ForwardFn):
         self._columns = self._binding.columns_of()
         pipeline = self._first.pipeline
         self._reuses = self._reuses and pipeline is not None and pipeline.repeats
+        self._times = metrics.StageTimes("preprocess", "wait", "postprocess")
 
     def teardown(self) -> None:
         """Release the engine: the last user closes it."""
@@ -131,9 +84,15 @@ class TableFn(ForwardFn):
         #: Tables, and tables of failure rows, that are whole and not yielded.
         self._whole: list[Any] = []
 
+    def _count_times(self) -> None:
+        assert self._in_flight is not None
+        self._times.add("wait", self._in_flight.waited)
+        self._in_flight.waited = 0.0
+        self._times.count()
+
     def _submit(self, placed: Any) -> list[Any]:
         """Hand the rows of a table to the engine; the tables that are whole by now."""
-        table = _TableInFlight(placed, self._versions.spec.model.source)
+        table = TableInFlight(placed, self._versions.spec.model.source)
         metrics.counts().read += len(table.rows)
         try:
             self._binding.schema(table.rows.schema)
@@ -142,49 +101,59 @@ class TableFn(ForwardFn):
             return self._take_whole()
         if self._reuses:
             distinct = distinct_rows(table.rows, self._binding.columns_read)
-            table = _TableInFlight(placed, table.model_id, distinct)
+            table = TableInFlight(placed, table.model_id, distinct)
         if not table.blocks:
             self._finish(table)
         for block in table.blocks:
             self._read(block)
+        self._count_times()
         return self._take_whole()
 
     def _drain(self) -> Iterator[Any]:
         """The tables of all rows in flight; waits for them."""
         assert self._in_flight is not None
         if self._first.ahead is not None:
-            for token, fetched in self._first.fetched((), last=True):
-                self._hand_over(token, self._record(token, fetched))
+            self._hand_over_fetched((), last=True)
         while self._in_flight.count:
             self._receive(self._in_flight.take())
             yield from self._take_whole()
+        self._count_times()
         yield from self._take_whole()
 
     def _take_whole(self) -> list[Any]:
         whole, self._whole = self._whole, []
         return whole
 
-    def _read(self, block: _Block) -> None:
+    def _read(self, block: RowBlock) -> None:
         """Hand the rows of a block to the engine."""
-        tokens: list[tuple[_Block, int, Any]] = []
+        tokens: list[tuple[RowBlock, int, Any]] = []
         for i, example in enumerate(self._binding.examples(block.rows)):
             if isinstance(example, Exception):
                 self._fail(block, i, example, stage="preprocess")
             else:
                 tokens.append((block, i, example))
         if self._first.ahead is not None:
-            waiting = ((token, token[2]) for token in tokens)
-            for token, fetched in self._first.fetched(waiting):
-                self._hand_over(token, self._record(token, fetched))
+            self._hand_over_fetched((token, token[2]) for token in tokens)
             return
-        with computing:
+        with self._times.measured("preprocess"), computing:
             if self._first.pipeline is not None:
                 self._first.pipeline.prefetch(example for _, _, example in tokens)
             records = [self._record(token, token[2]) for token in tokens]
         for token, record in zip(tokens, records, strict=True):
             self._hand_over(token, record)
 
-    def _record(self, token: tuple[_Block, int, Any], fetched: Any) -> Record | None:
+    def _hand_over_fetched(self, examples: Iterable[Any], last: bool = False) -> None:
+        """Hand the rows to the engine whose media are there by now; with `last`, all of them."""
+        fetched = iter(self._first.fetched(examples, last))
+        while True:
+            with self._times.measured("preprocess"):  # also the time that fetching takes longer
+                token, media = next(fetched, (None, None))
+                record = None if token is None else self._record(token, media)
+            if token is None:
+                return
+            self._hand_over(token, record)
+
+    def _record(self, token: tuple[RowBlock, int, Any], fetched: Any) -> Record | None:
         """The Record of a row, given its example with fetched media; None if that fails."""
         try:
             with contained:
@@ -193,7 +162,7 @@ class TableFn(ForwardFn):
             self._fail(token[0], token[1], error, stage="preprocess")
             return None
 
-    def _hand_over(self, token: tuple[_Block, int, Any], record: Record | None) -> None:
+    def _hand_over(self, token: tuple[RowBlock, int, Any], record: Record | None) -> None:
         """Hand a row to the engine, and receive what it has answered."""
         if record is None:
             return
@@ -217,9 +186,10 @@ class TableFn(ForwardFn):
         if len(block.records) == block.left or not self._last.answers_together(
             block.table.model_id
         ):
-            self._postprocess(block)
+            with self._times.measured("postprocess"):
+                self._postprocess(block)
 
-    def _postprocess(self, block: _Block) -> None:
+    def _postprocess(self, block: RowBlock) -> None:
         """The cells of the rows of a block that are answered."""
         records, block.records = block.records, []
         if len(records) == len(block.cells):  # all: in the order of the rows
@@ -238,7 +208,7 @@ class TableFn(ForwardFn):
                 metrics.counts().answered += 1
                 self._settle(block)
 
-    def _is_closed(self, block: _Block, inferences: Sequence[Any]) -> bool:
+    def _is_closed(self, block: RowBlock, inferences: Sequence[Any]) -> bool:
         """Make the columns of a whole block at once; whether no row has failed."""
         if any(isinstance(inference, Exception) for inference in inferences):
             return False
@@ -252,7 +222,7 @@ class TableFn(ForwardFn):
 
     def _fail(
         self,
-        block: _Block,
+        block: RowBlock,
         i: int,
         error: BaseException,
         attempts: int = 1,
@@ -266,7 +236,7 @@ class TableFn(ForwardFn):
         if block.records and len(block.records) == block.left:
             self._postprocess(block)
 
-    def _settle(self, block: _Block) -> None:
+    def _settle(self, block: RowBlock) -> None:
         """A row of a block is answered or failed."""
         block.left -= 1
         if block.left:
@@ -277,7 +247,7 @@ class TableFn(ForwardFn):
             return
         self._close(block, {name: [cells[name] for cells in answered] for name in answered[0]})
 
-    def _close(self, block: _Block, cells: Mapping[str, Sequence[Any]] | None) -> None:
+    def _close(self, block: RowBlock, cells: Mapping[str, Sequence[Any]] | None) -> None:
         """Keep the prediction's columns of a block; None: all of its rows have failed."""
         table = block.table
         if cells is not None:
@@ -287,7 +257,7 @@ class TableFn(ForwardFn):
         if not table.left:
             self._finish(table)
 
-    def _finish(self, table: _TableInFlight) -> None:
+    def _finish(self, table: TableInFlight) -> None:
         """All rows of a table are answered or failed."""
         kept = [i for i in range(len(table.rows)) if i not in table.failures]
         blocks = [block.columns for block in table.blocks if block.columns]
@@ -301,7 +271,7 @@ class TableFn(ForwardFn):
 
     def _repeated(
         self,
-        table: _TableInFlight,
+        table: TableInFlight,
         distinct: DistinctRows,
         kept: list[int],
         blocks: list[list[Any]],
@@ -320,13 +290,13 @@ class TableFn(ForwardFn):
         metrics.count_reused(len(rows) - computed, len(table.failures) - failed)
         return rows, blocks
 
-    def _yield_failures(self, table: _TableInFlight) -> None:
+    def _yield_failures(self, table: TableInFlight) -> None:
         if table.failures:
             rows = sorted(table.failures)
             failed = tables.failed(table.placed.value, rows, [table.failures[i] for i in rows])
             self._whole.append(TaggedOutput(FAILED, table.placed.with_value(failed)))
 
-    def _refuse(self, table: _TableInFlight, error: ValueError) -> None:
+    def _refuse(self, table: TableInFlight, error: ValueError) -> None:
         """All rows of a table fail: its columns are not those that the task needs."""
         for i in range(len(table.rows)):
             element = tables.row_of(table.rows, i)

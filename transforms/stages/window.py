@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from ..engine.tickets import BundleSession, Ticket
@@ -31,6 +32,8 @@ class InFlightWindow:
         #: Elements in flight.
         self.count = 0
         self._bytes = 0
+        #: Seconds that `take` has waited for the engine, so far.
+        self.waited = 0.0
 
     def submit(self, token: Any, chunks: list[Any], size: int) -> None:
         """Hand over an element's chunks; `size` is the number of bytes that it keeps in memory."""
@@ -64,7 +67,11 @@ class InFlightWindow:
         """The next answered ticket; waits for one."""
         if self._session.answered.empty():
             self._session.flush()
-        ticket: Ticket = self._session.answered.get()
+            start = time.perf_counter()
+            ticket: Ticket = self._session.answered.get()
+            self.waited += time.perf_counter() - start
+        else:
+            ticket = self._session.answered.get()
         ticket.token, size = ticket.token
         self.count -= 1
         self._bytes -= size
