@@ -20,7 +20,7 @@ from transforms.tasks import TASKS
 from .io import in_yaml
 from .io.job import Job
 from .job_counters import FAILURES, FILES, CollectFileNames, CountFailures, local_reasons
-from .yaml_steps import check_distinct, yaml_steps
+from .yaml_steps import YamlStep, check_distinct, yaml_steps
 
 #: Types of Beam YAML that run a model.
 _MODEL_STEPS = {task.transform for task in TASKS.values()} | {"CustomPipeline", in_yaml.TYPE}
@@ -43,9 +43,13 @@ class Outcome:
     runs_model = False
     #: The jobs over files, as they were before the pipeline ran.
     jobs: Sequence[Job] = ()
+    #: All transforms of the file, and those that run a model on what they are given.
+    steps: Sequence[YamlStep] = ()
+    models: Sequence[YamlStep] = ()
 
     def __init__(self, pipeline: beam.Pipeline) -> None:
-        steps = list(yaml_steps(pipeline))
+        self.steps = steps = list(yaml_steps(pipeline))
+        self.models = [step for step in steps if step.kind in _MODEL_STEPS - {in_yaml.TYPE}]
         failed = {id(pcoll) for step in steps for pcoll in step.errors()}
         writing = [step for step in steps if step.writes]
         check_distinct(writing)

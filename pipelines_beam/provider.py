@@ -6,7 +6,8 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import apache_beam as beam
@@ -19,6 +20,7 @@ from . import parquet, row_tables, sinks, sources, specification
 from .io import in_yaml
 
 _EMBEDDINGS = "sentence_transformers"
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class _Outputs(beam.PTransform):  # type: ignore[misc]
@@ -42,12 +44,12 @@ def _create(cls: type[transforms.TaskTransform], **config: Any) -> beam.PTransfo
     return _Outputs(cls(**yaml_transform.SafeLineLoader.strip_metadata(config)))
 
 
-def provider(existing: str | None = None) -> yaml_provider.InlineProvider:
+def provider(asked: Mapping[str, Any] = _NOTHING) -> yaml_provider.InlineProvider:
     """A Beam YAML provider of every task (TextClassification, …), of ProcessFiles and the sinks.
 
-    `existing` says what ProcessFiles does with an output that exists: "resume" or "overwrite".
+    `asked`: options of ProcessFiles, in place of those of the file.
     """
-    transforms_by_type: dict[str, Any] = {in_yaml.TYPE: in_yaml.factory(existing)}
+    transforms_by_type: dict[str, Any] = {in_yaml.TYPE: in_yaml.factory(asked)}
     for cls in transforms.TaskTransform.__subclasses__():
         transforms_by_type[cls.__name__] = functools.update_wrapper(
             functools.partial(_create, cls), cls
@@ -81,7 +83,7 @@ def _missing(module: str) -> Iterator[None]:
 
 @without_collections()
 def expand(
-    pipeline: beam.Pipeline, spec: dict[str, Any], path: str, existing: str | None = None
+    pipeline: beam.Pipeline, spec: dict[str, Any], path: str, asked: Mapping[str, Any] = _NOTHING
 ) -> None:
     """Build the pipeline of a specification, from the tasks and Beam's own transforms.
 
@@ -89,8 +91,7 @@ def expand(
       pipeline: the pipeline to build.
       spec: the content of the file.
       path: where it is.
-      existing: what ProcessFiles does with an output that exists: "resume" or "overwrite". None:
-        what the file says.
+      asked: options of ProcessFiles, in place of those of the file.
 
     Raises SpecificationError for a key, a type or an input that does not exist.
 
@@ -99,7 +100,7 @@ def expand(
     # Beam imports all that MLTransform could use, which takes seconds.
     with contextlib.nullcontext() if "MLTransform" in repr(spec) else _missing(_EMBEDDINGS):
         yaml_provider.standard_providers()
-    ours = provider(existing)
+    ours = provider(asked)
     providers = yaml_provider.merge_providers(
         yaml_provider.parse_providers(path, spec.get("providers", [])),
         {name: [ours] for name in ours.provided_transforms()},

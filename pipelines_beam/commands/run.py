@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .messages import chain, failed, own_names, quiet
 from .statuses import DONE, FAILED, REFUSED, ROWS_FAILED
+
+if TYPE_CHECKING:
+    from ..yaml_job import YamlJob
 
 _STATUSES = """\
 exit status:
@@ -74,6 +76,11 @@ def add(commands: Any) -> argparse.ArgumentParser:
         const="overwrite",
         help="replace the output of ProcessFiles",
     )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="progress and summary on stdout as JSON, an object on each line",
+    )
     parser.add_argument("--verbose", action="store_true", help="show what Beam and models log")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     parser.add_argument("--help-beam", action="store_true", help="list Beam's options")
@@ -119,52 +126,54 @@ def run(options: argparse.Namespace, rest: list[str], parser: argparse.ArgumentP
 def _run_file(
     options: argparse.Namespace, file: str, flags: list[str], given: Mapping[str, Any]
 ) -> int:
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import StandardOptions
-    from apache_beam.runners.runner import PipelineState
-    from apache_beam.yaml.yaml_transform import SafeLineLoader
-
-    from .. import beam_options, progress, provider, specification, summary, template, workers
-    from ..io import in_yaml
-    from ..outcome import Outcome
+    from .. import yaml_job
 
     try:
-        spec = template.load(file, options.set)
-        specification.check_top(spec)
-        own = SafeLineLoader.strip_metadata(spec.get("options", {}))
-        settings = beam_options.settings(flags, given, own)
-        provider.importable(os.path.dirname(os.path.abspath(file)))
-        pipeline = beam.Pipeline(options=settings)
-        if options.existing is not None:
-            specification.check_resumable(spec, f"--{options.existing}", in_yaml.TYPE)
-        provider.expand(pipeline, spec, file, options.existing)
-        outcome = Outcome(pipeline)
-        workers.use_cores(pipeline)
+        job = yaml_job.built(file, options.set, flags, given, _asked(options))
     except Exception as error:
         return failed(options, file, error, REFUSED)
+    return _started(options, job)
+
+
+def _asked(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command asks of ProcessFiles."""
+    names = ("resume", "overwrite") if options.existing is not None else ()
+    return {name: name == options.existing for name in names}
+
+
+def _started(options: argparse.Namespace, job: YamlJob) -> int:
+    """Run a job that is built; returns the exit status."""
+    from apache_beam.runners.runner import PipelineState
+
+    from .. import progress, summary
+
     start = time.monotonic()
     try:
-        with progress.shown():
-            result = pipeline.run()
-            waits = not settings.view_as(StandardOptions).no_wait_until_finish
-            state = result.wait_until_finish() if waits else result.state
+        result, state = job.run(progress.style_for(options.json))
     except KeyboardInterrupt:
-        summary.show_resume(outcome, file)
+        summary.show_resume(job.outcome, job.file)
         raise
     except Exception as error:
-        is_stopped = any(isinstance(each, KeyboardInterrupt) for each in chain(error))
-        if not is_stopped:  # within a step: Beam makes an error of it
-            failed(options, file, error, FAILED)
-        summary.show_resume(outcome, file)
-        if is_stopped:
-            raise KeyboardInterrupt from error
-        return FAILED
+        return _failed_while_running(options, job, error)
     if state in (PipelineState.FAILED, PipelineState.CANCELLED):
-        summary.show_resume(outcome, file)
-        print(f"{file}: the job is {state.lower()}", file=sys.stderr)
+        summary.show_resume(job.outcome, job.file)
+        print(f"{job.file}: the job is {state.lower()}", file=sys.stderr)
         return FAILED
-    if not waits and state != PipelineState.DONE:
+    if not job.waits and state != PipelineState.DONE:
         print(f"the job is submitted: {state}")
         return DONE
-    rows_failed = summary.show(outcome, time.monotonic() - start, result)
+    rows_failed = summary.show(job.outcome, time.monotonic() - start, result)
     return ROWS_FAILED if rows_failed else DONE
+
+
+def _failed_while_running(options: argparse.Namespace, job: YamlJob, error: Exception) -> int:
+    """Say why a job has failed, and how to go on."""
+    from .. import summary
+
+    is_stopped = any(isinstance(each, KeyboardInterrupt) for each in chain(error))
+    if not is_stopped:  # within a step: Beam makes an error of it
+        failed(options, job.file, error, FAILED)
+    summary.show_resume(job.outcome, job.file)
+    if is_stopped:
+        raise KeyboardInterrupt from error
+    return FAILED

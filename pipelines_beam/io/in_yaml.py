@@ -15,22 +15,15 @@ from .transform import ProcessFiles
 
 #: Its type in Beam YAML, and the name of its output with failure rows.
 TYPE, FAILED = "ProcessFiles", "failed"
-#: What the command line may ask of all of them.
-EXISTING = ("resume", "overwrite")
+#: What the command line may ask of all of them, and its options for that.
+OPTIONS = {"resume": "--resume", "overwrite": "--overwrite"}
 
 
-def factory(existing: str | None) -> Callable[..., ProcessFiles]:
-    """What makes the transform of its config.
-
-    Args:
-      existing: "resume" or "overwrite", in place of what the config says; None: as it says.
-
-    """
+def factory(asked: Mapping[str, Any]) -> Callable[..., ProcessFiles]:
+    """What makes the transform of its config; `asked` are options in place of the config's."""
 
     def create(files: Any, task: Any, output: str, **config: Any) -> ProcessFiles:
-        config = SafeLineLoader.strip_metadata(config)
-        if existing is not None:
-            config |= {name: name == existing for name in EXISTING}
+        config = SafeLineLoader.strip_metadata(config) | asked
         files = SafeLineLoader.strip_metadata(files)
         return ProcessFiles(files, _task(SafeLineLoader.strip_metadata(task)), output, **config)
 

@@ -20,8 +20,9 @@ from transforms.options.suggest import unknown
 
 from . import identity
 from .files import InputChangedError, InputFile, listed
-from .formats import FORMATS, ROW, Piece, ShardSize, format_of
+from .formats import FORMATS, ROW, format_of
 from .output import JOB, Output, is_shard
+from .pieces import Piece, ShardSize
 from .plan import Plan, PlanError, Segment, plans
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,15 @@ class Settings:
 
 
 @dataclass(frozen=True)
+class Written:
+    """What a job has written, as far as it is planned."""
+
+    shards: int
+    #: Those that the shards come from, failed ones among them.
+    rows: int
+
+
+@dataclass(frozen=True)
 class Job:
     """What is to be computed."""
 
@@ -77,6 +87,33 @@ class Job:
     #: How many shards there are to be in all, and how many of them are written.
     shards: int
     done: int
+    #: How many rows the written ones come from.
+    rows_done: int = 0
+    plans: tuple[Plan, ...] = ()
+    #: Of each plan, the shards that are left out, since their files are gone.
+    lost: tuple[np.ndarray, ...] = ()
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether the numbers of rows are counted: else they are estimated from bytes."""
+        return FORMATS[self.format].counts_rows
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are to be in all, failed ones among them."""
+        return sum(int(plan.rows[~lost].sum()) for plan, lost in self._plans())
+
+    def written(self) -> Written:
+        """What is written now."""
+        names = self.output.names()
+        done = [(plan, plan.is_done(names) & ~lost) for plan, lost in self._plans()]
+        return Written(
+            sum(int(each.sum()) for _, each in done),
+            sum(int(plan.rows[each].sum()) for plan, each in done),
+        )
+
+    def _plans(self) -> Iterable[tuple[Plan, np.ndarray]]:
+        return zip(self.plans, self.lost, strict=True)
 
 
 def prepare(settings: Settings) -> Job:
@@ -129,7 +166,18 @@ def _to_do(
     shards, written, lost = (int(sum(map(np.sum, each))) for each in (map(len, known), done, gone))
     if lost:
         logger.warning("%s: the files of %d shards are gone, which are left out", output.uri, lost)
-    return Job(output, format, schema, tuple(segments), shards - lost, written)
+    rows_done = sum(int(plan.rows[each].sum()) for plan, each in zip(known, done, strict=True))
+    return Job(
+        output=output,
+        format=format,
+        schema=schema,
+        segments=tuple(segments),
+        shards=shards - lost,
+        done=written,
+        rows_done=rows_done,
+        plans=tuple(known),
+        lost=tuple(gone),
+    )
 
 
 def _apart(files: Sequence[InputFile], output: Output) -> list[InputFile]:

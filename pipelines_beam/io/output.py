@@ -58,6 +58,10 @@ class Output:
         """The content of a file. Raises FileNotFoundError."""
         return bytes(self._system.cat_file(self._full(name)))
 
+    def opened(self, name: str) -> Any:
+        """A file for reading parts of it. Raises FileNotFoundError."""
+        return self._system.open(self._full(name), "rb")
+
     def write(self, name: str, data: bytes) -> None:
         """Write a file, in place of one of that name: at no time is there a part of it.
 

@@ -1,0 +1,89 @@
+"""A Beam YAML file as a job: built, so that all that can be checked before it runs is checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.runner import PipelineResult
+from apache_beam.yaml.yaml_transform import SafeLineLoader
+
+from . import beam_options, progress, provider, specification, template, workers
+from .io import in_yaml
+from .outcome import Outcome
+from .progress import known_rows
+
+#: Runners whose workers are on this machine.
+_LOCAL = ("FnApiRunner", "DirectRunner", "SwitchingDirectRunner", "PrismRunner")
+
+
+@dataclass(frozen=True)
+class YamlJob:
+    """A file whose pipeline is built."""
+
+    file: str
+    settings: PipelineOptions
+    pipeline: beam.Pipeline
+    outcome: Outcome
+
+    @property
+    def waits(self) -> bool:
+        """Whether the job is waited for."""
+        return not self.settings.view_as(StandardOptions).no_wait_until_finish
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its workers are on this machine."""
+        runner = str(self.settings.view_as(StandardOptions).runner)
+        return runner.rpartition(".")[2] in _LOCAL
+
+    def run(self, style: str) -> tuple[PipelineResult, str]:
+        """Run it and show its progress in a style; its result, and the state that it ended in."""
+        models, steps = self.outcome.models, self.outcome.steps
+        with progress.shown(
+            self.outcome.jobs,
+            style,
+            reads=known_rows.reads(models, steps),
+            unit="rows" if len(models) < 2 else "answers",
+            is_local=self.is_local,
+        ):
+            result = self.pipeline.run()
+            return result, result.wait_until_finish() if self.waits else result.state
+
+
+def built(
+    file: str,
+    variables: Mapping[str, str],
+    flags: Sequence[str],
+    given: Mapping[str, Any],
+    asked: Mapping[str, Any],
+) -> YamlJob:
+    """The job of a file.
+
+    Args:
+      file: its path.
+      variables: jinja's.
+      flags: Beam's options, as flags.
+      given: the same, as values by name.
+      asked: options of ProcessFiles that the command gives, in place of those of the file.
+
+    Raises whatever is wrong with the file, its variables, its options or its transforms.
+
+    """
+    spec = template.load(file, variables)
+    specification.check_top(spec)
+    own = SafeLineLoader.strip_metadata(spec.get("options", {}))
+    settings = beam_options.settings(list(flags), given, own)
+    provider.importable(os.path.dirname(os.path.abspath(file)))
+    pipeline = beam.Pipeline(options=settings)
+    for name, option in in_yaml.OPTIONS.items():
+        if asked.get(name):
+            specification.check_resumable(spec, option, in_yaml.TYPE)
+    provider.expand(pipeline, spec, file, asked)
+    job = YamlJob(file, settings, pipeline, Outcome(pipeline))
+    workers.use_cores(pipeline)
+    return job
