@@ -1,8 +1,10 @@
 """Jobs over files that can be stopped and resumed: files in, files out, each part exactly once."""
 
+from .failure_limit import TooManyFailuresError as TooManyFailuresError
 from .files import InputChangedError as InputChangedError
 from .identity import JobChangedError as JobChangedError
 from .job import OutputExistsError as OutputExistsError
+from .output import OutputError as OutputError
 from .plan import PlanError as PlanError
 from .stages import InputError as InputError
 from .transform import Processed as Processed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Set
 
 import pyarrow.parquet as pq
 
@@ -20,13 +21,15 @@ class FailedRows:
         self._output = output
         self._counts: dict[str, int] = {}
 
-    def count(self) -> int:
-        """How many there are now."""
+    def count(self, shards: Set[str] | None = None) -> int:
+        """How many there are now, in all or of some shards."""
         for name in filter(is_shard, self._output.names(FAILURES)):
             if name not in self._counts:
                 with self._output.opened(f"{FAILURES}/{name}") as file:
                     self._counts[name] = pq.read_metadata(file).num_rows
-        return sum(self._counts.values())
+        if shards is None:
+            return sum(self._counts.values())
+        return sum(count for name, count in self._counts.items() if name in shards)
 
     def reasons(self) -> Counter[str]:
         """How often each reason occurred: "error: message". At most 1,000 files are read."""

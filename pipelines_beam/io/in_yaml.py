@@ -16,16 +16,29 @@ from .transform import ProcessFiles
 #: Its type in Beam YAML, and the name of its output with failure rows.
 TYPE, FAILED = "ProcessFiles", "failed"
 #: What the command line may ask of all of them, and its options for that.
-OPTIONS = {"resume": "--resume", "overwrite": "--overwrite"}
+OPTIONS = {
+    "resume": "--resume",
+    "overwrite": "--overwrite",
+    "limit": "--limit",
+    "max_failures": "--max-failures",
+}
 
 
-def factory(asked: Mapping[str, Any]) -> Callable[..., ProcessFiles]:
-    """What makes the transform of its config; `asked` are options in place of the config's."""
+def factory(asked: Mapping[str, Any], writes: bool = True) -> Callable[..., ProcessFiles]:
+    """What makes the transform of its config.
+
+    Args:
+      asked: options in place of the config's.
+      writes: whether it is to run; see ProcessFiles.
+
+    """
 
     def create(files: Any, task: Any, output: str, **config: Any) -> ProcessFiles:
         config = SafeLineLoader.strip_metadata(config) | asked
         files = SafeLineLoader.strip_metadata(files)
-        return ProcessFiles(files, _task(SafeLineLoader.strip_metadata(task)), output, **config)
+        made = ProcessFiles(files, _task(SafeLineLoader.strip_metadata(task)), output, **config)
+        made.writes = writes
+        return made
 
     return create
 

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -19,8 +19,10 @@ from transforms.options.shown import shown
 from transforms.options.suggest import unknown
 
 from . import identity
+from .failure_limit import FailureGuard, FailureLimit
 from .files import InputChangedError, InputFile, listed
 from .formats import FORMATS, ROW, format_of
+from .limit import first_rows
 from .output import JOB, Output, is_shard
 from .pieces import Piece, ShardSize
 from .plan import Plan, PlanError, Segment, plans
@@ -51,19 +53,23 @@ class Settings:
     overwrite: bool = False
     rows_per_shard: int | None = None
     bytes_per_shard: int = 64 * 1024 * 1024
+    limit: int | None = None
+    max_failures: int | str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, TaskTransform):
             raise TypeError(f"task must be a task's transform, got {shown(self.task)}")
         if self.task.plan.binding.input is None:
             raise ValueError("files hold rows: set input= of the task to the column that it reads")
-        for name in ("rows_per_shard", "bytes_per_shard"):
+        for name in ("rows_per_shard", "bytes_per_shard", "limit"):
             value = getattr(self, name)
             is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
             if value is not None and not is_count:
                 raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite exclude each other")
+        if self.max_failures is not None:
+            FailureLimit.of(self.max_failures)
 
 
 @dataclass(frozen=True)
@@ -80,9 +86,6 @@ class Job:
     """What is to be computed."""
 
     output: Output
-    format: str
-    #: The columns that are read.
-    schema: pa.Schema
     segments: tuple[Segment, ...]
     #: How many shards there are to be in all, and how many of them are written.
     shards: int
@@ -92,6 +95,12 @@ class Job:
     plans: tuple[Plan, ...] = ()
     #: Of each plan, the shards that are left out, since their files are gone.
     lost: tuple[np.ndarray, ...] = ()
+    format: str = "parquet"
+    #: The columns that are read.
+    schema: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    #: Whether only some of the rows are read.
+    is_limited: bool = False
+    guard: FailureGuard | None = None
 
     @property
     def counts_rows(self) -> bool:
@@ -116,14 +125,17 @@ class Job:
         return zip(self.plans, self.lost, strict=True)
 
 
-def prepare(settings: Settings) -> Job:
+def prepare(settings: Settings, writes: bool = True) -> Job:
     """Look what there is and what is to be done, and write the plan of it beside the output.
+
+    Without `writes`, nothing is written or removed: such a job can be looked at, and not run.
 
     Raises:
       FileNotFoundError: nothing matches a pattern.
       OutputExistsError: the output is not empty.
       JobChangedError: it was begun by another job.
       InputChangedError: a file has changed since its results were planned.
+      OutputError: the output cannot be written to.
       ValueError: a file does not fit, or an option.
 
     """
@@ -134,28 +146,72 @@ def prepare(settings: Settings) -> Job:
     whole = _whole_schema(files, format_name, about)
     schema = _chosen(_typed(whole, settings.types or {}), settings)
     settings.task.schema(schema)
-    description = identity.described(settings.task, _described(schema), format_name)
+    description = _description(settings, schema, format_name)
     if about is not None:
         identity.check_same(about["job"], description, output.uri)
-        output.clean()
+    output.check_writable()
     known = [] if about is None else plans(output)
-    pieces = _pieces(_new(files, known), format_name, settings, schema)
-    if about is None:
+    pieces = _new_pieces(settings, files, format_name, schema, known)
+    new = Plan.of(identity.hashed(description), len(known), pieces) if pieces else None
+    if writes:
+        _write(output, about is None, description, whole, new)
+    known += [] if new is None else [new]
+    names = [] if about is None else output.names()
+    job = _to_do(output, names, known, {file.uri for file in files})
+    return replace(
+        job,
+        format=format_name,
+        schema=schema,
+        is_limited=settings.limit is not None,
+        guard=_guard(output, settings),
+    )
+
+
+def _description(settings: Settings, schema: pa.Schema, format: str) -> identity.Description:
+    found = identity.described(settings.task, _described(schema), format)
+    return found if settings.limit is None else {**found, "limit": str(settings.limit)}
+
+
+def _new_pieces(
+    settings: Settings,
+    files: Sequence[InputFile],
+    format: str,
+    schema: pa.Schema,
+    known: Sequence[Plan],
+) -> list[Sequence[tuple[InputFile, Piece]]]:
+    """What new shards come from: files that are in no plan."""
+    if settings.limit is not None and known:
+        return []  # the first plan has all rows of the limit
+    pieces = _pieces(_new(files, known), format, settings, schema)
+    count = _rows_per_shard(settings, format) if format == "media" else 1
+    return list(_batched(pieces, count))
+
+
+def _write(
+    output: Output,
+    begins: bool,
+    description: identity.Description,
+    schema: pa.Schema,
+    plan: Plan | None,
+) -> None:
+    """Write what the job is, if it begins, and its new plan."""
+    if begins:
         output.clear()
-        _write_about(output, description, whole)
-    if pieces:
-        count = _rows_per_shard(settings, format_name) if format_name == "media" else 1
-        plan = Plan.of(identity.hashed(description), len(known), _batched(pieces, count))
+        _write_about(output, description, schema)
+    else:
+        output.clean()
+    if plan is not None:
         _write_plan(output, plan)
-        known.append(plan)
-    return _to_do(output, format_name, schema, known, {file.uri for file in files})
 
 
-def _to_do(
-    output: Output, format: str, schema: pa.Schema, known: Sequence[Plan], uris: Set[str]
-) -> Job:
+def _guard(output: Output, settings: Settings) -> FailureGuard | None:
+    if settings.max_failures is None:
+        return None
+    return FailureGuard(output, FailureLimit.of(settings.max_failures))
+
+
+def _to_do(output: Output, names: Sequence[str], known: Sequence[Plan], uris: Set[str]) -> Job:
     """What is planned and not written, as far as its files are still there."""
-    names = output.names()
     done = [plan.is_done(names) for plan in known]
     gone = [plan.lacks(uris) & ~written for plan, written in zip(known, done, strict=True)]
     segments = [
@@ -169,8 +225,6 @@ def _to_do(
     rows_done = sum(int(plan.rows[each].sum()) for plan, each in zip(known, done, strict=True))
     return Job(
         output=output,
-        format=format,
-        schema=schema,
         segments=tuple(segments),
         shards=shards - lost,
         done=written,
@@ -304,6 +358,8 @@ def _pieces(
 ) -> list[tuple[InputFile, Piece]]:
     """How files are cut."""
     size = ShardSize(_rows_per_shard(settings, format), settings.bytes_per_shard)
+    if settings.limit is not None:
+        return list(first_rows(files, FORMATS[format], size, schema, settings.limit))
     with ThreadPoolExecutor(_THREADS) as pool:
         pieces = pool.map(lambda file: FORMATS[format].pieces(file, size, schema), files)
         return [(file, piece) for file, each in zip(files, pieces, strict=True) for piece in each]

@@ -20,6 +20,10 @@ JOB, FAILURES = "_job", "_failures"
 _TEMPORARY = f"{JOB}/temporary"
 
 
+class OutputError(RuntimeError):
+    """The output cannot be written to."""
+
+
 class Output:
     """A folder on any file system that fsspec knows. Names are relative to it."""
 
@@ -75,6 +79,23 @@ class Output:
                 if not left:
                     raise
                 time.sleep(0.1)
+
+    def check_writable(self) -> None:
+        """Write a file and remove it, with the folders that it needed. Raises OutputError."""
+        probe = f"{JOB}/{uuid.uuid4().hex}"
+        folders = [self._full(JOB), self._root]
+        made = [each for each in folders if not self._system.exists(each)]
+        try:
+            self._system.makedirs(self._full(JOB), exist_ok=True)
+            self._system.pipe_file(self._full(probe), b"probe")
+            self._system.rm_file(self._full(probe))
+        except Exception as error:  # every store has errors of its own
+            raise OutputError(
+                f"output: cannot write to {self.uri}: {type(error).__name__}: {error}"
+            ) from error
+        for each in made:
+            with contextlib.suppress(Exception):  # stores have no empty folders
+                self._system.rmdir(each)
 
     def remove(self, name: str) -> None:
         """Remove a file or folder, if it is there."""

@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .files import InputFile
-from .pieces import Piece
 from .output import JOB, Output
+from .pieces import Piece
 from .ranges import Range
 
 _NAME = re.compile(r"plan-(\d{3,})-([0-9a-f]{12})\.parquet")
@@ -48,6 +48,8 @@ class Shard:
     name: str
     files: tuple[InputFile, ...]
     range: Range
+    #: How many rows it comes from, as it was planned.
+    rows: int
     #: Neighbours of the same file and group are read in one go.
     group: int
 
@@ -177,8 +179,9 @@ class Plan:
 
     def _shard(self, number: int, rows: Sequence[dict[str, Any]]) -> Shard:
         files = tuple(InputFile(row["uri"], row["size"], row["version"]) for row in rows)
-        row = rows[0]
-        return Shard(self.shard_name(number), files, (row["start"], row["stop"]), row["group"])
+        row, count = rows[0], sum(row["rows"] for row in rows)
+        place = (row["start"], row["stop"])
+        return Shard(self.shard_name(number), files, place, count, row["group"])
 
 
 def plans(output: Output) -> list[Plan]:

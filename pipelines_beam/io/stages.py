@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from .files import check_unchanged
 from .formats import FORMATS, ROW
+from .job import Job
 from .output import FAILURES, Output
 from .plan import Plan, Segment, Shard, read_together
 
@@ -50,18 +51,25 @@ class ReadPlan(beam.DoFn):  # type: ignore[misc]
 
 
 class ReadShards(beam.DoFn):  # type: ignore[misc]
-    """Shards to their tables, which know what they become."""
+    """Shards to their tables, which know what they become.
 
-    def __init__(self, output: Output, format: str, schema: pa.Schema) -> None:
-        self._output = output
-        self._format = FORMATS[format]
-        self._schema = schema
+    Of a job with a limit, only the planned numbers of rows are read.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._output = job.output
+        self._format = FORMATS[job.format]
+        self._schema = job.schema
+        self._is_limited = job.is_limited
+        self._guard = job.guard
 
     def process(self, shards: tuple[Shard, ...]) -> Iterator[pa.Table]:
         """The tables of shards that nobody has written: a runner may hand them out again."""
         shards = tuple(each for each in shards if not self._output.exists(each.name))
         if not shards:
             return
+        if self._guard is not None:
+            self._guard.check()
         files, ranges = shards[0].files, [each.range for each in shards]
         if len(files) == 1:  # else media, which are fetched when they are needed
             check_unchanged(files[0])
@@ -71,7 +79,8 @@ class ReadShards(beam.DoFn):  # type: ignore[misc]
 
     def _next(self, tables: Iterator[pa.Table], shard: Shard) -> pa.Table:
         try:
-            return next(tables)
+            table = next(tables)
+            return table.slice(0, shard.rows) if self._is_limited else table
         except Exception as error:
             what = "rows" if self._format.numbers_rows else "bytes"
             raise InputError(
@@ -116,11 +125,13 @@ class WriteFailures(beam.DoFn):  # type: ignore[misc]
 class WriteResults(beam.DoFn):  # type: ignore[misc]
     """Tables of results to files: each is whole, and with it its shard is done. Gives their URIs.
 
-    Raises RuntimeError where not every row of a shard is answered or failed.
+    Raises RuntimeError where not every row of a shard is answered or failed, and
+    TooManyFailuresError when too many of the job's rows have failed.
     """
 
-    def __init__(self, output: Output, schema: pa.Schema) -> None:
-        self._output = output
+    def __init__(self, job: Job, schema: pa.Schema) -> None:
+        self._output = job.output
+        self._guard = job.guard
         self._schema = schema
 
     def process(self, table: pa.Table) -> Iterator[str]:
@@ -134,6 +145,8 @@ class WriteResults(beam.DoFn):  # type: ignore[misc]
             )
         table = table.drop_columns([ROW]).replace_schema_metadata(self._schema.metadata)
         self._output.write(about["name"], as_parquet(table))
+        if failed and self._guard is not None:
+            self._guard.check()
         yield self._output.path(about["name"])
 
     def _failed(self, name: str) -> int:

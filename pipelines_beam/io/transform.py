@@ -15,6 +15,7 @@ from apache_beam.typehints.row_type import RowTypeConstraint
 from transforms import TaskTransform
 
 from ..beam_options import DEFAULT_RUNNER
+from ..progress import show
 from ..workers import use_cores
 from .job import Job, Settings, prepare
 from .output import FAILURES, is_shard
@@ -65,6 +66,11 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
       overwrite: replace an output that exists.
       rows_per_shard: the most rows of a file of results. None: 10,000; of media 500.
       bytes_per_shard: the most bytes that are read for it.
+      limit: read only so many rows, the first ones: for trying a job. Its output is not resumed
+        with another limit, or without.
+      max_failures: stop when more rows than that have failed: a number, or a share such as "1%" of
+        the rows that are done, once they are 100. It is looked at whenever a file of the output is
+        written and before the next is begun, so each worker finishes the file that it is at.
 
     The pipeline gets {"files_written": the paths of the files, "failed": failure rows without the
     elements}. What there is and what is to be done is found when the transform is applied.
@@ -74,6 +80,8 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
       OutputExistsError: the output exists, and neither resume nor overwrite is set.
       JobChangedError: the output was begun with another task, model, parameter, column or version.
       InputChangedError: a file has changed since its results were planned.
+      OutputError: the output cannot be written to.
+      TooManyFailuresError: more rows failed than max_failures allows.
       ValueError: an option has an invalid value, or a file lacks a column or has it with another
         type.
 
@@ -92,16 +100,20 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
         overwrite: bool = False,
         rows_per_shard: int | None = None,
         bytes_per_shard: int = Settings.bytes_per_shard,
+        limit: int | None = None,
+        max_failures: int | str | None = None,
     ) -> None:
         options = {name: value for name, value in locals().items() if name not in _NO_SETTINGS}
         super().__init__()
         self._settings = Settings(**options)
         #: What is to be done, once the transform is applied.
         self.job: Job | None = None
+        #: Set to False, the transform can be applied to see what it would do, and not be run.
+        self.writes = True
 
     def expand(self, pbegin: Any) -> Any:
         """The files that are written, and the failure rows."""
-        self.job = job = prepare(self._settings)
+        self.job = job = prepare(self._settings, self.writes)
         logger.info("%s: %d of %d shards are there", job.output.uri, job.done, job.shards)
         schema = with_rows(job.schema)
         task = self._settings.task
@@ -110,16 +122,13 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
             | "Plan" >> beam.Create(job.segments).with_output_types(Any)
             | "Shards" >> beam.ParDo(ReadPlan(job.output)).with_output_types(Any)
             | "Spread" >> beam.Reshuffle()
-            | "Read"
-            >> beam.ParDo(ReadShards(job.output, job.format, job.schema)).with_output_types(
-                pa.Table
-            )
+            | "Read" >> beam.ParDo(ReadShards(job)).with_output_types(pa.Table)
         )
         good, bad = tables | task.with_exception_handling()
         writer = WriteFailures(job.output, task.failure_schema(schema))
         failed = bad | "WriteFailures" >> beam.ParDo(writer).with_output_types(pa.Table)
         written = good | "WriteResults" >> beam.ParDo(
-            WriteResults(job.output, task.schema(job.schema))
+            WriteResults(job, task.schema(job.schema))
         ).with_output_types(str)
         rows = failed | "FailureRows" >> beam.FlatMap(failure_rows).with_output_types(_FAILURE_ROW)
         return {"files_written": written, "failed": rows}
@@ -146,6 +155,7 @@ def process_files(
     output: str,
     *,
     options: PipelineOptions | None = None,
+    progress: bool | None = None,
     **settings: Any,
 ) -> Processed:
     """Run ProcessFiles as a pipeline of its own, and wait for it.
@@ -156,6 +166,7 @@ def process_files(
       output: as of ProcessFiles.
       options: those of the pipeline, such as its runner. None: on this machine, with as many
         worker processes as help (see LocalPipeline).
+      progress: show how far the job is, on stderr. None: if that is a terminal, or in a notebook.
       **settings: the other options of ProcessFiles.
 
     Raises what ProcessFiles and the runner raise; RuntimeError if files are missing afterwards.
@@ -166,9 +177,16 @@ def process_files(
     pipeline = beam.Pipeline(options=options)
     _ = pipeline | transform
     use_cores(pipeline)
-    pipeline.run().wait_until_finish()
     job = transform.job
     assert job is not None
+    try:
+        with show.shown([job], show.style_of(progress)):
+            pipeline.run().wait_until_finish()
+    except Exception as error:
+        excess = None if job.guard is None else job.guard.error()
+        if excess is None:
+            raise
+        raise excess from error
     names = sorted(filter(is_shard, job.output.names()))
     wanted = sum(stop - start for each in job.segments for start, stop in each.ranges)
     written = len(names) - job.done

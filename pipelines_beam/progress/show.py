@@ -20,7 +20,7 @@ from .watch import Watch
 Draw: TypeAlias = Callable[[Snapshot, bool], None]
 
 #: Seconds between two looks, by style.
-_INTERVALS = {"bar": 0.5, "lines": 30.0, "json": 5.0}
+_INTERVALS = {"bar": 0.5, "lines": 30.0, "json": 5.0, "none": 3600.0}
 _FIRST = 0.5  # seconds until the first: then it is said that the model is being loaded
 
 
@@ -28,7 +28,13 @@ def style_for(json_lines: bool = False) -> str:
     """The style for the standard streams of this process."""
     if json_lines:
         return "json"
-    return "bar" if sys.stderr.isatty() else "lines"
+    return "bar" if sys.stderr.isatty() or "ipykernel" in sys.modules else "lines"
+
+
+def style_of(wanted: bool | None) -> str:
+    """The style for a function: None shows progress where somebody looks at it."""
+    style = style_for()
+    return style if wanted or (wanted is None and style == "bar") else "none"
 
 
 @contextlib.contextmanager
@@ -109,4 +115,5 @@ _STYLES: dict[str, Callable[[], contextlib.AbstractContextManager[Draw]]] = {
     "bar": _bar,
     "lines": _lines,
     "json": _json,
+    "none": lambda: contextlib.nullcontext(lambda snapshot, last: None),
 }
