@@ -23,12 +23,17 @@ _EMBEDDINGS = "sentence_transformers"
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-class _Outputs(beam.PTransform):  # type: ignore[misc]
+class TaskStep(beam.PTransform):  # type: ignore[misc]
     """A task in Beam YAML: with error_handling, its outputs by name."""
 
     def __init__(self, transform: transforms.TaskTransform) -> None:
         super().__init__(transform.default_label())
         self._transform = transform
+
+    @property
+    def task(self) -> transforms.TaskTransform:
+        """The transform of the task."""
+        return self._transform
 
     def expand(self, pcoll: Any) -> Any:
         """The task's result, or a mapping of its two outputs by name."""
@@ -41,15 +46,20 @@ class _Outputs(beam.PTransform):  # type: ignore[misc]
 
 def _create(cls: type[transforms.TaskTransform], **config: Any) -> beam.PTransform:
     # Beam's loader stores line numbers inside mappings.
-    return _Outputs(cls(**yaml_transform.SafeLineLoader.strip_metadata(config)))
+    return TaskStep(cls(**yaml_transform.SafeLineLoader.strip_metadata(config)))
 
 
-def provider(asked: Mapping[str, Any] = _NOTHING) -> yaml_provider.InlineProvider:
+def provider(
+    asked: Mapping[str, Any] = _NOTHING, writes: bool = True
+) -> yaml_provider.InlineProvider:
     """A Beam YAML provider of every task (TextClassification, …), of ProcessFiles and the sinks.
 
-    `asked`: options of ProcessFiles, in place of those of the file.
+    Args:
+      asked: options of ProcessFiles, in place of those of the file.
+      writes: whether the pipeline is to run; else ProcessFiles only finds out what it would do.
+
     """
-    transforms_by_type: dict[str, Any] = {in_yaml.TYPE: in_yaml.factory(asked)}
+    transforms_by_type: dict[str, Any] = {in_yaml.TYPE: in_yaml.factory(asked, writes)}
     for cls in transforms.TaskTransform.__subclasses__():
         transforms_by_type[cls.__name__] = functools.update_wrapper(
             functools.partial(_create, cls), cls
@@ -83,7 +93,12 @@ def _missing(module: str) -> Iterator[None]:
 
 @without_collections()
 def expand(
-    pipeline: beam.Pipeline, spec: dict[str, Any], path: str, asked: Mapping[str, Any] = _NOTHING
+    pipeline: beam.Pipeline,
+    spec: dict[str, Any],
+    path: str,
+    asked: Mapping[str, Any] = _NOTHING,
+    *,
+    writes: bool = True,
 ) -> None:
     """Build the pipeline of a specification, from the tasks and Beam's own transforms.
 
@@ -92,6 +107,7 @@ def expand(
       spec: the content of the file.
       path: where it is.
       asked: options of ProcessFiles, in place of those of the file.
+      writes: see `provider`.
 
     Raises SpecificationError for a key, a type or an input that does not exist.
 
@@ -100,7 +116,7 @@ def expand(
     # Beam imports all that MLTransform could use, which takes seconds.
     with contextlib.nullcontext() if "MLTransform" in repr(spec) else _missing(_EMBEDDINGS):
         yaml_provider.standard_providers()
-    ours = provider(asked)
+    ours = provider(asked, writes)
     providers = yaml_provider.merge_providers(
         yaml_provider.parse_providers(path, spec.get("providers", [])),
         {name: [ours] for name in ours.provided_transforms()},

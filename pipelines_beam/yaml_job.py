@@ -12,7 +12,10 @@ from apache_beam.options.pipeline_options import PipelineOptions, StandardOption
 from apache_beam.runners.runner import PipelineResult
 from apache_beam.yaml.yaml_transform import SafeLineLoader
 
-from . import beam_options, progress, provider, specification, template, workers
+from transforms import ModelLoadError
+from transforms.stages import preflight
+
+from . import beam_options, progress, provider, specification, template, workers, writable
 from .io import in_yaml
 from .outcome import Outcome
 from .progress import known_rows
@@ -41,6 +44,10 @@ class YamlJob:
         runner = str(self.settings.view_as(StandardOptions).runner)
         return runner.rpartition(".")[2] in _LOCAL
 
+    def excess(self) -> Exception | None:
+        """The error to show if more rows have failed than may."""
+        return next(filter(None, (job.excess() for job in self.outcome.jobs)), None)
+
     def run(self, style: str) -> tuple[PipelineResult, str]:
         """Run it and show its progress in a style; its result, and the state that it ended in."""
         models, steps = self.outcome.models, self.outcome.steps
@@ -61,6 +68,8 @@ def built(
     flags: Sequence[str],
     given: Mapping[str, Any],
     asked: Mapping[str, Any],
+    *,
+    runs: bool = True,
 ) -> YamlJob:
     """The job of a file.
 
@@ -70,6 +79,7 @@ def built(
       flags: Beam's options, as flags.
       given: the same, as values by name.
       asked: options of ProcessFiles that the command gives, in place of those of the file.
+      runs: whether it is to run: else nothing is written.
 
     Raises whatever is wrong with the file, its variables, its options or its transforms.
 
@@ -82,8 +92,21 @@ def built(
     pipeline = beam.Pipeline(options=settings)
     for name, option in in_yaml.OPTIONS.items():
         if asked.get(name):
-            specification.check_resumable(spec, option, in_yaml.TYPE)
-    provider.expand(pipeline, spec, file, asked)
+            specification.check_has(spec, option, in_yaml.TYPE)
+    if asked.get("limit"):
+        specification.check_limited(spec, in_yaml.TYPE)
+    preflight.unreached.clear()
+    provider.expand(pipeline, spec, file, asked, writes=runs)
     job = YamlJob(file, settings, pipeline, Outcome(pipeline))
+    if job.is_local and preflight.unreached:
+        raise ModelLoadError(_unreached(*preflight.unreached.popitem()))
+    writable.check(job.outcome.steps)
     workers.use_cores(pipeline)
     return job
+
+
+def _unreached(model: str, error: str) -> str:
+    return (
+        f"the model {model!r} is not on this machine, and the Hugging Face hub is out of reach "
+        f"({error}): set model to a directory on this machine, or run where the hub can be reached"
+    )

@@ -84,11 +84,17 @@ def unknown(argument: str, parser: argparse.ArgumentParser) -> str:
     return f"unknown argument {argument!r:.80}.{hint} Valid: {', '.join(names)}"
 
 
-def quiet(verbose: bool) -> None:
-    """Keep what Beam and models log off the screen, unless it is asked for."""
+def quiet(verbose: bool, traceback: bool = False) -> None:
+    """Keep what Beam and models log off the screen, unless it is asked for.
+
+    Beam logs each error of a worker with its traceback, and raises it afterwards: the command says
+    it, once.
+    """
     if verbose:
         logging.basicConfig(level=logging.INFO)
         return
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     logging.disable(logging.WARNING)
+    if not traceback:
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)

@@ -15,7 +15,8 @@ from .output import Output
 from .plan import Plan, plans
 
 _LEAST = 100  # rows, before a share of them says anything
-_GENTLE = 20  # looking takes at most a twentieth of the time
+_GENTLE = 20  # looking takes at most a twentieth of the time,
+_SHORT = 0.05  # unless it takes less than these seconds
 _REASONS = 3
 
 
@@ -71,8 +72,8 @@ class FailureGuard:
         if start < self._due:
             return
         failed, done = self._counts()
-        now = time.monotonic()
-        self._due = now + _GENTLE * (now - start)
+        took = time.monotonic() - start
+        self._due = start + (_GENTLE * took if took > _SHORT else 0)
         if self._limit.is_exceeded(failed, done):
             raise TooManyFailuresError(self._message(failed, done))
 

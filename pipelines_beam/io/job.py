@@ -19,7 +19,7 @@ from transforms.options.shown import shown
 from transforms.options.suggest import unknown
 
 from . import identity
-from .failure_limit import FailureGuard, FailureLimit
+from .failure_limit import FailureGuard, FailureLimit, TooManyFailuresError
 from .files import InputChangedError, InputFile, listed
 from .formats import FORMATS, ROW, format_of
 from .limit import first_rows
@@ -120,6 +120,10 @@ class Job:
             sum(int(each.sum()) for _, each in done),
             sum(int(plan.rows[each].sum()) for plan, each in done),
         )
+
+    def excess(self) -> TooManyFailuresError | None:
+        """The error to raise if more rows have failed than may; None if not."""
+        return None if self.guard is None else self.guard.error()
 
     def _plans(self) -> Iterable[tuple[Plan, np.ndarray]]:
         return zip(self.plans, self.lost, strict=True)

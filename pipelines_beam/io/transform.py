@@ -111,6 +111,11 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
         #: Set to False, the transform can be applied to see what it would do, and not be run.
         self.writes = True
 
+    @property
+    def task(self) -> TaskTransform:
+        """The transform of the task."""
+        return self._settings.task
+
     def expand(self, pbegin: Any) -> Any:
         """The files that are written, and the failure rows."""
         self.job = job = prepare(self._settings, self.writes)
@@ -183,10 +188,11 @@ def process_files(
         with show.shown([job], show.style_of(progress)):
             pipeline.run().wait_until_finish()
     except Exception as error:
-        excess = None if job.guard is None else job.guard.error()
-        if excess is None:
-            raise
-        raise excess from error
+        if (excess := job.excess()) is not None:
+            raise excess from error
+        raise
+    if (excess := job.excess()) is not None:
+        raise excess
     names = sorted(filter(is_shard, job.output.names()))
     wanted = sum(stop - start for each in job.segments for start, stop in each.ranges)
     written = len(names) - job.done

@@ -29,15 +29,15 @@ def reads(models: Sequence[YamlStep], steps: Sequence[YamlStep]) -> Callable[[],
     sources = {id(pcoll): step for step in steps for pcoll in step.node.outputs.values()}
 
     def find() -> int | None:
-        rows = [_rows(sources.get(id(pcoll))) for step in models for pcoll in step.node.inputs]
+        rows = [of(sources.get(id(pcoll))) for step in models for pcoll in step.node.inputs]
         known = [each for each in rows if each is not None]
         return sum(known) if len(known) == len(rows) else None
 
     return find
 
 
-def _rows(source: YamlStep | None) -> int | None:
-    """The number of rows of a source; None: unknown."""
+def of(source: YamlStep | None) -> int | None:
+    """The number of rows that a step reads; None: unknown."""
     if source is None:
         return None
     if source.kind == "Create":
