@@ -15,7 +15,16 @@ from apache_beam.yaml.yaml_transform import SafeLineLoader
 from transforms import ModelLoadError
 from transforms.stages import preflight
 
-from . import beam_options, progress, provider, specification, template, workers, writable
+from . import (
+    beam_options,
+    progress,
+    provider,
+    specification,
+    template,
+    worker_processes,
+    workers,
+    writable,
+)
 from .io import in_yaml
 from .outcome import Outcome
 from .progress import known_rows
@@ -48,16 +57,20 @@ class YamlJob:
         """The error to show if more rows have failed than may."""
         return next(filter(None, (job.excess() for job in self.outcome.jobs)), None)
 
-    def run(self, style: str) -> tuple[PipelineResult, str]:
-        """Run it and show its progress in a style; its result, and the state that it ended in."""
+    def run(self, style: str, *, verbose: bool = False) -> tuple[PipelineResult, str]:
+        """Run it and show its progress in a style; its result, and the state that it ended in.
+
+        Raises what the runner raises, and WorkerLostError.
+        """
         models, steps = self.outcome.models, self.outcome.steps
-        with progress.shown(
+        shown = progress.shown(
             self.outcome.jobs,
             style,
             reads=known_rows.reads(models, steps),
-            unit="rows" if len(models) < 2 else "answers",
+            unit="rows" if len(models) + len(self.outcome.jobs) < 2 else "answers",
             is_local=self.is_local,
-        ):
+        )
+        with worker_processes.handled(self.settings, verbose=verbose), shown:
             result = self.pipeline.run()
             return result, result.wait_until_finish() if self.waits else result.state
 

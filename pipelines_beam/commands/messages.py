@@ -12,6 +12,7 @@ import traceback
 from typing import Any
 
 _LONGEST_MESSAGE = 4000
+_TRACEBACK = "Traceback (most recent call last):"
 #: Beam's messages about a transform that could not be created or applied.
 _WRAPPER = re.compile(
     r'(?:Invalid transform specification|Error applying transform) (?:at )?(".*?" at line \w+)'
@@ -41,7 +42,16 @@ def message(error: BaseException) -> str:
         shown = error if isinstance(error, _our_errors()) else causes[-1]
     name = "" if isinstance(shown, (*known, *_our_errors())) else f"{type(shown).__name__}: "
     text = getattr(shown, "message", None) or str(shown)  # str of a schema error is the whole file
+    if _TRACEBACK in text:  # of a worker process: Beam's error has its traceback as text
+        return _last_error(text)
     return f"{places[-1] + ': ' if places else ''}{name}{text}"
+
+
+def _last_error(text: str) -> str:
+    """The error at the end of a traceback, in which other processes quote each other."""
+    lines = text.rpartition(_TRACEBACK)[2].splitlines()
+    said = [line for line in lines if line and not line.startswith(" ")]
+    return "\n".join(said[:1] or lines[-1:])
 
 
 def chain(error: BaseException) -> list[Any]:
@@ -53,7 +63,7 @@ def chain(error: BaseException) -> list[Any]:
 
 
 def _our_errors() -> tuple[type[Exception], ...]:
-    from .. import beam_options, io, specification, template
+    from .. import beam_options, io, specification, template, worker_processes
 
     return (
         io.InputChangedError,
@@ -66,6 +76,7 @@ def _our_errors() -> tuple[type[Exception], ...]:
         beam_options.OptionsError,
         specification.SpecificationError,
         template.TemplateError,
+        worker_processes.WorkerLostError,
     )
 
 

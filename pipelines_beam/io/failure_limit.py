@@ -96,6 +96,6 @@ class FailureGuard:
 
     def _message(self, failed: int, done: int) -> str:
         return (
-            f"the job has stopped, since {failed:,} of {done:,} rows failed and "
-            f"max_failures={self._limit}"
+            f"too many rows failed: {failed:,} of {done:,} that are done, and max_failures is "
+            f"{self._limit}"
         )
