@@ -293,7 +293,9 @@ def test_a_job_of_yaml_is_resumed(
     said = capsys.readouterr().out
     assert "24 rows in" in said
     assert "3 x TypeError: column 'text'" in said
-    assert f"rows that failed: {folder}/out/_failures" in said
+    assert f"failed rows: 3 in {folder}/out/_failures\n" in said
+    assert said.count("TypeError") == 1
+    assert '{"label": ' in said
     (lost, *_) = sorted((folder / "out").glob("part-*"))
     lost.unlink()
     assert cli.main(["run", job]) == statuses.REFUSED
