@@ -124,8 +124,7 @@ class Fixed(Outcome):
         self._found = failures
         self._written = files
         self.sinks = [
-            Sink(name=name, kind="WriteToParquet", failed=(), folder="")
-            for name in files
+            Sink(name=name, kind="WriteToParquet", failed=(), folder="") for name in files
         ]
 
     def failures(self, result: Any) -> dict[str, Failures]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from pathlib import Path
 
-from transforms.stages import live_counts, metrics
+from support.commands import processes
 
-_processes = multiprocessing.get_context("fork")
+from transforms.stages import live_counts, metrics
 
 
 def work(folder: str) -> None:
@@ -25,7 +24,7 @@ def test_counts_of_another_process_are_seen_while_it_works(tmp_path: Path) -> No
     folder.mkdir()
     with live_counts.collected(str(folder)):
         live_counts.publish()  # this process is asked directly
-        process = _processes.Process(target=work, args=(str(folder),))
+        process = processes().Process(target=work, args=(str(folder),))
         process.start()
     until = time.monotonic() + 30
     while not live_counts.of_other_processes(str(folder)).answered:
