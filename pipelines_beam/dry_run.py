@@ -47,7 +47,11 @@ def _step(step: YamlStep) -> dict[str, Any]:
     task = getattr(step.node.transform, "task", None)
     if task is not None:
         model = task.spec.model
-        return named | {"task": task.spec.task, "model": model.source, "columns": _columns(step)}
+        return named | {
+            "task": task.spec.task,
+            "model": model.source,
+            "columns": _columns(step.node.transform.result_type),
+        }
     if step.prefix:
         found = {"path": step.prefix}
         return named | (found if step.writes else {**found, "rows": known_rows.of(step)})
@@ -71,14 +75,11 @@ def _of_files(transform: Any) -> dict[str, Any]:
     }
 
 
-def _columns(step: YamlStep) -> dict[str, str]:
-    """The columns of a step's results with their types; empty where they are no rows."""
-    for pcoll in step.results():
-        kind = pcoll.element_type
-        rows = RowTypeConstraint.from_user_type(kind) or kind
-        if isinstance(rows, RowTypeConstraint):
-            return {name: _type(each) for name, each in (fields_of(rows) or {}).items()}
-    return {}
+def _columns(kind: Any) -> dict[str, str]:
+    """The columns of a type of rows with their types; empty for other types."""
+    rows = RowTypeConstraint.from_user_type(kind) or kind
+    fields = fields_of(rows) if isinstance(rows, RowTypeConstraint) else None
+    return {name: _type(each) for name, each in (fields or {}).items()}
 
 
 def _type(kind: Any) -> str:

@@ -66,7 +66,7 @@ class Outcome:
         self.jobs = [step.node.transform.job for step in steps if step.kind == in_yaml.TYPE]
         self.sinks = [step.sink(failed) for step in writing]
         for step in steps:
-            for pcoll in step.errors():
+            for pcoll in step.errors() if step.kind != in_yaml.TYPE else ():
                 _ = pcoll | f"Failures of {step.name}" >> beam.ParDo(CountFailures(step.name))
         for step in writing:
             for i, pcoll in enumerate(step.results()):

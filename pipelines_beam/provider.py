@@ -29,6 +29,8 @@ class TaskStep(beam.PTransform):  # type: ignore[misc]
     def __init__(self, transform: transforms.TaskTransform) -> None:
         super().__init__(transform.default_label())
         self._transform = transform
+        #: The type of its results, once it is applied.
+        self.result_type: Any = None
 
     @property
     def task(self) -> transforms.TaskTransform:
@@ -38,10 +40,12 @@ class TaskStep(beam.PTransform):  # type: ignore[misc]
     def expand(self, pcoll: Any) -> Any:
         """The task's result, or a mapping of its two outputs by name."""
         outputs = row_tables.answered(pcoll, self._transform)
-        if outputs is not None:
-            return outputs if len(outputs) > 1 else next(iter(outputs.values()))
-        result: Any = pcoll | self._transform
-        return result._asdict() if hasattr(result, "_asdict") else result
+        if outputs is None:
+            result: Any = pcoll | self._transform
+            outputs = result._asdict() if hasattr(result, "_asdict") else {"good": result}
+        good = next(iter(outputs.values()))
+        self.result_type = good.element_type
+        return outputs if len(outputs) > 1 else good
 
 
 def _create(cls: type[transforms.TaskTransform], **config: Any) -> beam.PTransform:

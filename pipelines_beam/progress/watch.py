@@ -75,7 +75,6 @@ class Watch:
         self._rate = Rate()
         self._before = sum(job.rows_done for job in jobs)
         self._failed_rows = [FailedRows(job.output) for job in jobs]
-        self._failed_before: int | None = None
         self._written = _Polled(self._look, _INTERVAL, Written(0, self._before))
         self._failed = _Polled(self._count_failed, _INTERVAL, 0)
 
@@ -95,7 +94,7 @@ class Watch:
             seconds=seconds,
             done=done,
             computed=computed,
-            failed=max(self._failed(), (self._failed_before or 0) + live.failed),
+            failed=max(self._failed(), live.failed),
             total=None if total is None else max(total, done),
             is_about=any(not job.counts_rows for job in self._jobs),
             rate=self._rate.add(seconds, computed),
@@ -115,10 +114,7 @@ class Watch:
         return Written(sum(each.shards for each in found), sum(each.rows for each in found))
 
     def _count_failed(self) -> int:
-        count = sum(each.count() for each in self._failed_rows)
-        if self._failed_before is None:
-            self._failed_before = count
-        return count
+        return sum(each.count() for each in self._failed_rows)
 
 
 def _of_batches(counts: metrics.Counts) -> dict[str, Any]:
