@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ from . import (
     beam_options,
     progress,
     provider,
+    quiet_workers,
     specification,
     template,
-    worker_processes,
     workers,
     writable,
 )
@@ -60,7 +61,7 @@ class YamlJob:
     def run(self, style: str, *, verbose: bool = False) -> tuple[PipelineResult, str]:
         """Run it and show its progress in a style; its result, and the state that it ended in.
 
-        Raises what the runner raises, and WorkerLostError.
+        What worker processes print is not shown unless `verbose`.
         """
         models, steps = self.outcome.models, self.outcome.steps
         shown = progress.shown(
@@ -70,7 +71,8 @@ class YamlJob:
             unit="rows" if len(models) + len(self.outcome.jobs) < 2 else "answers",
             is_local=self.is_local,
         )
-        with worker_processes.handled(self.settings, verbose=verbose), shown:
+        quiet = contextlib.nullcontext() if verbose else quiet_workers.silent(self.settings)
+        with quiet, shown:
             result = self.pipeline.run()
             return result, result.wait_until_finish() if self.waits else result.state
 

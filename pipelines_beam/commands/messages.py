@@ -63,7 +63,7 @@ def chain(error: BaseException) -> list[Any]:
 
 
 def _our_errors() -> tuple[type[Exception], ...]:
-    from .. import beam_options, io, specification, template, worker_processes
+    from .. import beam_options, io, specification, template
 
     return (
         io.InputChangedError,
@@ -76,7 +76,6 @@ def _our_errors() -> tuple[type[Exception], ...]:
         beam_options.OptionsError,
         specification.SpecificationError,
         template.TemplateError,
-        worker_processes.WorkerLostError,
     )
 
 

@@ -191,7 +191,9 @@ def _started(options: argparse.Namespace, job: YamlJob, command: str) -> int:
 
     start = time.monotonic()
     try:
-        result, state = job.run(progress.style_for(options.json), verbose=options.verbose)
+        result, state = job.run(
+            progress.style_for(options.json), verbose=options.verbose or options.traceback
+        )
     except KeyboardInterrupt:
         summary.show_resume(job.outcome, command)
         raise
@@ -209,10 +211,9 @@ def _failed_while_running(
     options: argparse.Namespace, job: YamlJob, command: str, error: Exception
 ) -> int:
     """Say why a job has failed, and how to go on."""
-    from .. import summary, worker_processes
+    from .. import summary
 
-    is_lost = isinstance(error, worker_processes.WorkerLostError)
-    is_stopped = not is_lost and any(isinstance(each, KeyboardInterrupt) for each in chain(error))
+    is_stopped = any(isinstance(each, KeyboardInterrupt) for each in chain(error))
     if not is_stopped:  # within a step: Beam makes an error of it
         failed(options, job.file, job.excess() or error, FAILED)
     summary.show_resume(job.outcome, command)

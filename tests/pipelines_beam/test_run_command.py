@@ -141,7 +141,7 @@ def test_a_worker_process_that_is_killed_ends_the_job(folder: Path, model: Model
     os.kill(workers[-1], signal.SIGKILL)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == statuses.FAILED, said
-    assert f"{file}: a worker process has ended" in said
+    assert f"{file}: RuntimeError: worker process {workers[-1]} was killed (SIGKILL)" in said
     assert " --resume" in said
     assert "Traceback" not in said
 
