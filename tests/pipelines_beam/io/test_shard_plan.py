@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines_beam.io.files import InputFile
-from pipelines_beam.io.formats import Piece
 from pipelines_beam.io.output import Output
+from pipelines_beam.io.pieces import Piece
 from pipelines_beam.io.plan import Plan, PlanError, plans, read_together
 
 FILES = [InputFile(f"/in/{i}.parquet", 100 + i, f"etag-{i}") for i in range(3)]
