@@ -109,6 +109,12 @@ def _started(*arguments: str, **options: Any) -> subprocess.Popen[str]:
     )
 
 
+def _long(folder: Path, model: str) -> str:
+    """The file of a job that takes long enough to be stopped."""
+    pq.write_table(pa.table({"text": ["good"] * 3000}), folder / "in.parquet")
+    return of_files(folder, model, rows_per_shard=1)
+
+
 def _wait(process: subprocess.Popen[str], folder: Path) -> None:
     """Until the first file is written."""
     until = time.monotonic() + 200
@@ -121,8 +127,7 @@ def _wait(process: subprocess.Popen[str], folder: Path) -> None:
 @pytest.mark.parametrize("mode", [(), WORKERS], ids=["one process", "workers"])
 def test_ctrl_c(mode: tuple[str, ...], folder: Path, model: Model) -> None:
     """All processes of a command get it."""
-    file = of_files(folder, model("bert-classification"), rows_per_shard=1)
-    process = _started(file, *mode)
+    process = _started(_long(folder, model("bert-classification")), *mode)
     _wait(process, folder)
     os.killpg(process.pid, signal.SIGINT)
     said = process.communicate(timeout=60)[1]
@@ -134,7 +139,7 @@ def test_ctrl_c(mode: tuple[str, ...], folder: Path, model: Model) -> None:
 
 @pytest.mark.slow
 def test_a_worker_process_that_is_killed_ends_the_job(folder: Path, model: Model) -> None:
-    file = of_files(folder, model("bert-classification"), rows_per_shard=1)
+    file = _long(folder, model("bert-classification"))
     process = _started(file, *WORKERS)
     _wait(process, folder)
     workers = [pid for pid in _children(process.pid) if "sdk_worker_main" in _command(pid)]
