@@ -17,7 +17,7 @@ class Snapshot:
     seconds: float
     #: Rows that are answered or failed; in a resumed job, those from before, too.
     done: int
-    #: Of them, those since this start.
+    #: Of them, those since this start; 0 until a model has answered.
     computed: int
     failed: int
     #: All rows; None: unknown.

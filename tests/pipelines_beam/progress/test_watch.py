@@ -69,6 +69,13 @@ def test_rows_count_before_their_file_is_written(tmp_path: Path) -> None:
     assert (seen.done, seen.failed, seen.is_loading) == (232, 2, False)
 
 
+def test_rows_that_fail_at_once_tell_nothing_of_the_rate(tmp_path: Path) -> None:
+    watched = watch(tmp_path, [job(tmp_path)])
+    metrics.counts().failed = 20
+    seen = watched.snapshot()
+    assert (seen.done, seen.failed, seen.is_loading, seen.rate) == (220, 20, True, None)
+
+
 def test_counts_of_worker_processes_are_added(tmp_path: Path) -> None:
     watched = watch(tmp_path, [job(tmp_path)])
     theirs = metrics.Counts(
