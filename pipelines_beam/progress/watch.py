@@ -90,10 +90,8 @@ class Watch:
         computed = max(live.answered + live.failed, written)
         seconds = time.monotonic() - self._start
         total, done = self._total(), self._before + computed
-        if (
-            not live.answered and not written
-        ):  # rows without an input fail before the model is there
-            computed = 0
+        # Rows without an input fail before the model is there.
+        computed = computed if live.answered or written else 0
         return Snapshot(
             seconds=seconds,
             done=done,
