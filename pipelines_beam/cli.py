@@ -8,10 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .commands import report, retry, run, tasks
+from .commands import new, report, retry, run, tasks
 from .commands.statuses import FAILED, STOPPED
 
-_COMMANDS = {"run": run, "retry": retry, "report": report, "tasks": tasks}
+_COMMANDS = {"new": new, "run": run, "retry": retry, "report": report, "tasks": tasks}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import apache_beam as beam
@@ -17,11 +17,13 @@ from transforms.options import metrics_namespace
 from transforms.stages import metrics
 from transforms.tasks import TASKS
 
+from . import failure_files
+from .failure_files import KINDS
 from .io import in_yaml
 from .io.job import Job
 from .io.recorder import Followed
 from .job_counters import FAILURES, FILES, CollectFileNames, CountFailures, local_reasons
-from .yaml_steps import check_distinct, yaml_steps
+from .yaml_steps import YamlStep, check_distinct, yaml_steps
 
 #: Types of Beam YAML that run a model.
 _MODEL_STEPS = {task.transform for task in TASKS.values()} | {"CustomPipeline", in_yaml.TYPE}
@@ -32,8 +34,8 @@ class Failures:
     """The failed rows of one transform."""
 
     count: int = 0
-    #: How often each reason occurred, in this process. If the rows failed in other processes: the
-    #: names of the error classes, each with 0.
+    #: How often each reason occurred, in this process or in the files of failed rows on this
+    #: machine. Where there are none: the names of the error classes, each with 0.
     reasons: Counter[str] = field(default_factory=Counter)
 
 
@@ -45,20 +47,30 @@ class Outcome:
     #: The jobs over files, as they were before the pipeline ran; and what their records need.
     jobs: Sequence[Job] = ()
     followed: Sequence[Followed] = ()
+    #: All transforms of the file, and those that run a model on what they are given.
+    steps: Sequence[YamlStep] = ()
+    models: Sequence[YamlStep] = ()
+    #: The columns of their predictions.
+    predicted: Collection[str] = ()
 
     def __init__(self, pipeline: beam.Pipeline) -> None:
-        steps = list(yaml_steps(pipeline))
-        failed = {id(pcoll) for step in steps for pcoll in step.errors()}
+        self.steps = steps = list(yaml_steps(pipeline))
+        self.models = [step for step in steps if step.kind in _MODEL_STEPS - {in_yaml.TYPE}]
+        self.predicted = {name for step in steps for name in step.predicted}
+        failed = {id(pcoll): step.name for step in steps for pcoll in step.errors()}
         writing = [step for step in steps if step.writes]
         check_distinct(writing)
         self.runs_model = any(step.kind in _MODEL_STEPS for step in steps)
-        self._with_failures = [step.name for step in steps if step.errors()]
+        #: Those of ProcessFiles are in its output.
+        self._with_failures = [
+            step.name for step in steps if step.errors() and step.kind != in_yaml.TYPE
+        ]
         over_files = [(s.name, s.node.transform) for s in steps if s.kind == in_yaml.TYPE]
         self.jobs = [transform.job for _, transform in over_files]
         self.followed = [Followed(name, t.settings, t.job) for name, t in over_files]
         self.sinks = [step.sink(failed) for step in writing]
         for step in steps:
-            for pcoll in step.errors():
+            for pcoll in step.errors() if step.kind != in_yaml.TYPE else ():
                 _ = pcoll | f"Failures of {step.name}" >> beam.ParDo(CountFailures(step.name))
         for step in writing:
             for i, pcoll in enumerate(step.results()):
@@ -74,11 +86,27 @@ class Outcome:
                 failures[metric.key.metric.name].count += metric.result
         for name, reasons in local_reasons.items():
             failures[name].reasons.update(reasons)
+        files = self.files(result)
+        for sink in self.sinks:
+            for name in sink.failed:
+                if name in failures and not failures[name].reasons and sink.kind in KINDS:
+                    failures[name].reasons = failure_files.reasons(sink.kind, files[sink.name])
         for metric in query["string_sets"]:
             name = metric.key.metric.name
-            if name in failures and name not in local_reasons:
+            if name in failures and not failures[name].reasons:
                 failures[name].reasons.update(dict.fromkeys(metric.result, 0))
         return {name: failed for name, failed in failures.items() if failed.count}
+
+    def inferences(self, result: PipelineResult) -> dict[str, int]:
+        """How many inferences the model of each transform has made, if there are several."""
+        names = [step.name for step in self.steps if step.kind in _MODEL_STEPS]
+        if len(names) < 2:
+            return {}
+        query = result.metrics().query(MetricsFilter().with_name("num_inferences"))["counters"]
+        return {
+            name: sum(each.result for each in query if f"{each.key.step}/".startswith(f"{name}/"))
+            for name in names
+        }
 
     def suspects(self, result: PipelineResult) -> dict[str, int]:
         """The numbers of suspect media (see media/suspects.py), by the name of their counter."""

@@ -6,7 +6,8 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import apache_beam as beam
@@ -19,35 +20,50 @@ from . import parquet, row_tables, sinks, sources, specification
 from .io import in_yaml
 
 _EMBEDDINGS = "sentence_transformers"
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
-class _Outputs(beam.PTransform):  # type: ignore[misc]
+class TaskStep(beam.PTransform):  # type: ignore[misc]
     """A task in Beam YAML: with error_handling, its outputs by name."""
 
     def __init__(self, transform: transforms.TaskTransform) -> None:
         super().__init__(transform.default_label())
         self._transform = transform
+        #: The type of its results, once it is applied.
+        self.result_type: Any = None
+
+    @property
+    def task(self) -> transforms.TaskTransform:
+        """The transform of the task."""
+        return self._transform
 
     def expand(self, pcoll: Any) -> Any:
         """The task's result, or a mapping of its two outputs by name."""
         outputs = row_tables.answered(pcoll, self._transform)
-        if outputs is not None:
-            return outputs if len(outputs) > 1 else next(iter(outputs.values()))
-        result: Any = pcoll | self._transform
-        return result._asdict() if hasattr(result, "_asdict") else result
+        if outputs is None:
+            result: Any = pcoll | self._transform
+            outputs = result._asdict() if hasattr(result, "_asdict") else {"good": result}
+        good = next(iter(outputs.values()))
+        self.result_type = good.element_type
+        return outputs if len(outputs) > 1 else good
 
 
 def _create(cls: type[transforms.TaskTransform], **config: Any) -> beam.PTransform:
     # Beam's loader stores line numbers inside mappings.
-    return _Outputs(cls(**yaml_transform.SafeLineLoader.strip_metadata(config)))
+    return TaskStep(cls(**yaml_transform.SafeLineLoader.strip_metadata(config)))
 
 
-def provider(existing: str | None = None) -> yaml_provider.InlineProvider:
+def provider(
+    asked: Mapping[str, Any] = _NOTHING, writes: bool = True
+) -> yaml_provider.InlineProvider:
     """A Beam YAML provider of every task (TextClassification, …), of ProcessFiles and the sinks.
 
-    `existing` says what ProcessFiles does with an output that exists: "resume" or "overwrite".
+    Args:
+      asked: options of ProcessFiles, in place of those of the file.
+      writes: whether the pipeline is to run; else ProcessFiles only finds out what it would do.
+
     """
-    transforms_by_type: dict[str, Any] = {in_yaml.TYPE: in_yaml.factory(existing)}
+    transforms_by_type: dict[str, Any] = {in_yaml.TYPE: in_yaml.factory(asked, writes)}
     for cls in transforms.TaskTransform.__subclasses__():
         transforms_by_type[cls.__name__] = functools.update_wrapper(
             functools.partial(_create, cls), cls
@@ -81,7 +97,12 @@ def _missing(module: str) -> Iterator[None]:
 
 @without_collections()
 def expand(
-    pipeline: beam.Pipeline, spec: dict[str, Any], path: str, existing: str | None = None
+    pipeline: beam.Pipeline,
+    spec: dict[str, Any],
+    path: str,
+    asked: Mapping[str, Any] = _NOTHING,
+    *,
+    writes: bool = True,
 ) -> None:
     """Build the pipeline of a specification, from the tasks and Beam's own transforms.
 
@@ -89,8 +110,8 @@ def expand(
       pipeline: the pipeline to build.
       spec: the content of the file.
       path: where it is.
-      existing: what ProcessFiles does with an output that exists: "resume" or "overwrite". None:
-        what the file says.
+      asked: options of ProcessFiles, in place of those of the file.
+      writes: see `provider`.
 
     Raises SpecificationError for a key, a type or an input that does not exist.
 
@@ -99,7 +120,7 @@ def expand(
     # Beam imports all that MLTransform could use, which takes seconds.
     with contextlib.nullcontext() if "MLTransform" in repr(spec) else _missing(_EMBEDDINGS):
         yaml_provider.standard_providers()
-    ours = provider(existing)
+    ours = provider(asked, writes)
     providers = yaml_provider.merge_providers(
         yaml_provider.parse_providers(path, spec.get("providers", [])),
         {name: [ours] for name in ours.provided_transforms()},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -17,24 +17,30 @@ _MAX_VECTORS = 5000
 _MAX_TITLE_CHARACTERS = 200  # of each text column
 
 
-def lines(paths: Sequence[str]) -> Iterator[str]:
+def lines(paths: Sequence[str], first: Collection[str] = ()) -> Iterator[str]:
     """Lines that show a sample of the first file that has rows.
 
     They are nearest neighbours if the file has a column of vectors and one of texts, otherwise the
     first rows. Other files may have another schema.
+
+    Args:
+      paths: Parquet files.
+      first: columns that are shown before the others: a line may be too short for all.
+
     """
     for path in paths:
         with pq.ParquetFile(path) as file:
             if file.metadata.num_rows:
-                yield from _neighbours(file) or _rows(file)
+                yield from _neighbours(file) or _rows(file, first)
                 return
     yield "  no rows"
 
 
-def _rows(file: pq.ParquetFile) -> Iterator[str]:
+def _rows(file: pq.ParquetFile, first: Collection[str]) -> Iterator[str]:
     names, left_out = _readable(file)
+    names.sort(key=lambda name: name not in first)
     if names:
-        for row in _read(file, names, _SHOWN).to_pylist():
+        for row in _read(file, names, _SHOWN).select(names).to_pylist():
             yield "  " + clean(json.dumps(row, ensure_ascii=False, default=str))
     if left_out:
         yield "  not shown: " + clean(", ".join(left_out))

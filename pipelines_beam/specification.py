@@ -53,14 +53,26 @@ def check_top(spec: Mapping[str, Any]) -> None:
         raise SpecificationError(f"options must be a mapping of Beam's, got {shown(options)}")
 
 
-def check_resumable(spec: Mapping[str, Any], option: str, type: str) -> None:
+def check_has(spec: Mapping[str, Any], option: str, type: str) -> None:
     """Raises SpecificationError if no transform of a file is of the type that an option is for."""
-    pipeline = spec["pipeline"]
-    if not isinstance(pipeline, Mapping) or type not in _types(pipeline):
+    if type not in types(spec):
+        raise SpecificationError(f"{option} is for files with {type}: there is none in this file")
+
+
+def check_limited(spec: Mapping[str, Any], type: str) -> None:
+    """Raises SpecificationError if a file reads rows by a transform that takes no limit."""
+    others = sorted(each for each in types(spec) if each == "Create" or each.startswith("ReadFrom"))
+    if others:
         raise SpecificationError(
-            f"{option} is for files with {type}, which writes output that can be resumed or "
-            "overwritten: there is none in this file"
+            f"--limit is for files that read with {type} alone: {', '.join(others)} would read all "
+            "rows"
         )
+
+
+def types(spec: Mapping[str, Any]) -> set[str]:
+    """The types of all transforms of a file."""
+    pipeline = spec["pipeline"]
+    return _types(pipeline) if isinstance(pipeline, Mapping) else set()
 
 
 def _types(node: Mapping[str, Any]) -> set[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from apache_beam.runners.runner import PipelineResult
 
@@ -13,8 +15,9 @@ from transforms.stages import metrics
 
 from . import samples
 from .io import in_yaml
+from .io.failure_counts import FailureCounts
 from .io.job import Job
-from .io.output import FAILURES, is_shard
+from .io.output import FAILURES
 from .outcome import Failures, Outcome, totals
 from .samples import clean, printable
 from .yaml_steps import Sink
@@ -31,7 +34,7 @@ def show(outcome: Outcome, seconds: float, result: PipelineResult) -> bool:
     failures: Mapping[str, Failures] | None = None
     try:
         failures = outcome.failures(result)
-        _show_counts(failures, seconds, result, outcome.runs_model)
+        _show_counts(failures, seconds, result, outcome)
         for name, count in outcome.suspects(result).items():
             print(_suspect(name, count))
         if misfits := outcome.misfits(result):
@@ -43,48 +46,101 @@ def show(outcome: Outcome, seconds: float, result: PipelineResult) -> bool:
         files = outcome.files(result)
         for sink in outcome.sinks:
             if files[sink.name]:
-                _show_files(sink, files[sink.name])
+                _show_files(sink, files[sink.name], outcome)
     except Exception as error:
         unknown = "it is unknown whether rows of it failed"
         _note(unknown if failures is None else "what it did cannot be shown", error)
-    # A resumed job ends as one that was never stopped: failures of its first part count.
+    return _has_failures(outcome, failures)
+
+
+def as_data(outcome: Outcome, seconds: float, result: PipelineResult) -> dict[str, Any]:
+    """The summary for programs; `rows_failed` says whether the job ends with status 3."""
+    failures = outcome.failures(result)
+    done, failed, unit = _counts(result, outcome)
+    return {
+        "event": "summary",
+        "seconds": round(seconds, 1),
+        unit: done,
+        "failed": failed,
+        "rows_failed": _has_failures(outcome, failures),
+        "inferences": outcome.inferences(result),
+        "failures": {name: _failures_as_data(each) for name, each in failures.items()},
+        "jobs": [_job_as_data(job) for job in outcome.jobs],
+        "files": outcome.files(result),
+    }
+
+
+def _has_failures(outcome: Outcome, failures: Mapping[str, Failures] | None) -> bool:
+    """Whether rows failed. A resumed job ends as one that was never stopped."""
     failed_before = any(job.output.names(FAILURES) for job in outcome.jobs)
     return bool(failures) or metrics.counts().failed > 0 or failed_before
 
 
+def _failures_as_data(failures: Failures) -> dict[str, Any]:
+    common = failures.reasons.most_common(_MAX_REASONS)
+    return {
+        "rows": failures.count,
+        "reasons": [{"reason": reason, "rows": count or None} for reason, count in common],
+    }
+
+
+def _job_as_data(job: Job) -> dict[str, Any]:
+    found = FailureCounts(job.output)
+    failures = Failures(found.count(), found.reasons())
+    written = job.written()
+    return {
+        "output": job.output.uri,
+        "files": job.shards,
+        "files_written": written.shards,
+        "files_from_before": job.done,
+        "failed_rows": job.output.path(FAILURES) if failures.count else None,
+        "failures": _failures_as_data(failures),
+    }
+
+
 def _show_counts(
-    failures: Mapping[str, Failures], seconds: float, result: PipelineResult, runs_model: bool
+    failures: Mapping[str, Failures], seconds: float, result: PipelineResult, outcome: Outcome
 ) -> None:
-    done, failed, unit = _counts(result)
-    if runs_model and not done:
+    done, failed, unit = _counts(result, outcome)
+    if outcome.runs_model and not done:
         print("0 rows: no model was asked anything")
     if done:
         print(f"{done:,} {unit} in {seconds:.1f} s: {done / seconds:.0f} {unit}/s", end="")
         print(f", {failed:,} of them failed" if failed else ", none failed")
+    for name, count in outcome.inferences(result).items():
+        print(f"  {clean(name)}: {count:,} inferences")
     for name, each in failures.items():
         print(f"failed in {clean(name)}: {each.count:,}")
-        for reason, count in each.reasons.most_common(_MAX_REASONS):
-            print(f"  {f'{count:,} x ' if count else ''}{clean(reason)}")
+        _show_reasons(each.reasons)
+
+
+def _show_reasons(reasons: Counter[str]) -> None:
+    for reason, count in reasons.most_common(_MAX_REASONS):
+        print(f"  {f'{count:,} x ' if count else ''}{clean(reason)}")
 
 
 def _show_job(job: Job) -> None:
-    """Print what a job over files had to do, and where its failed rows are."""
+    """Print what a job over files had to do, how many of its rows failed, where they are and why.
+
+    The failure rows are those of all its starts, and of all processes.
+    """
     before = f", {job.done:,} of them from before" if job.done else ""
     print(f"{_are_there(job)}{before}")
-    if job.output.names(FAILURES):
-        print(f"rows that failed: {printable(job.output.path(FAILURES))}")
+    found = FailureCounts(job.output)
+    if count := found.count():
+        print(f"failed rows: {count:,} in {printable(job.output.path(FAILURES))}")
+        _show_reasons(found.reasons())
 
 
-def show_resume(outcome: Outcome, file: str) -> None:
+def show_resume(outcome: Outcome, command: str) -> None:
     """Say what jobs over files have written before they ended early, and how to go on."""
     for job in outcome.jobs:
-        more = f"go on with pipelines-beam run {printable(file)} --resume"
-        print(f"{_are_there(job)}: {more}", file=sys.stderr)
+        print(f"{_are_there(job)}: go on with {printable(command)}", file=sys.stderr)
 
 
 def _are_there(job: Job) -> str:
     """How many files of a job are written; metrics of several processes may lack some."""
-    written = sum(map(is_shard, job.output.names()))
+    written = job.written().shards
     return f"{written:,} of {job.shards:,} files of {printable(job.output.uri)} are there"
 
 
@@ -94,26 +150,27 @@ def _suspect(name: str, count: int) -> str:
     return f"{count:,} {kind}: the answers are likely not what you mean, see {name} in the README"
 
 
-def _counts(result: PipelineResult) -> tuple[int, int, str]:
+def _counts(result: PipelineResult, outcome: Outcome) -> tuple[int, int, str]:
     """(answered or failed, failed, the unit that is counted)."""
     counts = metrics.counts()
     if counts.answered or counts.failed:
-        return counts.answered + counts.failed, counts.failed, "rows"
+        unit = "rows" if len(outcome.models) + len(outcome.jobs) < 2 else "answers"
+        return counts.answered + counts.failed, counts.failed, unit
     # The job ran in other processes: the runner collects the metrics of them all.
     total = totals(result)
     failed = sum(count for name, count in total.items() if name.startswith("failures_"))
     return total["num_inferences"] + failed, failed, "inferences"
 
 
-def _show_files(sink: Sink, files: Sequence[str]) -> None:
+def _show_files(sink: Sink, files: Sequence[str], outcome: Outcome) -> None:
     """Print the names of a sink's files, and a sample of those on this machine."""
     try:
         local = [path for path in files if os.path.isfile(path)]
         size = f" ({sum(map(os.path.getsize, local)) / 1e6:,.1f} MB)" if local else ""
         more = f" and {len(files) - 1} more" if files[1:] else ""
         print(f"wrote {printable(files[0])}{more}{size}")
-        if sink.kind in ("WriteToParquet", in_yaml.TYPE) and not sink.takes_failures:
-            for line in samples.lines(local):
+        if sink.kind in ("WriteToParquet", in_yaml.TYPE) and not sink.failed:
+            for line in samples.lines(local, outcome.predicted):
                 print(line)
     except Exception as error:
         _note(f"{printable(files[0])} cannot be shown", error)

@@ -24,8 +24,8 @@ class Sink:
     name: str
     #: Its type in Beam YAML: WriteToParquet, …
     kind: str
-    #: Whether it writes failed rows.
-    takes_failures: bool
+    #: The transforms whose failed rows it writes.
+    failed: tuple[str, ...]
     #: The folder of its files: the names that it gives may be relative to it.
     folder: str
 
@@ -56,6 +56,12 @@ class YamlStep:
         """Whether it writes files."""
         return self.kind.startswith("Write") or self.kind == in_yaml.TYPE
 
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """The columns of its predictions; none where it runs no model."""
+        task = getattr(self.node.transform, "task", None)
+        return () if task is None else tuple(task.plan.binding.prediction.columns)
+
     def errors(self) -> list[beam.PCollection]:
         """The PCollection of its failed rows; empty if it has none."""
         if self.kind == in_yaml.TYPE:
@@ -74,12 +80,12 @@ class YamlStep:
             if isinstance(each, beam.PCollection) and id(each) not in errors
         ]
 
-    def sink(self, failed: set[int]) -> Sink:
-        """What a sink writes. `failed`: the ids of all PCollections of failed rows."""
+    def sink(self, failed: Mapping[int, str]) -> Sink:
+        """What a sink writes. `failed`: the transforms of PCollections of failed rows, by id."""
         return Sink(
             name=self.name,
             kind=self.kind,
-            takes_failures=any(id(pcoll) in failed for pcoll in self.node.inputs),
+            failed=tuple(failed[id(each)] for each in self.node.inputs if id(each) in failed),
             folder=FileSystems.split(self.prefix)[0] if self.prefix else "",
         )
 

@@ -12,6 +12,7 @@ import traceback
 from typing import Any
 
 _LONGEST_MESSAGE = 4000
+_TRACEBACK = "Traceback (most recent call last):"
 #: Beam's messages about a transform that could not be created or applied.
 _WRAPPER = re.compile(
     r'(?:Invalid transform specification|Error applying transform) (?:at )?(".*?" at line \w+)'
@@ -41,7 +42,16 @@ def message(error: BaseException) -> str:
         shown = error if isinstance(error, _our_errors()) else causes[-1]
     name = "" if isinstance(shown, (*known, *_our_errors())) else f"{type(shown).__name__}: "
     text = getattr(shown, "message", None) or str(shown)  # str of a schema error is the whole file
+    if _TRACEBACK in text:  # of a worker process: Beam's error has its traceback as text
+        return _last_error(text)
     return f"{places[-1] + ': ' if places else ''}{name}{text}"
+
+
+def _last_error(text: str) -> str:
+    """The error at the end of a traceback, in which other processes quote each other."""
+    lines = text.rpartition(_TRACEBACK)[2].splitlines()
+    said = [line for line in lines if line and not line.startswith(" ")]
+    return "\n".join(said[:1] or lines[-1:])
 
 
 def chain(error: BaseException) -> list[Any]:
@@ -60,8 +70,10 @@ def _our_errors() -> tuple[type[Exception], ...]:
         io.InputError,
         io.JobChangedError,
         io.NoJobError,
+        io.OutputError,
         io.OutputExistsError,
         io.PlanError,
+        io.TooManyFailuresError,
         report.ChartsError,
         report.NoJobError,
         beam_options.OptionsError,
@@ -85,11 +97,17 @@ def unknown(argument: str, parser: argparse.ArgumentParser) -> str:
     return f"unknown argument {argument!r:.80}.{hint} Valid: {', '.join(names)}"
 
 
-def quiet(verbose: bool) -> None:
-    """Keep what Beam and models log off the screen, unless it is asked for."""
+def quiet(verbose: bool, traceback: bool = False) -> None:
+    """Keep what Beam and models log off the screen, unless it is asked for.
+
+    Beam logs each error of a worker with its traceback, and raises it afterwards: the command says
+    it, once.
+    """
     if verbose:
         logging.basicConfig(level=logging.INFO)
         return
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     logging.disable(logging.WARNING)
+    if not traceback:
+        logging.getLogger("apache_beam").setLevel(logging.CRITICAL)

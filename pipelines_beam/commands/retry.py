@@ -90,7 +90,7 @@ def _of_file(file: str, variables: Mapping[str, str]) -> tuple[list[Any], Mappin
 
     spec = template.load(file, variables)
     specification.check_top(spec)
-    specification.check_resumable(spec, "retry", in_yaml.TYPE)
+    specification.check_has(spec, "retry", in_yaml.TYPE)
     provider.importable(os.path.dirname(os.path.abspath(file)))
     steps = [step.settings for step in in_yaml.steps_in(spec["pipeline"])]
     for step in steps:
@@ -127,7 +127,7 @@ def _retry(options: argparse.Namespace, task: TaskTransform, output: str, settin
     from ..samples import printable
 
     try:
-        with progress.shown():
+        with progress.shown([], progress.style_for()):
             done = retry_failures(task, output, options=settings)
     except JobChangedError as error:
         return failed(options, output, error, REFUSED)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import os
+import shlex
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from .assignments import Assign
 from .messages import chain, failed, own_names, quiet
 from .statuses import DONE, FAILED, REFUSED, ROWS_FAILED
+
+if TYPE_CHECKING:
+    from ..yaml_job import YamlJob
 
 _STATUSES = """\
 exit status:
@@ -75,6 +78,32 @@ def add(commands: Any) -> argparse.ArgumentParser:
         const="overwrite",
         help="replace the output of ProcessFiles",
     )
+    parser.add_argument(
+        "--limit",
+        type=_count,
+        metavar="N",
+        help="ProcessFiles reads only the first N rows; its output is that of another job",
+    )
+    parser.add_argument(
+        "--max-failures",
+        metavar="N|P%",
+        help="ProcessFiles stops when more rows than that have failed: 100, or 1%% of those done",
+    )
+    parser.add_argument(
+        "--no-reuse",
+        action="store_true",
+        help="ProcessFiles computes equal rows each on its own",
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check everything and say what would run; nothing is written",
+    )
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="progress and summary on stdout as JSON, an object on each line",
+    )
     parser.add_argument("--verbose", action="store_true", help="show what Beam and models log")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     parser.add_argument("--help-beam", action="store_true", help="list Beam's options")
@@ -87,9 +116,15 @@ def _beam_option(text: str) -> str:
     return text
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a positive number of rows, got {text!r:.80}")
+    return int(text)
+
+
 def run(options: argparse.Namespace, rest: list[str], parser: argparse.ArgumentParser) -> int:
     """Run a file; returns the exit status."""
-    quiet(options.verbose)
+    quiet(options.verbose, options.traceback)
     from .. import beam_options
 
     if options.help_beam:
@@ -107,54 +142,101 @@ def run(options: argparse.Namespace, rest: list[str], parser: argparse.ArgumentP
 def _run_file(
     options: argparse.Namespace, file: str, flags: list[str], given: Mapping[str, Any]
 ) -> int:
-    import apache_beam as beam
-    from apache_beam.options.pipeline_options import StandardOptions
-    from apache_beam.runners.runner import PipelineState
-    from apache_beam.yaml.yaml_transform import SafeLineLoader
+    from .. import yaml_job
 
-    from .. import beam_options, progress, provider, specification, summary, template, workers
-    from ..io import in_yaml
-    from ..io.recorder import Recorder
-    from ..outcome import Outcome
-
+    runs = not options.dry_run
     try:
-        spec = template.load(file, options.set)
-        specification.check_top(spec)
-        own = SafeLineLoader.strip_metadata(spec.get("options", {}))
-        settings = beam_options.settings(flags, given, own)
-        provider.importable(os.path.dirname(os.path.abspath(file)))
-        pipeline = beam.Pipeline(options=settings)
-        if options.existing is not None:
-            specification.check_resumable(spec, f"--{options.existing}", in_yaml.TYPE)
-        provider.expand(pipeline, spec, file, options.existing)
-        outcome = Outcome(pipeline)
-        workers.use_cores(pipeline)
+        job = yaml_job.built(file, options.set, flags, given, _asked(options), runs=runs)
     except Exception as error:
         return failed(options, file, error, REFUSED)
+    return (
+        _started(options, job, _resuming(options, file, flags)) if runs else _show_dry(options, job)
+    )
+
+
+def _asked(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command asks of ProcessFiles."""
+    names = ("resume", "overwrite") if options.existing is not None else ()
+    given = {"limit": options.limit, "max_failures": options.max_failures}
+    return {
+        **{name: name == options.existing for name in names},
+        **{name: value for name, value in given.items() if value is not None},
+        **({"reuse": False} if options.no_reuse else {}),
+    }
+
+
+def _show_dry(options: argparse.Namespace, job: YamlJob) -> int:
+    """Say what a job would do."""
+    from .. import dry_run
+    from ..progress.show import say_json
+
+    if options.json:
+        say_json(dry_run.as_data(job))
+    else:
+        print(*dry_run.as_text(job), sep="\n")
+    return DONE
+
+
+def _started(options: argparse.Namespace, job: YamlJob, command: str) -> int:
+    """Run a job that is built; returns the exit status. `command` is the one that resumes it."""
+    from apache_beam.runners.runner import PipelineState
+
+    from .. import progress, summary
+
     start = time.monotonic()
     try:
-        waits = not settings.view_as(StandardOptions).no_wait_until_finish
-        with progress.shown(), Recorder(outcome.followed) as recorder:
-            recorder.goes_on = not waits
-            result = recorder.result = pipeline.run()
-            state = result.wait_until_finish() if waits else result.state
+        result, state = job.run(
+            progress.style_for(options.json), verbose=options.verbose or options.traceback
+        )
     except KeyboardInterrupt:
-        summary.show_resume(outcome, file)
+        summary.show_resume(job.outcome, command)
         raise
     except Exception as error:
-        is_stopped = any(isinstance(each, KeyboardInterrupt) for each in chain(error))
-        if not is_stopped:  # within a step: Beam makes an error of it
-            failed(options, file, error, FAILED)
-        summary.show_resume(outcome, file)
-        if is_stopped:
-            raise KeyboardInterrupt from error
-        return FAILED
+        return _failed_while_running(options, job, command, error)
     if state in (PipelineState.FAILED, PipelineState.CANCELLED):
-        summary.show_resume(outcome, file)
-        print(f"{file}: the job is {state.lower()}", file=sys.stderr)
-        return FAILED
-    if not waits and state != PipelineState.DONE:
-        print(f"the job is submitted: {state}")
+        return _failed_while_running(options, job, command, RuntimeError(f"it is {state.lower()}"))
+    if not job.waits and state != PipelineState.DONE:
+        print(f"the job is submitted: {state}", file=sys.stderr if options.json else sys.stdout)
         return DONE
-    rows_failed = summary.show(outcome, time.monotonic() - start, result)
+    return _finished(options, job, time.monotonic() - start, result)
+
+
+def _failed_while_running(
+    options: argparse.Namespace, job: YamlJob, command: str, error: Exception
+) -> int:
+    """Say why a job has failed, and how to go on."""
+    from .. import summary
+
+    is_stopped = any(isinstance(each, KeyboardInterrupt) for each in chain(error))
+    if not is_stopped:  # within a step: Beam makes an error of it
+        failed(options, job.file, job.excess() or error, FAILED)
+    summary.show_resume(job.outcome, command)
+    if is_stopped:
+        raise KeyboardInterrupt from error
+    return FAILED
+
+
+def _finished(options: argparse.Namespace, job: YamlJob, seconds: float, result: Any) -> int:
+    """Show what a job has done; returns the exit status."""
+    from .. import summary
+    from ..progress.show import say_json
+
+    if options.json:
+        data = summary.as_data(job.outcome, seconds, result)
+        say_json(data)
+        rows_failed = data["rows_failed"]
+    else:
+        rows_failed = summary.show(job.outcome, seconds, result)
+    if (excess := job.excess()) is not None:
+        return failed(options, job.file, excess, FAILED)
     return ROWS_FAILED if rows_failed else DONE
+
+
+def _resuming(options: argparse.Namespace, file: str, flags: Sequence[str]) -> str:
+    """The command that goes on with a job that has ended early."""
+    unchecked = [f"--{each}" for each in options.beam_option]
+    words = [file, *(each for each in flags if each not in unchecked)]
+    words += [f"--beam-option={each}" for each in options.beam_option]
+    words += [f"--set={name}={value}" for name, value in options.set.items()]
+    words += [] if options.limit is None else [f"--limit={options.limit}"]
+    return shlex.join(["pipelines-beam", "run", *words, "--resume"])

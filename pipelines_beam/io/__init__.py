@@ -1,10 +1,12 @@
 """Jobs over files that can be stopped and resumed: files in, files out, each part exactly once."""
 
+from .failure_limit import TooManyFailuresError as TooManyFailuresError
 from .files import InputChangedError as InputChangedError
 from .identity import JobChangedError as JobChangedError
 from .job import NoJobError as NoJobError
-from .job import OutputExistsError as OutputExistsError
+from .output import OutputError as OutputError
 from .plan import PlanError as PlanError
+from .prepare import OutputExistsError as OutputExistsError
 from .reporting import report as report
 from .retry import Retried as Retried
 from .retry import retry_failures as retry_failures

@@ -20,8 +20,7 @@ from transforms.rows.distinct import digests, has_dictionary
 from transforms.rows.tables import TableBinding
 
 from . import identity
-from .output import Output, is_shard
-from .stages import as_parquet
+from .output import Output, as_parquet, is_shard
 
 KEY = "key"
 _KEY_BYTES = 32

@@ -14,8 +14,8 @@ from transforms.stages import metrics
 
 from .cache import Cache
 from .formats import ROW
-from .output import CACHED, Output
-from .stages import as_parquet, in_order, shard_of, with_shard
+from .output import CACHED, Output, as_parquet
+from .stages import in_order, shard_of, with_shard
 
 
 class FromCache(beam.DoFn):  # type: ignore[misc]

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 
 from transforms.rows.tables import chosen
 
-from .output import FAILURES, Output, is_shard
-from .stages import as_parquet, in_order
+from .output import FAILURES, Output, as_parquet, is_shard
+from .stages import in_order
 
 _STILL_FAILED = b"pipelines_beam.failed_rows"
 

@@ -18,6 +18,7 @@ from fsspec.utils import infer_compression
 from transforms.options.suggest import unknown
 
 from .files import InputFile
+from .pieces import LineLength, Piece, ShardSize, is_compressed, opened_file, pieces_of_lines
 from .ranges import Range, between, equal_ranges, lines_from, record_cuts, record_ends, sliced
 
 #: The column with the numbers of rows, while they are on their way.
@@ -29,29 +30,13 @@ _BATCH = 1024  # rows of Parquet decoded at a time: a row may hold a photo
 _MARK = b"\xef\xbb\xbf"  # of byte order
 
 
-@dataclass(frozen=True)
-class ShardSize:
-    """How much of a file makes one shard: the smaller of the two."""
-
-    rows: int
-    nbytes: int
-
-
-@dataclass(frozen=True)
-class Piece:
-    """What is read for one shard of a file."""
-
-    start: int
-    stop: int
-    #: Neighbours of the same group are read in one go, since starting in the middle costs much.
-    group: int
-
-
 class Format(Protocol):
     """A format of files."""
 
     #: Whether ranges are of rows: else of bytes.
     numbers_rows: bool
+    #: Whether the rows of pieces are counted: else they are estimated from bytes.
+    counts_rows: bool
 
     def schema(self, file: InputFile) -> pa.Schema:
         """The columns of a file."""
@@ -68,7 +53,7 @@ class Format(Protocol):
 class Parquet:
     """Parquet: ranges of rows. The groups are its row groups."""
 
-    numbers_rows = True
+    numbers_rows = counts_rows = True
 
     def schema(self, file: InputFile) -> pa.Schema:
         """The columns of a file."""
@@ -89,7 +74,7 @@ class Parquet:
         for start, stop in equal_ranges(0, starts[-1], rows):
             while starts[group + 1] <= start:
                 group += 1
-            found.append(Piece(start, stop, group))
+            found.append(Piece(start, stop, group, stop - start))
         return found
 
     def tables(
@@ -115,7 +100,7 @@ class Parquet:
 class JsonLines:
     """A JSON object on each line: ranges of bytes. Types are found in the first 4 MB."""
 
-    numbers_rows = False
+    numbers_rows = counts_rows = False
 
     def schema(self, file: InputFile) -> pa.Schema:
         """The columns of the first lines; times are texts, as they are in JSON."""
@@ -127,7 +112,7 @@ class JsonLines:
 
     def pieces(self, file: InputFile, size: ShardSize, schema: pa.Schema) -> list[Piece]:
         """Ranges of bytes."""
-        return _of_lines(file, size)
+        return pieces_of_lines(file, size)
 
     def tables(
         self, files: Sequence[InputFile], ranges: Sequence[Range], schema: pa.Schema
@@ -148,7 +133,7 @@ class JsonLines:
 class Text:
     """Lines of text in UTF-8, in the column `text`: ranges of bytes."""
 
-    numbers_rows = False
+    numbers_rows = counts_rows = False
 
     def schema(self, file: InputFile) -> pa.Schema:
         """One column."""
@@ -156,7 +141,7 @@ class Text:
 
     def pieces(self, file: InputFile, size: ShardSize, schema: pa.Schema) -> list[Piece]:
         """Ranges of bytes."""
-        return _of_lines(file, size)
+        return pieces_of_lines(file, size)
 
     def tables(
         self, files: Sequence[InputFile], ranges: Sequence[Range], schema: pa.Schema
@@ -174,11 +159,11 @@ class Csv:
     """CSV with a header and RFC 4180's quotes: ranges of bytes; a record may have several lines."""
 
     delimiter: str
-    numbers_rows = False
+    numbers_rows = counts_rows = False
 
     def schema(self, file: InputFile) -> pa.Schema:
         """The columns, with the types of the first records."""
-        with _opened(file) as opened:
+        with opened_file(file) as opened:
             sample = opened.read(_SAMPLE)
         ends = record_ends(sample)
         end = ends[-1] if len(ends) and len(sample) == _SAMPLE else len(sample)
@@ -189,13 +174,14 @@ class Csv:
         """Ranges of bytes that begin with a record: the file is read once to find them."""
         names, start = self._header(file)
         _check(file, pa.schema([(name, pa.string()) for name in names]), schema)
-        if _is_compressed(file):
-            return [Piece(start, start + file.size, 0)]
-        with _opened(file) as opened:
+        lines = LineLength.of(file)
+        if is_compressed(file):
+            return [lines.piece((start, start + file.size))]
+        with opened_file(file) as opened:
             opened.seek(start)
             blocks = iter(lambda: opened.read(_BLOCK), b"")
-            cuts = record_cuts(blocks, start, _bytes_of_lines(file, size))
-        return [Piece(*each, group) for group, each in enumerate(between(cuts))]
+            cuts = record_cuts(blocks, start, lines.nbytes(size))
+        return [lines.piece(each, group) for group, each in enumerate(between(cuts))]
 
     def tables(
         self, files: Sequence[InputFile], ranges: Sequence[Range], schema: pa.Schema
@@ -207,16 +193,16 @@ class Csv:
             column_types=schema.remove_metadata(), include_columns=schema.names
         )
         for start, stop in ranges:
-            with _opened(file) as opened:
+            with opened_file(file) as opened:
                 opened.seek(start)
-                data = opened.read(-1 if _is_compressed(file) else stop - start)
+                data = opened.read(-1 if is_compressed(file) else stop - start)
             reading = pa_csv.ReadOptions(column_names=names, block_size=len(data) + 1)
             table = pa_csv.read_csv(io.BytesIO(data), reading, self._parsing(), converting)
             yield table.cast(schema)
 
     def _header(self, file: InputFile) -> tuple[list[str], int]:
         """The names of the columns, and where the first record begins."""
-        with _opened(file) as opened:
+        with opened_file(file) as opened:
             sample = opened.read(_HEADER)
         ends = record_ends(sample)
         end = ends[0] if len(ends) else len(sample)
@@ -232,7 +218,7 @@ class Csv:
 class Media:
     """Images, sounds or videos: a row for each file, with its URI, its name and its size."""
 
-    numbers_rows = False
+    numbers_rows, counts_rows = False, True
 
     def schema(self, file: InputFile) -> pa.Schema:
         """The columns are always the same."""
@@ -240,7 +226,7 @@ class Media:
 
     def pieces(self, file: InputFile, size: ShardSize, schema: pa.Schema) -> list[Piece]:
         """The whole file."""
-        return [Piece(0, file.size, 0)]
+        return [Piece(0, file.size, 0, 1)]
 
     def tables(
         self, files: Sequence[InputFile], ranges: Sequence[Range], schema: pa.Schema
@@ -327,17 +313,9 @@ def _group_starts(metadata: Any) -> list[int]:
     return starts
 
 
-def _is_compressed(file: InputFile) -> bool:
-    return infer_compression(file.uri) is not None
-
-
-def _opened(file: InputFile) -> Any:
-    return fsspec.open(file.uri, "rb", compression="infer")
-
-
 def _sample(file: InputFile) -> bytes:
     """The first lines of a file."""
-    with _opened(file) as opened:
+    with opened_file(file) as opened:
         data: bytes = opened.read(_SAMPLE)
         data += opened.readline() if len(data) == _SAMPLE else b""
     if not data.strip():
@@ -345,30 +323,12 @@ def _sample(file: InputFile) -> bytes:
     return data.removeprefix(_MARK)
 
 
-def _of_lines(file: InputFile, size: ShardSize) -> list[Piece]:
-    """Ranges of bytes; a compressed file can be read from its beginning only."""
-    if not file.size:
-        return []
-    if _is_compressed(file):
-        return [Piece(0, file.size, 0)]
-    ranges = equal_ranges(0, file.size, _bytes_of_lines(file, size))
-    return [Piece(*each, group) for group, each in enumerate(ranges)]
-
-
-def _bytes_of_lines(file: InputFile, size: ShardSize) -> int:
-    """The bytes of as many lines as a shard has, by those at the file's beginning."""
-    with _opened(file) as opened:
-        begin: bytes = opened.read(64 * 1024)
-    average = len(begin) / max(begin.count(b"\n"), 1)
-    return max(min(int(size.rows * average), size.nbytes), 1)
-
-
 def _lines(files: Sequence[InputFile], ranges: Sequence[Range]) -> Iterator[bytes]:
     """The lines of one file that begin in each range."""
     (file,) = files
     for start, stop in ranges:
-        with _opened(file) as opened:
-            data = opened.read() if _is_compressed(file) else lines_from(opened, start, stop)
+        with opened_file(file) as opened:
+            data = opened.read() if is_compressed(file) else lines_from(opened, start, stop)
         yield data if start else data.removeprefix(_MARK)
 
 

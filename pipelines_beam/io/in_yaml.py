@@ -12,24 +12,31 @@ from .transform import ProcessFiles
 
 #: Its type in Beam YAML, and the name of its output with failure rows.
 TYPE, FAILED = "ProcessFiles", "failed"
-#: What the command line may ask of all of them.
-EXISTING = ("resume", "overwrite")
+#: What the command line may ask of all of them, and its options for that.
+OPTIONS = {
+    "resume": "--resume",
+    "overwrite": "--overwrite",
+    "limit": "--limit",
+    "max_failures": "--max-failures",
+    "reuse": "--no-reuse",
+}
 
 
-def factory(existing: str | None) -> Callable[..., ProcessFiles]:
+def factory(asked: Mapping[str, Any], writes: bool = True) -> Callable[..., ProcessFiles]:
     """What makes the transform of its config.
 
     Args:
-      existing: "resume" or "overwrite", in place of what the config says; None: as it says.
+      asked: options in place of the config's.
+      writes: whether it is to run; see ProcessFiles.
 
     """
 
     def create(files: Any, task: Any, output: str, **config: Any) -> ProcessFiles:
-        config = SafeLineLoader.strip_metadata(config)
-        if existing is not None:
-            config |= {name: name == existing for name in EXISTING}
+        config = SafeLineLoader.strip_metadata(config) | asked
         files = SafeLineLoader.strip_metadata(files)
-        return ProcessFiles(files, task_of(SafeLineLoader.strip_metadata(task)), output, **config)
+        made = ProcessFiles(files, task_of(SafeLineLoader.strip_metadata(task)), output, **config)
+        made.writes = writes
+        return made
 
     return create
 
@@ -37,7 +44,7 @@ def factory(existing: str | None) -> Callable[..., ProcessFiles]:
 def steps_in(node: Any) -> Iterator[ProcessFiles]:
     """All transforms of this type in a file, or in a part of it."""
     if isinstance(node, Mapping) and node.get("type") == TYPE:
-        yield factory("resume")(**SafeLineLoader.strip_metadata(node.get("config") or {}))
+        yield factory({"resume": True})(**SafeLineLoader.strip_metadata(node.get("config") or {}))
     elif isinstance(node, Mapping | list):
         for each in node.values() if isinstance(node, Mapping) else node:
             yield from steps_in(each)

@@ -1,87 +1,35 @@
-"""A job over files, prepared: what is to be computed, and what is there already."""
+"""A job over files: what is to be computed, and what is there already."""
 
 from __future__ import annotations
 
-import base64
 import json
-import logging
-from collections.abc import Iterable, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from transforms import TaskTransform
-from transforms.options.shown import shown
-from transforms.options.suggest import unknown
+from .failure_limit import FailureGuard, TooManyFailuresError
+from .formats import FORMATS
+from .output import JOB, Output
+from .plan import Plan, Segment
 
-from . import identity
-from .cache import check_columns
-from .files import InputChangedError, InputFile, listed
-from .formats import FORMATS, ROW, Piece, ShardSize, format_of
-from .output import JOB, Output, is_shard
-from .plan import Plan, PlanError, Segment, plans
-from .retry_records import settle
-from .task_config import as_json
-
-logger = logging.getLogger(__name__)
-
-_THREADS = 16  # that read the footers of files
-_ROWS, _MEDIA_ROWS = 10_000, 500  # of a shard; of media a row is a file
 #: What the job is, in its output.
 ABOUT = f"{JOB}/job.json"
-_FEATURES = b"huggingface"  # what `datasets` keeps of columns
-
-
-class OutputExistsError(FileExistsError):
-    """There is something at the path of the output, and neither resume nor overwrite is set."""
 
 
 class NoJobError(FileNotFoundError):
     """There is no job over files at a path."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What a job over files is asked to do: see ProcessFiles."""
+@dataclass(frozen=True)
+class Written:
+    """What a job has written, as far as it is planned."""
 
-    files: str | Sequence[str]
-    task: TaskTransform
-    output: str
-    columns: Sequence[str] | None = None
-    types: Mapping[str, str] | None = None
-    format: str | None = None
-    resume: bool = False
-    overwrite: bool = False
-    rows_per_shard: int | None = None
-    bytes_per_shard: int = 64 * 1024 * 1024
-    reuse: bool = True
-    cache: str | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.task, TaskTransform):
-            raise TypeError(f"task must be a task's transform, got {shown(self.task)}")
-        if self.task.plan.binding.input is None:
-            raise ValueError("files hold rows: set input= of the task to the column that it reads")
-        for name in ("rows_per_shard", "bytes_per_shard"):
-            value = getattr(self, name)
-            is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
-            if value is not None and not is_count:
-                raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
-        if not isinstance(self.reuse, bool):
-            raise ValueError(f"reuse must be True or False, got {shown(self.reuse)}")
-        if self.resume and self.overwrite:
-            raise ValueError("resume and overwrite exclude each other")
-        if not isinstance(self.cache, str | None) or self.cache == "":
-            raise ValueError(f"cache must be the path or URI of a folder, got {shown(self.cache)}")
-
-    @property
-    def uses_cache(self) -> bool:
-        """Whether answers of earlier jobs are taken, and kept for later ones."""
-        return self.reuse and self.cache is not None
+    shards: int
+    #: Those that the shards come from, failed ones among them.
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -89,104 +37,47 @@ class Job:
     """What is to be computed."""
 
     output: Output
-    format: str
-    #: The columns that are read.
-    schema: pa.Schema
     segments: tuple[Segment, ...]
     #: How many shards there are to be in all, and how many of them are written.
     shards: int
     done: int
+    #: How many rows the written ones come from.
+    rows_done: int = 0
+    plans: tuple[Plan, ...] = ()
+    #: Of each plan, the shards that are left out, since their files are gone.
+    lost: tuple[np.ndarray, ...] = ()
+    format: str = "parquet"
+    #: The columns that are read.
+    schema: pa.Schema = field(default_factory=lambda: pa.schema([]))
+    #: Whether only some of the rows are read.
+    is_limited: bool = False
+    guard: FailureGuard | None = None
 
+    @property
+    def counts_rows(self) -> bool:
+        """Whether the numbers of rows are counted: else they are estimated from bytes."""
+        return FORMATS[self.format].counts_rows
 
-def prepare(settings: Settings) -> Job:
-    """Look what there is and what is to be done, and write the plan of it beside the output.
+    @property
+    def rows(self) -> int:
+        """How many rows there are to be in all, failed ones among them."""
+        return sum(int(plan.rows[~lost].sum()) for plan, lost in self._plans())
 
-    Raises:
-      FileNotFoundError: nothing matches a pattern.
-      OutputExistsError: the output is not empty.
-      JobChangedError: it was begun by another job.
-      InputChangedError: a file has changed since its results were planned.
-      ValueError: a file does not fit, or an option.
-
-    """
-    output = Output(settings.output)
-    files = _apart(listed(settings.files), output)
-    about = _about(settings, output)
-    format_name = format_of(files, settings.format)
-    whole = _whole_schema(files, format_name, about)
-    schema = _chosen(_typed(whole, settings.types or {}), settings)
-    settings.task.schema(schema)
-    if settings.uses_cache:
-        check_columns(settings.task, schema)
-    description = identity.described(settings.task, _described(schema), format_name)
-    if about is not None:
-        identity.check_same(about["job"], description, output.uri)
-        output.clean()
-        settle(output)
-    known = [] if about is None else plans(output)
-    pieces = _pieces(_new(files, known), format_name, settings, schema)
-    if about is None:
-        output.clear()
-        _write_about(output, description, whole, settings.task)
-    if pieces:
-        count = _rows_per_shard(settings, format_name) if format_name == "media" else 1
-        plan = Plan.of(identity.hashed(description), len(known), _batched(pieces, count))
-        _write_plan(output, plan)
-        known.append(plan)
-    return _to_do(output, format_name, schema, known, {file.uri for file in files})
-
-
-def _to_do(
-    output: Output, format: str, schema: pa.Schema, known: Sequence[Plan], uris: Set[str]
-) -> Job:
-    """What is planned and not written, as far as its files are still there."""
-    names = output.names()
-    done = [plan.is_done(names) for plan in known]
-    gone = [plan.lacks(uris) & ~written for plan, written in zip(known, done, strict=True)]
-    segments = [
-        segment
-        for plan, written, lost in zip(known, done, gone, strict=True)
-        for segment in plan.segments(written | lost)
-    ]
-    shards, written, lost = (int(sum(map(np.sum, each))) for each in (map(len, known), done, gone))
-    if lost:
-        logger.warning("%s: the files of %d shards are gone, which are left out", output.uri, lost)
-    return Job(output, format, schema, tuple(segments), shards - lost, written)
-
-
-def _apart(files: Sequence[InputFile], output: Output) -> list[InputFile]:
-    """The files without the results in the output, which may be in the folder of the input.
-
-    Raises ValueError for other files in the output, and where nothing else is left.
-    """
-    inside = [file for file in files if file.uri.startswith(f"{output.uri}/")]
-    left = [file for file in files if file not in set(inside)]
-    others = [file for file in inside if not is_shard(file.uri.rpartition("/")[2])]
-    for file in others or ([] if left else inside):
-        raise ValueError(
-            f"files: {file.uri} is in the folder of the output, {output.uri}: results would be "
-            "inputs of the next run. Write to another path"
+    def written(self) -> Written:
+        """What is written now."""
+        names = self.output.names()
+        done = [(plan, plan.is_done(names) & ~lost) for plan, lost in self._plans()]
+        return Written(
+            sum(int(each.sum()) for _, each in done),
+            sum(int(plan.rows[each].sum()) for plan, each in done),
         )
-    return left
 
+    def excess(self) -> TooManyFailuresError | None:
+        """The error to raise if more rows have failed than may; None if not."""
+        return None if self.guard is None else self.guard.error()
 
-def _about(settings: Settings, output: Output) -> dict[str, Any] | None:
-    """What the output says of its job; None for a job to begin."""
-    names = output.names()
-    if set(names) <= {JOB} or settings.overwrite:  # without results there is nothing to lose
-        return None
-    if not settings.resume:
-        raise OutputExistsError(
-            f"{output.uri} exists already. Resume it (resume=True, --resume), overwrite it "
-            "(overwrite=True, --overwrite), or write to another path"
-        )
-    try:
-        return about_job(output)
-    except NoJobError:
-        raise OutputExistsError(
-            f"{output.uri} exists already, and no job over files has begun it: there is nothing to "
-            f"resume. It has {', '.join(sorted(names)[:5])}. Write to another path"
-        ) from None
+    def _plans(self) -> Iterable[tuple[Plan, np.ndarray]]:
+        return zip(self.plans, self.lost, strict=True)
 
 
 def about_job(output: Output) -> dict[str, Any]:
@@ -196,109 +87,3 @@ def about_job(output: Output) -> dict[str, Any]:
     except FileNotFoundError:
         raise NoJobError(f"{output.uri}: no job over files has begun it") from None
     return found
-
-
-def _write_about(
-    output: Output, description: identity.Description, schema: pa.Schema, task: TaskTransform
-) -> None:
-    serialized = base64.b64encode(schema.serialize().to_pybytes()).decode()
-    about = {"job": description, "schema": serialized, "task": as_json(task)}
-    output.write(ABOUT, json.dumps(about, indent=1, ensure_ascii=False).encode())
-
-
-def _write_plan(output: Output, plan: Plan) -> None:
-    plan.write(output)
-    try:
-        plans(output)
-    except PlanError:
-        output.remove(f"{JOB}/plan-{plan.name}.parquet")
-        raise
-
-
-def _whole_schema(
-    files: Sequence[InputFile], format: str, about: Mapping[str, Any] | None
-) -> pa.Schema:
-    """The columns of the files: as the job that began the output found them, or the first file."""
-    if about is not None:
-        return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(about["schema"])))
-    return FORMATS[format].schema(next((each for each in files if each.size), files[0]))
-
-
-def _typed(schema: pa.Schema, types: Mapping[str, str]) -> pa.Schema:
-    """The schema with the types that are given for some columns."""
-    for name, kind in types.items():
-        if name not in schema.names:
-            raise ValueError(f"types: {unknown('column', name, schema.names)}")
-        try:
-            field = schema.field(name).with_type(pa.type_for_alias(kind))
-        except ValueError as error:
-            raise ValueError(f"types: {name}: {error}") from error
-        schema = schema.set(schema.get_field_index(name), field)
-    return schema
-
-
-def _chosen(schema: pa.Schema, settings: Settings) -> pa.Schema:
-    """The columns that are asked for, and those that the task reads, in the order of the file."""
-    if settings.columns is not None:
-        given = settings.task.plan.binding.input
-        needed = [given] if isinstance(given, str) else list((given or {}).values())
-        for name in settings.columns:
-            if name not in schema.names:
-                raise ValueError(f"columns: {unknown('column', name, schema.names)}")
-        names = {*settings.columns, *needed}
-        fields = [field for field in schema if field.name in names]
-        schema = pa.schema(fields, schema.metadata)
-    if ROW in schema.names:
-        raise ValueError(f"the files have a column {ROW!r}, which is kept for the numbers of rows")
-    return schema.with_metadata(_features(schema))
-
-
-def _features(schema: pa.Schema) -> dict[bytes, bytes] | None:
-    """What `datasets` is told of the columns that there are."""
-    about = json.loads((schema.metadata or {}).get(_FEATURES, b"{}"))
-    features = about.get("info", {}).get("features", {})
-    kept = {name: feature for name, feature in features.items() if name in schema.names}
-    return {_FEATURES: json.dumps({"info": {"features": kept}}).encode()} if kept else None
-
-
-def _described(schema: pa.Schema) -> list[str]:
-    return [f"{field.name}: {field.type}" for field in schema]
-
-
-def _new(files: Sequence[InputFile], known: Sequence[Plan]) -> list[InputFile]:
-    """The files that are in no plan.
-
-    Raises InputChangedError for one that is planned with another content.
-    """
-    planned = {file.uri: file for plan in known for file in plan.files()}
-    new = []
-    for file in files:
-        if file.uri not in planned:
-            new.append(file)
-        elif not file.is_now(planned[file.uri]):
-            raise InputChangedError(
-                f"{file.uri} has changed since its results were planned or written. Overwrite the "
-                "output, or write to another path; or give the new content a name of its own"
-            )
-    return new
-
-
-def _pieces(
-    files: Sequence[InputFile], format: str, settings: Settings, schema: pa.Schema
-) -> list[tuple[InputFile, Piece]]:
-    """How files are cut."""
-    size = ShardSize(_rows_per_shard(settings, format), settings.bytes_per_shard)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        pieces = pool.map(lambda file: FORMATS[format].pieces(file, size, schema), files)
-        return [(file, piece) for file, each in zip(files, pieces, strict=True) for piece in each]
-
-
-def _rows_per_shard(settings: Settings, format: str) -> int:
-    return settings.rows_per_shard or (_MEDIA_ROWS if format == "media" else _ROWS)
-
-
-def _batched(
-    found: Iterable[tuple[InputFile, Piece]], count: int
-) -> Iterable[Sequence[tuple[InputFile, Piece]]]:
-    rest = iter(found)
-    return iter(lambda: tuple(islice(rest, count)), ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import posixpath
 import time
@@ -11,6 +12,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
@@ -22,6 +25,10 @@ JOB, FAILURES = "_job", "_failures"
 _TEMPORARY = f"{JOB}/temporary"
 #: Answers of a cache, for shards of which other rows are computed.
 CACHED = f"{JOB}/cached"
+
+
+class OutputError(RuntimeError):
+    """The output cannot be written to."""
 
 
 class Output:
@@ -96,6 +103,23 @@ class Output:
                     raise
                 time.sleep(0.1)
 
+    def check_writable(self) -> None:
+        """Write a file and remove it, with the folders that it needed. Raises OutputError."""
+        probe = f"{JOB}/{uuid.uuid4().hex}"
+        folders = [self._full(JOB), self._root]
+        made = [each for each in folders if not self._system.exists(each)]
+        try:
+            self._system.makedirs(self._full(JOB), exist_ok=True)
+            self._system.pipe_file(self._full(probe), b"probe")
+            self._system.rm_file(self._full(probe))
+        except Exception as error:  # every store has errors of its own
+            raise OutputError(
+                f"output: cannot write to {self.uri}: {type(error).__name__}: {error}"
+            ) from error
+        for each in made:
+            with contextlib.suppress(Exception):  # stores have no empty folders
+                self._system.rmdir(each)
+
     def remove(self, name: str) -> None:
         """Remove a file or folder, if it is there."""
         with contextlib.suppress(FileNotFoundError):
@@ -162,3 +186,10 @@ def _changed(info: Mapping[str, Any]) -> float | None:
 def is_shard(name: str) -> bool:
     """Whether a name is one that shards have."""
     return name.startswith("part-") and name.endswith(".parquet")
+
+
+def as_parquet(table: pa.Table) -> bytes:
+    """A table as a Parquet file: the same for equal tables."""
+    file = io.BytesIO()
+    pq.write_table(table.combine_chunks(), file, compression="zstd")
+    return file.getvalue()

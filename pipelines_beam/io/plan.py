@@ -11,7 +11,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterable, Iterator, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .files import InputFile
-from .formats import Piece
 from .output import JOB, Output
+from .pieces import Piece
 from .ranges import Range
 
 _NAME = re.compile(r"plan-(\d{3,})-([0-9a-f]{12})\.parquet")
@@ -35,6 +35,7 @@ _SCHEMA = pa.schema(
         ("start", pa.int64()),
         ("stop", pa.int64()),
         ("group", pa.int32()),
+        ("rows", pa.int64()),
     ]
 )
 _MOST_RANGES, _MOST_SHARDS = 1000, 10_000  # of an element of Beam
@@ -47,6 +48,8 @@ class Shard:
     name: str
     files: tuple[InputFile, ...]
     range: Range
+    #: How many rows it comes from, as it was planned.
+    rows: int
     #: Neighbours of the same file and group are read in one go.
     group: int
 
@@ -81,7 +84,7 @@ class Plan:
 
         """
         rows = [
-            (i, file.uri, file.size, file.version, piece.start, piece.stop, piece.group)
+            (i, file.uri, file.size, file.version, *astuple(piece))
             for i, shard in enumerate(shards)
             for file, piece in shard
         ]
@@ -109,6 +112,13 @@ class Plan:
         """The number of the first row of each shard in the table; then that of all rows."""
         numbers = self.table["shard"].to_numpy()
         return np.append(np.flatnonzero(np.diff(numbers, prepend=-1)), len(numbers))
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The number of rows of each shard, as it was planned."""
+        if not len(self):
+            return np.zeros(0, np.int64)
+        return np.add.reduceat(self.table["rows"].to_numpy(), self.starts[:-1])
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -169,8 +179,9 @@ class Plan:
 
     def _shard(self, number: int, rows: Sequence[dict[str, Any]]) -> Shard:
         files = tuple(InputFile(row["uri"], row["size"], row["version"]) for row in rows)
-        row = rows[0]
-        return Shard(self.shard_name(number), files, (row["start"], row["stop"]), row["group"])
+        row, count = rows[0], sum(row["rows"] for row in rows)
+        place = (row["start"], row["stop"])
+        return Shard(self.shard_name(number), files, place, count, row["group"])
 
 
 def plans(output: Output) -> list[Plan]:

@@ -18,10 +18,11 @@ from transforms.options.shown import shown
 from transforms.stages import metrics as live
 
 from . import machine
-from .job import ABOUT, Job, Settings
+from .job import ABOUT, Job
 from .output import is_shard
 from .run_metrics import RunMetrics
 from .run_record import DONE, FAILED, STOPPED, SUBMITTED, RunRecord
+from .settings import Settings
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,8 @@ from transforms.stages.metrics import StageTimes
 
 from .files import check_unchanged
 from .formats import FORMATS, ROW
-from .output import FAILURES, Output
+from .job import Job
+from .output import FAILURES, Output, as_parquet
 from .plan import Plan, Segment, Shard, read_together
 
 #: What the metadata of a table says of the shard that it becomes.
@@ -56,12 +57,17 @@ class ReadPlan(beam.DoFn):  # type: ignore[misc]
 
 
 class ReadShards(beam.DoFn):  # type: ignore[misc]
-    """Shards to their tables, which know what they become."""
+    """Shards to their tables, which know what they become.
 
-    def __init__(self, output: Output, format: str, schema: pa.Schema) -> None:
-        self._output = output
-        self._format = FORMATS[format]
-        self._schema = schema
+    Of a job with a limit, only the planned numbers of rows are read.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._output = job.output
+        self._format = FORMATS[job.format]
+        self._schema = job.schema
+        self._is_limited = job.is_limited
+        self._guard = job.guard
 
     def setup(self) -> None:
         """Make the counters."""
@@ -72,6 +78,8 @@ class ReadShards(beam.DoFn):  # type: ignore[misc]
         shards = tuple(each for each in shards if not self._output.exists(each.name))
         if not shards:
             return
+        if self._guard is not None:
+            self._guard.check()
         files, ranges = shards[0].files, [each.range for each in shards]
         if len(files) == 1:  # else media, which are fetched when they are needed
             check_unchanged(files[0])
@@ -84,7 +92,8 @@ class ReadShards(beam.DoFn):  # type: ignore[misc]
 
     def _next(self, tables: Iterator[pa.Table], shard: Shard) -> pa.Table:
         try:
-            return next(tables)
+            table = next(tables)
+            return table.slice(0, shard.rows) if self._is_limited else table
         except Exception as error:
             what = "rows" if self._format.numbers_rows else "bytes"
             raise InputError(
@@ -123,11 +132,13 @@ class WriteFailures(beam.DoFn):  # type: ignore[misc]
 class WriteResults(beam.DoFn):  # type: ignore[misc]
     """Tables of results to files: each is whole, and with it its shard is done. Gives their URIs.
 
-    Raises RuntimeError where not every row of a shard is answered or failed.
+    Raises RuntimeError where not every row of a shard is answered or failed, and
+    TooManyFailuresError when too many of the job's rows have failed.
     """
 
-    def __init__(self, output: Output, schema: pa.Schema) -> None:
-        self._output = output
+    def __init__(self, job: Job, schema: pa.Schema) -> None:
+        self._output = job.output
+        self._guard = job.guard
         self._schema = schema
         self._rows = Metrics.counter(NAMESPACE, "rows_written")
 
@@ -149,6 +160,8 @@ class WriteResults(beam.DoFn):  # type: ignore[misc]
             self._output.write(about["name"], as_parquet(table))
         self._times.count()
         self._rows.inc(len(table))
+        if failed and self._guard is not None:
+            self._guard.check()
         yield self._output.path(about["name"])
 
     def _failed(self, name: str) -> int:
@@ -195,13 +208,6 @@ def as_failures(table: pa.Table, file: str | None, schema: pa.Schema) -> pa.Tabl
 def failure_rows(table: pa.Table) -> Iterator[beam.Row]:
     """The failure rows of a table, without the elements."""
     yield from (beam.Row(**row) for row in table.drop_columns(["element"]).to_pylist())
-
-
-def as_parquet(table: pa.Table) -> bytes:
-    """A table as a Parquet file: the same for equal tables."""
-    file = io.BytesIO()
-    pq.write_table(table.combine_chunks(), file, compression="zstd")
-    return file.getvalue()
 
 
 def in_order(

@@ -15,13 +15,16 @@ from apache_beam.typehints.row_type import RowTypeConstraint
 from transforms import TaskTransform
 
 from ..beam_options import DEFAULT_RUNNER
+from ..progress import show
 from ..workers import use_cores
 from .cache import Cache
 from .cached_rows import FromCache, ToCache
-from .job import Job, Settings, prepare
+from .job import Job
 from .output import FAILURES, is_shard
+from .prepare import prepare
 from .recorder import Followed, Recorder
 from .reporting import report
+from .settings import Settings
 from .stages import (
     ReadPlan,
     ReadShards,
@@ -76,6 +79,11 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
         answers: not with sampling, nor with a pipeline class or a function of your own.
       cache: the path or URI of a folder with answers of earlier jobs, which are taken for rows with
         the same inputs, and to which those of this job are added. Not with reuse=False.
+      limit: read only so many rows, the first ones: for trying a job. Its output is not resumed
+        with another limit, or without.
+      max_failures: stop when more rows than that have failed: a number, or a share such as "1%" of
+        the rows that are done, once they are 100. It is looked at whenever a file of the output is
+        written and before the next is begun, so each worker finishes the file that it is at.
 
     The pipeline gets {"files_written": the paths of the files, "failed": failure rows without the
     elements}. What there is and what is to be done is found when the transform is applied.
@@ -85,6 +93,8 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
       OutputExistsError: the output exists, and neither resume nor overwrite is set.
       JobChangedError: the output was begun with another task, model, parameter, column or version.
       InputChangedError: a file has changed since its results were planned.
+      OutputError: the output cannot be written to.
+      TooManyFailuresError: more rows failed than max_failures allows.
       ValueError: an option has an invalid value, or a file lacks a column or has it with another
         type.
 
@@ -105,6 +115,8 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
         bytes_per_shard: int = Settings.bytes_per_shard,
         reuse: bool = True,
         cache: str | None = None,
+        limit: int | None = None,
+        max_failures: int | str | None = None,
     ) -> None:
         options = {name: value for name, value in locals().items() if name not in _NO_SETTINGS}
         super().__init__()
@@ -112,12 +124,19 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
         self.settings = Settings(**options)
         #: What is to be done, once the transform is applied.
         self.job: Job | None = None
+        #: Set to False, the transform can be applied to see what it would do, and not be run.
+        self.writes = True
+
+    @property
+    def task(self) -> TaskTransform:
+        """The transform of the task."""
+        return self.settings.task
 
     def expand(self, pbegin: Any) -> Any:
         """The files that are written, and the failure rows."""
         settings, task = self.settings, self.settings.task
         cache = Cache(str(settings.cache), task) if settings.uses_cache else None
-        self.job = job = prepare(settings)
+        self.job = job = prepare(settings, self.writes)
         logger.info("%s: %d of %d shards are there", job.output.uri, job.done, job.shards)
         schema = with_rows(job.schema)
         tables = (
@@ -125,10 +144,7 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
             | "Plan" >> beam.Create(job.segments).with_output_types(Any)
             | "Shards" >> beam.ParDo(ReadPlan(job.output)).with_output_types(Any)
             | "Spread" >> beam.Reshuffle()
-            | "Read"
-            >> beam.ParDo(ReadShards(job.output, job.format, job.schema)).with_output_types(
-                pa.Table
-            )
+            | "Read" >> beam.ParDo(ReadShards(job)).with_output_types(pa.Table)
         )
         if cache is not None:
             results = task.schema(schema)
@@ -142,7 +158,7 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
         writer = WriteFailures(job.output, task.failure_schema(schema))
         failed = bad | "WriteFailures" >> beam.ParDo(writer).with_output_types(pa.Table)
         written = good | "WriteResults" >> beam.ParDo(
-            WriteResults(job.output, task.schema(job.schema))
+            WriteResults(job, task.schema(job.schema))
         ).with_output_types(str)
         rows = failed | "FailureRows" >> beam.FlatMap(failure_rows).with_output_types(_FAILURE_ROW)
         return {"files_written": written, "failed": rows}
@@ -175,6 +191,7 @@ def process_files(
     output: str,
     *,
     options: PipelineOptions | None = None,
+    progress: bool | None = None,
     **settings: Any,
 ) -> Processed:
     """Run ProcessFiles as a pipeline of its own, and wait for it.
@@ -185,6 +202,7 @@ def process_files(
       output: as of ProcessFiles.
       options: those of the pipeline, such as its runner. None: on this machine, with as many
         worker processes as help (see LocalPipeline).
+      progress: show how far the job is, on stderr. None: if that is a terminal, or in a notebook.
       **settings: the other options of ProcessFiles.
 
     Raises what ProcessFiles and the runner raise; RuntimeError if files are missing afterwards.
@@ -197,9 +215,19 @@ def process_files(
     use_cores(pipeline)
     job = transform.job
     assert job is not None
-    with Recorder([Followed(transform.label, transform.settings, job)]) as recorder:
-        recorder.result = pipeline.run()
-        recorder.result.wait_until_finish()
+    try:
+        with (
+            show.shown([job], show.style_of(progress)),
+            Recorder([Followed(transform.label, transform.settings, job)]) as recorder,
+        ):
+            recorder.result = pipeline.run()
+            recorder.result.wait_until_finish()
+    except Exception as error:
+        if (excess := job.excess()) is not None:
+            raise excess from error
+        raise
+    if (excess := job.excess()) is not None:
+        raise excess
     names = sorted(filter(is_shard, job.output.names()))
     wanted = sum(stop - start for each in job.segments for start, stop in each.ranges)
     written = len(names) - job.done

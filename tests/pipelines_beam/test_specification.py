@@ -15,10 +15,12 @@ Refusal = Callable[..., str]
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--dry-run"], "unknown option '--dry-run'"),
+        (["--dry-rn"], "Did you mean '--dry-run'?"),
         (["--dry_run"], "unknown option '--dry_run'"),  # Beam has it for its own tests only
-        (["--limit", "10"], "unknown option '--limit'"),
-        (["--limit=10"], "unknown option '--limit'"),
+        (["--limit", "0"], "must be a positive number of rows, got '0'"),
+        (["--limit=10"], "--limit is for files with ProcessFiles: there is none in this file"),
+        (["--max-failures=1%"], "--max-failures is for files with ProcessFiles"),
+        (["--rows", "10"], "unknown option '--rows'"),
         (["--verbos"], "Did you mean '--verbose'?"),
         (["--Verbose"], "Did you mean '--verbose'?"),
         (["-v"], "unknown option '-v'"),
@@ -45,7 +47,7 @@ def test_what_a_command_says_and_nobody_reads_is_refused(
 
 
 def test_what_is_valid_is_said(refusal: Refusal, tmp_path: Path) -> None:
-    said = refusal("run", job(tmp_path), "--limit")
+    said = refusal("run", job(tmp_path), "--rows")
     for valid in ("--set", "--verbose", "--help-beam", "--beam-option NAME=VALUE"):
         assert valid in said
     assert len(said) < 500

@@ -124,8 +124,7 @@ class Fixed(Outcome):
         self._found = failures
         self._written = files
         self.sinks = [
-            Sink(name=name, kind="WriteToParquet", takes_failures=False, folder="")
-            for name in files
+            Sink(name=name, kind="WriteToParquet", failed=(), folder="") for name in files
         ]
 
     def failures(self, result: Any) -> dict[str, Failures]:
@@ -210,6 +209,10 @@ def test_messages_of_failed_rows_stay_out_of_metrics(
     assert summary.show(watched, 1.0, result) is True
     assert "  1 x ValueError(" in capsys.readouterr().out
     monkeypatch.setattr(outcome, "local_reasons", {})  # as where the rows failed in another process
+    assert summary.show(watched, 1.0, result) is True
+    assert "  1 x ValueError(" in capsys.readouterr().out  # of the file of failed rows
+    for path in tmp_path.glob("x.bad*"):
+        path.unlink()  # as where it is on another machine
     assert summary.show(watched, 1.0, result) is True
     assert capsys.readouterr().out.splitlines()[:2] == ["failed in Parse: 1", "  ValueError"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from apache_beam.metrics import Metrics
@@ -53,6 +53,7 @@ class EngineMetrics:
         if report.split:
             self._splits[report.split].inc()
             return
+        _counts.add(report)
         self._compute.inc(round(report.seconds * 1e6))
         self._idle.inc(round(report.idle * 1e6))
         self._wait.update(round(report.waited * 1e6))
@@ -159,7 +160,7 @@ def count_misfit() -> None:
 
 @dataclass
 class Counts:
-    """Numbers of elements since the process started, or since `reset`.
+    """Numbers of elements since the process started, or since `reset`; and of the batches' work.
 
     Not exact, for display alone: bundles on several threads may rarely lose a step.
     """
@@ -167,6 +168,27 @@ class Counts:
     read: int = 0
     answered: int = 0
     failed: int = 0
+    batches: int = 0
+    #: Chunks in them.
+    rows: int = 0
+    #: Without and with padding.
+    tokens: int = 0
+    padded: int = 0
+    #: Seconds in the model, and between batches.
+    busy: float = 0.0
+    idle: float = 0.0
+
+    def add(self, report: BatchReport) -> None:
+        """Count a batch."""
+        self.batches += 1
+        self.rows += report.rows
+        self.tokens += report.tokens
+        self.padded += report.padded
+        self.busy += report.seconds
+        self.idle += report.idle
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*map(sum, zip(astuple(self), astuple(other), strict=True)))
 
 
 _counts = Counts()
@@ -179,4 +201,5 @@ def counts() -> Counts:
 
 def reset() -> None:
     """Set the counts to zero."""
-    _counts.read = _counts.answered = _counts.failed = 0
+    for name, value in vars(Counts()).items():
+        setattr(_counts, name, value)

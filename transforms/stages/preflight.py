@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 #: Pipelines of models checked lately: a job often asks one model more than one thing.
 _checked: dict[str, Any] = {}
+#: Models that could not be checked since the hub is out of reach, and why: a job that runs on this
+#: machine cannot load them either.
+unreached: dict[str, str] = {}
 
 
 _STAGES = ("preprocess", "forward", "postprocess")
@@ -143,6 +146,7 @@ def _weightless(model: ModelSpec) -> Any:
             logger.warning(
                 "cannot check the model %r from here: the hub is out of reach", model.source
             )
+            unreached[model.source] = str(error).partition("\n")[0]
             return None
         raise ModelLoadError(f"cannot load the model {shown(model.source)}: {error}") from error
 

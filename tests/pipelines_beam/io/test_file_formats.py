@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines_beam.io.files import InputChangedError, check_unchanged, file_at, listed
-from pipelines_beam.io.formats import FORMATS, ShardSize, format_of
+from pipelines_beam.io.formats import FORMATS, format_of
+from pipelines_beam.io.pieces import ShardSize
 
 ROWS: list[dict[str, Any]] = [
     {"id": i, "text": f'row {i}, with "quotes"\nand two lines é' if i % 3 else f"row {i}"}

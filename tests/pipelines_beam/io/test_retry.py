@@ -27,10 +27,10 @@ from pipelines_beam.io import JobChangedError, NoJobError, Retried, process_file
 from pipelines_beam.io.failed_rows import failed_rows
 from pipelines_beam.io.files import InputFile
 from pipelines_beam.io.formats import ROW
-from pipelines_beam.io.output import Output
+from pipelines_beam.io.output import Output, as_parquet
 from pipelines_beam.io.plan import Shard
 from pipelines_beam.io.retry import MergeAnswers, ReadFailed, UpdateFailures
-from pipelines_beam.io.stages import as_failures, as_parquet, failure_schema, with_shard
+from pipelines_beam.io.stages import as_failures, failure_schema, with_shard
 
 Model = Callable[[str], str]
 _processes = multiprocessing.get_context("forkserver")
@@ -286,7 +286,7 @@ def state(output: Output) -> tuple[list[int], dict[int, str]]:
 
 def compute(output: Output) -> None:
     """What a retry does with a shard where row 15 fails again."""
-    (shard,) = [Shard(NAME, (InputFile("f", 1, ""),), (FIRST, LAST), 0)]
+    (shard,) = [Shard(NAME, (InputFile("f", 1, ""),), (FIRST, LAST), LAST - FIRST, 0)]
     for table in ReadFailed(output, True).process(shard):
         rows = set(table[ROW].to_pylist())
         if 15 in rows:

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines_beam.io.files import InputFile
-from pipelines_beam.io.formats import Piece
 from pipelines_beam.io.output import Output
+from pipelines_beam.io.pieces import Piece
 from pipelines_beam.io.plan import Plan, PlanError, plans, read_together
 
 FILES = [InputFile(f"/in/{i}.parquet", 100 + i, f"etag-{i}") for i in range(3)]
@@ -20,15 +20,15 @@ FILES = [InputFile(f"/in/{i}.parquet", 100 + i, f"etag-{i}") for i in range(3)]
 
 def plan(job: str = "job", number: int = 0) -> Plan:
     """Two row groups of four shards in each of three files."""
-    pieces = [(file, Piece(i * 10, i * 10 + 10, i // 2)) for file in FILES for i in range(4)]
+    pieces = [(file, Piece(i * 10, i * 10 + 10, i // 2, 10)) for file in FILES for i in range(4)]
     return Plan.of(job, number, [[each] for each in pieces])
 
 
 def test_the_same_job_and_files_have_the_same_names() -> None:
     assert plan().name == plan().name
     assert len({plan().name, plan("other").name, plan(number=1).name}) == 3
-    changed = Plan.of("job", 0, [[(InputFile("/in/0.parquet", 1, "other"), Piece(0, 1, 0))]])
-    assert changed.name != Plan.of("job", 0, [[(FILES[0], Piece(0, 1, 0))]]).name
+    changed = Plan.of("job", 0, [[(InputFile("/in/0.parquet", 1, "other"), Piece(0, 1, 0, 1))]])
+    assert changed.name != Plan.of("job", 0, [[(FILES[0], Piece(0, 1, 0, 1))]]).name
 
 
 def test_what_is_written_is_done() -> None:
@@ -58,7 +58,7 @@ def test_neighbours_of_a_row_group_are_read_together() -> None:
 
 
 def test_many_holes_make_small_segments() -> None:
-    pieces = ([(FILES[0], Piece(i, i + 1, i))] for i in range(25_000))
+    pieces = ([(FILES[0], Piece(i, i + 1, i, 1))] for i in range(25_000))
     some = Plan.of("job", 0, pieces)
     for done in (np.arange(25_000) % 2 == 0, np.zeros(25_000, bool)):
         segments = list(some.segments(done))
@@ -70,7 +70,9 @@ def test_many_holes_make_small_segments() -> None:
 
 def test_several_files_of_one_shard() -> None:
     some = Plan.of(
-        "job", 0, [[(file, Piece(0, 1, 0)) for file in FILES[:2]], [(FILES[2], Piece(0, 1, 0))]]
+        "job",
+        0,
+        [[(file, Piece(0, 1, 0, 1)) for file in FILES[:2]], [(FILES[2], Piece(0, 1, 0, 1))]],
     )
     assert len(some) == 2
     (first, second) = some.shards([(0, 2)])
@@ -98,7 +100,7 @@ def test_a_billion_rows_are_planned_and_resumed_in_seconds(tmp_path: Path) -> No
     """In shards of 10,000 rows of files of a million."""
     files = [InputFile(f"s3://bucket/folder/part-{i:05d}.parquet", 1, "etag") for i in range(1000)]
     pieces = (
-        [(file, Piece(at, at + 10_000, at // 100_000))]
+        [(file, Piece(at, at + 10_000, at // 100_000, 10_000))]
         for file in files
         for at in range(0, 1_000_000, 10_000)
     )

@@ -1,0 +1,131 @@
+"""A Beam YAML file as a job: built, so that all that can be checked before it runs is checked."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.runners.runner import PipelineResult
+from apache_beam.yaml.yaml_transform import SafeLineLoader
+
+from transforms import ModelLoadError
+from transforms.stages import preflight
+
+from . import (
+    beam_options,
+    progress,
+    provider,
+    quiet_workers,
+    specification,
+    template,
+    workers,
+    writable,
+)
+from .io import in_yaml
+from .io.recorder import Recorder
+from .outcome import Outcome
+from .progress import known_rows
+
+#: Runners whose workers are on this machine.
+_LOCAL = ("FnApiRunner", "DirectRunner", "SwitchingDirectRunner", "PrismRunner")
+
+
+@dataclass(frozen=True)
+class YamlJob:
+    """A file whose pipeline is built."""
+
+    file: str
+    settings: PipelineOptions
+    pipeline: beam.Pipeline
+    outcome: Outcome
+
+    @property
+    def waits(self) -> bool:
+        """Whether the job is waited for."""
+        return not self.settings.view_as(StandardOptions).no_wait_until_finish
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its workers are on this machine."""
+        runner = str(self.settings.view_as(StandardOptions).runner)
+        return runner.rpartition(".")[2] in _LOCAL
+
+    def excess(self) -> Exception | None:
+        """The error to show if more rows have failed than may."""
+        return next(filter(None, (job.excess() for job in self.outcome.jobs)), None)
+
+    def run(self, style: str, *, verbose: bool = False) -> tuple[PipelineResult, str]:
+        """Run it and show its progress in a style; its result, and the state that it ended in.
+
+        What worker processes print is not shown unless `verbose`.
+        """
+        models, steps = self.outcome.models, self.outcome.steps
+        shown = progress.shown(
+            self.outcome.jobs,
+            style,
+            reads=known_rows.reads(models, steps),
+            unit="rows" if len(models) + len(self.outcome.jobs) < 2 else "answers",
+            is_local=self.is_local,
+        )
+        quiet = contextlib.nullcontext() if verbose else quiet_workers.silent(self.settings)
+        with quiet, shown, Recorder(self.outcome.followed) as recorder:
+            recorder.goes_on = not self.waits
+            result = recorder.result = self.pipeline.run()
+            return result, result.wait_until_finish() if self.waits else result.state
+
+
+def built(
+    file: str,
+    variables: Mapping[str, str],
+    flags: Sequence[str],
+    given: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    *,
+    runs: bool = True,
+) -> YamlJob:
+    """The job of a file.
+
+    Args:
+      file: its path.
+      variables: jinja's.
+      flags: Beam's options, as flags.
+      given: the same, as values by name.
+      asked: options of ProcessFiles that the command gives, in place of those of the file.
+      runs: whether it is to run: else nothing is written.
+
+    Raises whatever is wrong with the file, its variables, its options or its transforms.
+
+    """
+    spec = template.load(file, variables)
+    specification.check_top(spec)
+    own = SafeLineLoader.strip_metadata(spec.get("options", {}))
+    settings = beam_options.settings(list(flags), given, own)
+    provider.importable(os.path.dirname(os.path.abspath(file)))
+    pipeline = beam.Pipeline(options=settings)
+    for name, option in in_yaml.OPTIONS.items():
+        if (name in asked and asked[name] not in (None, False)) or (
+            name == "reuse" and name in asked
+        ):
+            specification.check_has(spec, option, in_yaml.TYPE)
+    if asked.get("limit"):
+        specification.check_limited(spec, in_yaml.TYPE)
+    preflight.unreached.clear()
+    provider.expand(pipeline, spec, file, asked, writes=runs)
+    job = YamlJob(file, settings, pipeline, Outcome(pipeline))
+    if job.is_local and preflight.unreached:
+        raise ModelLoadError(_unreached(*preflight.unreached.popitem()))
+    writable.check(job.outcome.steps)
+    workers.use_cores(pipeline)
+    return job
+
+
+def _unreached(model: str, error: str) -> str:
+    return (
+        f"the model {model!r} is not on this machine, and the Hugging Face hub is out of reach "
+        f"({error}): set model to a directory on this machine, or run where the hub can be reached"
+    )
