@@ -8,10 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .commands import new, run, tasks
+from .commands import new, plan, profile, run, tasks
 from .commands.statuses import FAILED, STOPPED
 
-_COMMANDS = {"run": run, "new": new, "tasks": tasks}
+_COMMANDS = {"run": run, "plan": plan, "profile": profile, "new": new, "tasks": tasks}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from .assign import Assign
 from .messages import chain, failed, own_names, quiet
 from .statuses import DONE, FAILED, REFUSED, ROWS_FAILED
 
@@ -49,7 +50,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--set",
-        action=_Assign,
+        action=Assign,
         default={},
         metavar="NAME=VALUE",
         help="a jinja variable of the file; one that the file does not read is refused",
@@ -102,19 +103,6 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--traceback", action="store_true", help="show where an error came from")
     parser.add_argument("--help-beam", action="store_true", help="list Beam's options")
     return parser
-
-
-class _Assign(argparse.Action):
-    """Stores NAME=VALUE in a dict; a name may be given only once."""
-
-    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
-        name, equals, value = str(values).partition("=")
-        if not equals or not name.isidentifier():
-            parser.error(f"--set: must be NAME=VALUE, got {values!r:.200}")
-        given = getattr(namespace, self.dest)
-        if name in given:
-            parser.error(f"--set: {name} is given twice: {given[name]!r:.80} and {value!r:.80}")
-        setattr(namespace, self.dest, {**given, name: value})
 
 
 def _beam_option(text: str) -> str:
