@@ -10,6 +10,7 @@ class Assign(argparse.Action):
     """Stores NAME=VALUE in a dict; a name may be given only once."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:
+        """Store one."""
         name, equals, value = str(values).partition("=")
         if not equals or not name.isidentifier():
             parser.error(f"--set: must be NAME=VALUE, got {values!r:.200}")

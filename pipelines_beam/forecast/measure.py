@@ -177,5 +177,3 @@ class Measured:
                 self.load_seconds, self.model_bytes = each.seconds, each.nbytes
         batches = [each for each in self._fn.reports if isinstance(each, BatchReport)]
         return [each for each in batches if not each.split]
-
-

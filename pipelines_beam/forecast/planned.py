@@ -259,9 +259,7 @@ def _forecast(sample: Sample, task: TaskTransform, options: Options, found: _Fou
     )
 
 
-def _all_bytes(
-    found: _Found, failures: Sequence[ExpectedFailures], rows: int
-) -> int | None:
+def _all_bytes(found: _Found, failures: Sequence[ExpectedFailures], rows: int) -> int | None:
     if found.output_bytes is None:
         return None
     failed = sum(each.expected for each in failures)
@@ -280,5 +278,3 @@ def _warnings(
         *found.warnings,
         *warnings.of_failures(failures, task.plan.spec.parameters, max(found.rows, 1)),
     ]
-
-
