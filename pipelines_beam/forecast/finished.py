@@ -16,7 +16,7 @@ from transforms import TaskTransform
 from ..io import identity
 from ..io.output import Output
 from ..io.run_record import DONE, RunRecord, runs
-from .profile import Profile, ProfileError
+from .profile import RUNNER_SECONDS, Profile, ProfileError
 
 #: Seconds that a run must have computed: less tells nothing.
 _LEAST = 1.0
@@ -63,7 +63,7 @@ def correction(
     for record in reversed(_records(output)):
         rows = record.rows + record.failed
         is_same = _relevant(record.job) == job and _is_on(record, machine)
-        seconds = record.seconds - record.stages.get("load", 0.0)
+        seconds = record.seconds - record.stages.get("load", 0.0) - RUNNER_SECONDS
         if record.state == DONE and is_same and rows and seconds >= _LEAST:
             return seconds / max(speed.seconds(rows, record.padded_tokens), 1e-9)
     return None

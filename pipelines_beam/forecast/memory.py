@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import resource
 import sys
 from pathlib import Path
 
@@ -11,7 +11,14 @@ _PROCESSES = Path("/proc")
 
 
 def peak() -> int:
-    """Bytes: of this process, with the engine's where that runs in a process of its own."""
+    """Bytes: of this process, with the engine's where that runs in a process of its own.
+
+    0 on Windows, which does not tell it in this way.
+    """
+    if os.name != "posix":
+        return 0
+    import resource
+
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     own = most if sys.platform == "darwin" else most * 1024  # macOS counts bytes
     return own + sum(map(_peak_of, _children(_parents())))

@@ -17,11 +17,12 @@ from ..io.job import Job
 from . import memory, predict, warnings
 from .failures import ExpectedFailures, FoundFailures
 from .finished import Speed, Store, correction, described
-from .forecast import Forecast, Histogram
+from .forecast import Forecast
 from .lengths import Lengths, lengths_of
 from .measure import Measured, Round
 from .predict import Estimate
-from .profile import Profile
+from .profile import RUNNER_SECONDS, Profile
+from .ranges import Histogram
 from .sample import Sample
 
 #: Rows whose sizes are looked at, and seconds that this may take.
@@ -221,7 +222,7 @@ def _batches(rounds: Sequence[Round]) -> tuple[float, float]:
 def _forecast(sample: Sample, task: TaskTransform, options: Options, found: _Found) -> Forecast:
     known, rows, count = found.profile, sample.rows, options.workers
     failures = found.failures.expected(max(found.rows, 1), rows)
-    start = options.build_seconds + predict.RUNNER_SECONDS + known.load_seconds
+    start = options.build_seconds + RUNNER_SECONDS + known.load_seconds
     share = predict.share_of_worker(sample.shards, count)
     of_workers = found.estimate.range(start, share)
     hours = of_workers * (count / 3600)

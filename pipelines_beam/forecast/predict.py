@@ -9,17 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from .finished import Speed
-from .forecast import Range, relative_error
 from .measure import Round
 from .profile import BatchLine
+from .ranges import Range, relative_error
 
 #: What a sample does not show: a machine that gets warm, other programs, how Beam cuts bundles.
 UNSEEN = 0.10
 #: The same where a finished run has corrected the forecast, and where a profile of another
 #: machine is used.
 UNSEEN_AFTER_RUN, UNSEEN_OF_PROFILE = 0.05, 0.25
-#: Seconds that Beam takes to start and end a pipeline on one machine.
-RUNNER_SECONDS = 0.5
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ import numpy as np
 
 from transforms.engine.reports import BatchReport
 
+#: Seconds that Beam takes to start and end a pipeline on one machine.
+RUNNER_SECONDS = 0.5
 _VERSION = 1
 _FEW = 8  # batches: fewer draw no line
 

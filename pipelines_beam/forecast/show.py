@@ -1,63 +1,13 @@
-"""A forecast as text for people."""
+"""Numbers of a forecast as text for people."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .forecast import Forecast, Histogram, Range
+from .ranges import Histogram, Range
 
 _BAR = 32  # characters
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
-
-
-def lines(forecast: Forecast) -> Iterator[str]:
-    """The lines of the text."""
-    yield f"{forecast.task} with {forecast.model}"
-    for name, value in _facts(forecast):
-        yield f"  {name:<12}{value}"
-    if forecast.sizes is not None:
-        yield ""
-        yield from plot(forecast.sizes)
-    if forecast.failures:
-        yield ""
-        yield "rows that will fail"
-        for each in forecast.failures:
-            of_sample = f"{each.in_sample:,} of the sample"
-            yield f"  about {each.expected:,} ({of_sample}): {each.error} in {each.stage}"
-            yield f"    {' '.join(each.message.split())[:200]}"
-    if forecast.warnings:
-        yield ""
-        yield from (f"warning: {each}" for each in forecast.warnings)
-
-
-def _facts(forecast: Forecast) -> Iterator[tuple[str, str]]:
-    about = "" if forecast.rows_counted else "about "
-    rows = f"{about}{forecast.rows:,}"
-    if forecast.rows_done:
-        rows += f", beside {about}{forecast.rows_done:,} that are done"
-    yield "rows", rows
-    yield "input", f"{forecast.files:,} files of {forecast.format}, {nbytes(forecast.input_bytes)}"
-    size = "" if forecast.output_bytes is None else f", about {nbytes(forecast.output_bytes)}"
-    yield "output", f"{forecast.shards:,} files{size}"
-    yield "measured", _measured(forecast)
-    yield "batches", f"{forecast.batch_rows:.3g} rows on average, {forecast.padding:.0%} padding"
-    of_model = f", {nbytes(forecast.model_bytes)} of them the model" if forecast.model_bytes else ""
-    yield "memory", f"{nbytes(forecast.memory)} at most{of_model}"
-    yield "start", f"{duration(forecast.start_seconds)} until the first row"
-    yield "time", _durations(forecast.seconds)
-    if forecast.workers > 1:
-        yield f"{forecast.workers} workers", _durations(forecast.seconds_of_workers)
-        yield "in all", f"{_hours(forecast.worker_hours)} worker-hours"
-    if forecast.accelerator_hours is not None:
-        yield "accelerator", f"{_hours(forecast.accelerator_hours)} hours"
-    if forecast.price is not None:
-        price = forecast.price
-        yield "price", f"{price.value:,.2f} ({price.low:,.2f} to {price.high:,.2f})"
-
-
-def _measured(forecast: Forecast) -> str:
-    took = f"{forecast.sample_rows:,} rows in {duration(forecast.sample_seconds)}"
-    return f"{took}, {forecast.source}: {forecast.device}"
 
 
 def plot(sizes: Histogram) -> Iterator[str]:
@@ -83,13 +33,15 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 or value.is_integer() else f"{value:.3g}"
 
 
-def _durations(seconds: Range) -> str:
+def durations(seconds: Range) -> str:
+    """Seconds with their range."""
     low, high = duration(seconds.low), duration(seconds.high)
     return f"{duration(seconds.value)} ({low} to {high})"
 
 
-def _hours(hours: Range) -> str:
-    return f"{hours.value:,.3g} ({hours.low:,.3g} to {hours.high:,.3g})"
+def number_range(number: Range) -> str:
+    """A number with its range."""
+    return f"{number.value:,.3g} ({number.low:,.3g} to {number.high:,.3g})"
 
 
 def duration(seconds: float) -> str:

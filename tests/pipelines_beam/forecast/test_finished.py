@@ -27,7 +27,7 @@ def record(output: Output, started: float, **changes: Any) -> None:
     """A run of 1,000 rows that took twice as long as they should."""
     usual: dict[str, Any] = {
         "state": DONE,
-        "seconds": 23.0,
+        "seconds": 23.5,
         "stages": {"load": 3.0},
         "rows": 990,
         "failed": 10,
@@ -47,7 +47,7 @@ def test_a_run_that_took_twice_as_long_says_so(output: Output) -> None:
 
 
 def test_the_last_run_counts(output: Output) -> None:
-    record(output, 1000.0, seconds=13.0)
+    record(output, 1000.0, seconds=13.5)
     record(output, 1.0)
     assert found(output) == pytest.approx(1.0)
 
@@ -62,7 +62,7 @@ def test_a_run_of_longer_rows_may_take_longer(output: Output) -> None:
     [
         {"state": FAILED},
         {"rows": 0, "failed": 0},
-        {"seconds": 3.5},
+        {"seconds": 4.0},
         {"job": {**JOB, "model": '"other"'}},
         {"machine": {**MACHINE, "cores": 4}},
         {"machine": {**MACHINE, "accelerator": "a GPU"}},

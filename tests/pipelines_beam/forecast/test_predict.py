@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipelines_beam.forecast import predict
-from pipelines_beam.forecast.forecast import Range, relative_error
 from pipelines_beam.forecast.measure import Round
+from pipelines_beam.forecast.ranges import Range, relative_error
 from transforms.engine.reports import BatchReport
 
 

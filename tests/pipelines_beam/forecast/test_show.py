@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from pipelines_beam.forecast.failures import ExpectedFailures
-from pipelines_beam.forecast.forecast import Forecast, Histogram, Range
+from pipelines_beam.forecast.forecast import Forecast
+from pipelines_beam.forecast.ranges import Histogram, Range
 from pipelines_beam.forecast.show import duration, nbytes, plot
 
 SIZES = Histogram.of("tokens", [4.0] * 6 + [20.0] * 3 + [64.0])
