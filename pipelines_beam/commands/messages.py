@@ -64,8 +64,11 @@ def chain(error: BaseException) -> list[Any]:
 
 def _our_errors() -> tuple[type[Exception], ...]:
     from .. import beam_options, io, specification, template
+    from ..forecast.profile import EmptyJobError, ProfileError
 
     return (
+        EmptyJobError,
+        ProfileError,
         io.InputChangedError,
         io.InputError,
         io.JobChangedError,

@@ -21,16 +21,12 @@ from .forecast import Forecast
 from .lengths import Lengths, lengths_of
 from .measure import Measured, Round
 from .predict import Estimate
-from .profile import RUNNER_SECONDS, Profile
+from .profile import RUNNER_SECONDS, EmptyJobError, Profile
 from .ranges import Histogram
 from .sample import Sample
 
 #: Rows whose sizes are looked at, and seconds that this may take.
 _SIZED, _SIZED_SECONDS = 1024, 10.0
-
-
-class EmptyJobError(ValueError):
-    """A job has no rows to measure."""
 
 
 @dataclass(frozen=True, kw_only=True)

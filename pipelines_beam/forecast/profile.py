@@ -22,6 +22,10 @@ class ProfileError(ValueError):
     """A file is not the profile of a machine, or not one for this task."""
 
 
+class EmptyJobError(ValueError):
+    """A job has no rows to measure."""
+
+
 @dataclass(frozen=True)
 class BatchLine:
     """Seconds of a batch by its padded tokens: a straight line."""

@@ -84,5 +84,5 @@ class RunRecord:
 
 def runs(output: Output) -> list[RunRecord]:
     """The records of all runs of an output, in the order of their starts."""
-    names = sorted(match[1] for each in output.names(JOB) if (match := _NAME.fullmatch(each)))
-    return [RunRecord.read(output, name) for name in names]
+    names = [match[1] for each in output.names(JOB) if (match := _NAME.fullmatch(each))]
+    return sorted((RunRecord.read(output, name) for name in names), key=lambda run: run.started)

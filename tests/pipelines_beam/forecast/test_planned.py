@@ -26,8 +26,7 @@ from pipelines_beam import (
 )
 from pipelines_beam.commands import statuses
 from pipelines_beam.forecast.forecast import Forecast
-from pipelines_beam.forecast.planned import EmptyJobError
-from pipelines_beam.forecast.profile import Profile, ProfileError
+from pipelines_beam.forecast.profile import EmptyJobError, Profile, ProfileError
 from pipelines_beam.forecast.sample import Sample
 from pipelines_beam.io import plan_files, process_files
 from pipelines_beam.io.job import Settings, prepare
