@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,7 @@ def built(options: argparse.Namespace, rest: list[str], parser: argparse.Argumen
         if options.existing is not None or not _is_caused_by(error, io.OutputExistsError):
             raise
         transform, exists = _transform(options, _asked("overwrite")), True
+    print(f"{options.file}: loading the model, and looking at a sample …", file=sys.stderr)
     return JobFile(transform.job, transform.task, time.perf_counter() - start, exists)
 
 

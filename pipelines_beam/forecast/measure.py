@@ -21,7 +21,7 @@ from ..io.stages import as_parquet
 from .failures import FoundFailures
 from .sample import Sample
 
-_WARM_UP = 8  # rows
+_WARM_UP = 2  # rows: the first batches of a model are slow
 _FIRST, _MOST = 32, 4096  # rows of a round; the engine sorts 2,048 by length
 _ROUNDS = 12
 _ENOUGH = 5  # rounds, if they differ by less than:
@@ -79,7 +79,7 @@ class Measured:
     def __init__(self, task: TaskTransform, sample: Sample) -> None:
         self._fn = _MeasuredFn(task)
         self._sample = sample
-        self.load_seconds = 0.0
+        self.load_seconds = self.seconds = 0.0
         self.model_bytes = self.memory = 0
         #: The rounds that count, all of about the same size.
         self.rounds: list[Round] = []
@@ -102,8 +102,8 @@ class Measured:
 
         The first rounds find out how many rows a round may have.
         """
-        self._round(_WARM_UP)  # the first batches of a model are slow
-        begin, count = time.perf_counter(), _FIRST
+        count = first_count(self._round(_WARM_UP), seconds)
+        begin = time.perf_counter()
         while len(self.rounds) < _ROUNDS:
             done = self._round(count)
             if done.rows == 0:
@@ -112,20 +112,14 @@ class Measured:
                 count *= 2 if done.all_seconds > _PART * seconds / 4 else 4
                 self.rounds.clear()
             self.rounds.append(done)
-            left = seconds - (time.perf_counter() - begin)
-            if self._is_enough() or left < done.all_seconds:
+            self.seconds = time.perf_counter() - begin
+            if is_enough(self.rounds) or seconds - self.seconds < done.all_seconds:
                 break
 
     def _may_grow(self, done: Round, count: int, seconds: float) -> bool:
         """Whether rounds are to become larger: what starting one costs counts less then."""
         most = min(_MOST, max(self._sample.rows // 2, _FIRST))
         return done.all_seconds < _PART * seconds / 2 and 2 * count <= most
-
-    def _is_enough(self) -> bool:
-        if len(self.rounds) < _ENOUGH:
-            return False
-        paces = np.array([each.seconds / each.rows for each in self.rounds])
-        return bool(paces.std(ddof=1) / len(paces) ** 0.5 < _CLOSE * paces.mean())
 
     def _round(self, count: int) -> Round:
         read = self._sample.read_seconds
@@ -177,3 +171,17 @@ class Measured:
                 self.load_seconds, self.model_bytes = each.seconds, each.nbytes
         batches = [each for each in self._fn.reports if isinstance(each, BatchReport)]
         return [each for each in batches if not each.split]
+
+
+def first_count(warm_up: Round, seconds: float) -> int:
+    """Rows of the first round: few where a model takes seconds for each."""
+    of_row = warm_up.compute_seconds / max(warm_up.rows, 1)
+    return max(1, int(min(_FIRST, _PART * seconds / max(of_row, 1e-9))))
+
+
+def is_enough(rounds: Sequence[Round]) -> bool:
+    """Whether rounds tell the average well enough to end before the time is up."""
+    if len(rounds) < _ENOUGH:
+        return False
+    paces = np.array([each.seconds / each.rows for each in rounds])
+    return bool(paces.std(ddof=1) / len(paces) ** 0.5 < _CLOSE * paces.mean())

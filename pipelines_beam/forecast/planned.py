@@ -154,7 +154,7 @@ def _here(sample: Sample, task: TaskTransform, options: Options) -> _Found:
         Estimate(seconds, _joined(error, unseen)),
         "on this machine, corrected by a finished run" if is_corrected else "on this machine",
         measured.rows,
-        sum(each.all_seconds for each in measured.rounds),
+        measured.seconds,
         measured.failures,
         lengths_of(task, _first(measured.input_tables), _SIZED_SECONDS),
         _output_bytes(measured.rounds),
