@@ -35,7 +35,7 @@ class _MeasuredFn(TableFn):
     def __init__(self, task: TaskTransform) -> None:
         plan = replace(task.plan.pinned, is_whole=True)
         stages = (plan.preprocess, plan.postprocess)
-        super().__init__(plan.spec, True, plan.binding, *stages, raw_pixels=plan.raw_pixels)
+        super().__init__(plan.spec, True, plan.binding, *stages, for_engine=plan.for_engine)
         self.reports: list[Report] = []
 
     def _add_reports(self, reports: Sequence[Report]) -> None:
