@@ -12,6 +12,7 @@ import pyarrow as pa
 from ..io.formats import FORMATS
 from ..io.job import Job
 from ..io.plan import Plan, Shard
+from ..io.stages import InputError
 
 #: Steps of this size, from any point of a circle, never come close to each other.
 _GOLDEN = 0.6180339887498949
@@ -99,8 +100,11 @@ class Sample:
     def _read(self, shard: Shard) -> pa.Table:
         start = time.perf_counter()
         files = shard.files
-        tables = FORMATS[self.job.format].tables(files, [shard.range], self.job.schema)
-        table = next(iter(tables))
+        try:
+            tables = FORMATS[self.job.format].tables(files, [shard.range], self.job.schema)
+            table = next(iter(tables))
+        except Exception as error:
+            raise InputError(f"{files[0].uri} cannot be read: {error}") from error
         table = table.slice(0, shard.rows) if self.job.is_limited else table
         self.read_seconds += time.perf_counter() - start
         self.planned_rows += shard.rows

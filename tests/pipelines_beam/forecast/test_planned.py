@@ -28,7 +28,7 @@ from pipelines_beam.commands import statuses
 from pipelines_beam.forecast.forecast import Forecast
 from pipelines_beam.forecast.profile import EmptyJobError, Profile, ProfileError
 from pipelines_beam.forecast.sample import Sample
-from pipelines_beam.io import plan_files, process_files
+from pipelines_beam.io import InputError, plan_files, process_files
 from pipelines_beam.io.job import Settings, prepare
 
 Model = Callable[[str], str]
@@ -162,6 +162,17 @@ def test_samples_are_spread_and_the_same_each_time(folder: Path, model: Model) -
     assert taken[0] == taken[1]
     assert len(taken[0]) == 20
     assert {i // 20 for i in taken[0]} == {0, 1, 2, 3, 4}
+
+
+def test_a_file_that_cannot_be_read_is_named(folder: Path, model: Model) -> None:
+    settings = Settings(
+        files=str(folder / "in"), task=classifier(model), output=str(folder / "out")
+    )
+    sample = Sample(prepare(settings, writes=False))
+    (folder / "in/a.parquet").write_bytes(b"PAR1")
+    (folder / "in/b.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"in/[ab]\.parquet cannot be read: "):
+        list(sample.tables(5))
 
 
 def test_rows_of_lines_are_estimated_from_the_sample(tmp_path: Path, model: Model) -> None:
