@@ -117,7 +117,12 @@ class Measured:
                 break
 
     def _may_grow(self, done: Round, count: int, seconds: float) -> bool:
-        """Whether rounds are to become larger: what starting one costs counts less then."""
+        """Whether rounds are to become larger: what starting one costs counts less then.
+
+        Only the first of a size decides, since what later ones have told would be lost.
+        """
+        if len(self.rounds) > 1:
+            return False
         most = min(_MOST, max(self._sample.rows // 2, _FIRST))
         return done.all_seconds < _PART * seconds / 2 and 2 * count <= most
 
