@@ -8,10 +8,18 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .commands import new, report, retry, run, tasks
+from .commands import new, plan, profile, report, retry, run, tasks
 from .commands.statuses import FAILED, STOPPED
 
-_COMMANDS = {"new": new, "run": run, "retry": retry, "report": report, "tasks": tasks}
+_COMMANDS = {
+    "new": new,
+    "plan": plan,
+    "run": run,
+    "retry": retry,
+    "report": report,
+    "profile": profile,
+    "tasks": tasks,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

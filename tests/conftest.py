@@ -21,6 +21,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.update(LANGUAGE="C", COLUMNS="80", LINES="24")
 # Code of models' repositories is copied to where it is imported from.
 os.environ["HF_MODULES_CACHE"] = tempfile.mkdtemp(prefix="modules-")
+# What this machine took for the rows of a job is no matter of the user who runs the tests.
+os.environ["PIPELINES_BEAM_CACHE"] = os.path.join(os.environ["HF_MODULES_CACHE"], "pipelines-beam")
 
 import apache_beam as beam
 import diffusers

@@ -64,8 +64,11 @@ def chain(error: BaseException) -> list[Any]:
 
 def _our_errors() -> tuple[type[Exception], ...]:
     from .. import beam_options, io, report, specification, template
+    from ..forecast.profile import EmptyJobError, ProfileError
 
     return (
+        EmptyJobError,
+        ProfileError,
         io.InputChangedError,
         io.InputError,
         io.JobChangedError,
@@ -75,7 +78,6 @@ def _our_errors() -> tuple[type[Exception], ...]:
         io.PlanError,
         io.TooManyFailuresError,
         report.ChartsError,
-        report.NoJobError,
         beam_options.OptionsError,
         specification.SpecificationError,
         template.TemplateError,

@@ -1,5 +1,4 @@
 """The report of a job over files, as one HTML page: what ran, how, and what came out."""
 
 from .charts import ChartsError as ChartsError
-from .page import NoJobError as NoJobError
 from .page import Report as Report

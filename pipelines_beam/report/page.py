@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from transforms.options.shown import shown
 
+from ..io.job import NoJobError
 from ..io.output import Output, is_shard
 from ..io.run_record import RunRecord, runs
 from . import charts, texts
@@ -42,10 +43,6 @@ _STATES = {
     "running": "running, or killed",
     "submitted": "submitted, not waited for",
 }
-
-
-class NoJobError(FileNotFoundError):
-    """There is no job over files at a path."""
 
 
 @dataclass(frozen=True)
