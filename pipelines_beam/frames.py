@@ -66,7 +66,9 @@ class PandasFrame:
     def table(self, names: Sequence[str]) -> pa.Table:
         """Some columns as a table."""
         try:
-            table = pa.Table.from_pandas(self._data[list(names)], preserve_index=False)
+            places = [self.names.index(name) for name in names]
+            frame = self._data.iloc[:, places].set_axis(list(names), axis=1)
+            table = pa.Table.from_pandas(frame, preserve_index=False)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             raise TypeError(
                 f"Arrow has no type for the values of the columns {', '.join(names)}: give a list "

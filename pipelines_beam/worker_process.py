@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import json
@@ -11,7 +12,7 @@ import shlex
 import signal
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -24,6 +25,7 @@ from apache_beam.runners.portability.fn_api_runner.worker_handlers import (
 from google.protobuf import json_format, text_format
 
 InstructionResponse = beam_fn_api_pb2.InstructionResponse
+_MOMENT = 5.0  # seconds until it is known why a connection has ended
 _DATA_PLANE = logging.getLogger("apache_beam.runners.worker.data_plane")
 
 
@@ -52,15 +54,16 @@ class WorkerProcess(GrpcWorkerHandler):  # type: ignore[misc]
         self._command = command.decode()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_closing = False
-        #: Why the worker answers nothing any more.
-        self._error: str | None = None
         self._siblings: list[WorkerProcess] = vars(server).setdefault("worker_processes", [])
+        #: Why the worker answers nothing any more: it has died, or another one of the job has.
+        self._error = next((each._error for each in self._siblings), None)
         self._siblings.append(self)
         # Beam's threads that read from the process would end with a traceback on stderr.
         control, data = self.control_conn, self.data_conn
         reading = functools.partial(_without_traceback, control._read)
         control._read_thread = threading.Thread(target=reading, name="answers of a worker")
         data._read_inputs = functools.partial(_without_traceback, data._read_inputs)
+        data.input_elements = functools.partial(self._elements, data.input_elements)
         control.push = functools.partial(self._push, control.push)
 
     def start_worker(self) -> None:
@@ -79,11 +82,13 @@ class WorkerProcess(GrpcWorkerHandler):  # type: ignore[misc]
         )
         self._watch = threading.Thread(target=self._wait, name="worker process", daemon=True)
         self._watch.start()
+        if self._error is not None:
+            self._end()
 
     def close(self) -> None:
         """End the process: at once where the job has ended before its worker."""
         self._is_closing = True
-        if self._unanswered():
+        if self._error is not None or self._unanswered():
             self._end()
         self.control_conn.close()
         with contextlib.suppress(grpc.RpcError):  # it has been told that the process is gone
@@ -118,9 +123,22 @@ class WorkerProcess(GrpcWorkerHandler):  # type: ignore[misc]
             self._fail(self._error)
         return future
 
+    def _elements(self, read: Callable[..., Iterator[Any]], *args: Any, **kwargs: Any) -> Any:
+        """What the worker gives, or why it does not."""
+        try:
+            yield from read(*args, **kwargs)
+        except RuntimeError as error:  # its connection is closed
+            self._watch.join(_MOMENT)
+            if self._error is None:
+                raise
+            raise RuntimeError(self._error) from error
+
     def _end(self) -> None:
+        """End the process. Whoever waits until it takes something is let go on."""
         if self._process is not None:
             self._process.kill()
+        drain = functools.partial(_drain, self.data_conn)
+        threading.Thread(target=drain, name="drain of a worker", daemon=True).start()
 
     def _unanswered(self) -> list[Any]:
         """What the worker was asked, and has not answered."""
@@ -130,7 +148,7 @@ class WorkerProcess(GrpcWorkerHandler):  # type: ignore[misc]
 
 def _logging() -> dict[str, Any]:
     """Options of what a worker logs: no more than this process."""
-    level = logging.getLevelName(max(logging.root.level, logging.root.manager.disable + 1))
+    level = str(max(logging.root.level, logging.root.manager.disable + 1))
     return {
         "default_sdk_harness_log_level": level,
         # It would warn of a folder that workers on this machine do not need.
@@ -141,6 +159,11 @@ def _logging() -> dict[str, Any]:
 def _is_news(record: logging.LogRecord) -> bool:
     """Whether a message of Beam's says more than that a process is gone, which the error says."""
     return not record.getMessage().startswith("Failed to read inputs in the data plane")
+
+
+def _drain(connection: Any) -> None:
+    """Take what is to be sent to a process that is gone."""
+    collections.deque(connection._write_outputs(), maxlen=0)
 
 
 def _without_traceback(read: Callable[..., None], *args: Any) -> None:

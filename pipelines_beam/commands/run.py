@@ -222,7 +222,10 @@ def _finished(options: argparse.Namespace, job: YamlJob, seconds: float, result:
     from ..progress.show import say_json
 
     if options.json:
-        data = summary.as_data(job.outcome, seconds, result)
+        try:
+            data = summary.as_data(job.outcome, seconds, result)
+        except Exception as error:  # the job itself has succeeded
+            data = {"event": "summary", "error": str(error), "rows_failed": False}
         say_json(data)
         rows_failed = data["rows_failed"]
     else:
@@ -239,4 +242,5 @@ def _resuming(options: argparse.Namespace, file: str, flags: Sequence[str]) -> s
     words += [f"--beam-option={each}" for each in options.beam_option]
     words += [f"--set={name}={value}" for name, value in options.set.items()]
     words += [] if options.limit is None else [f"--limit={options.limit}"]
+    words += ["--no-reuse"] if options.no_reuse else []
     return shlex.join(["pipelines-beam", "run", *words, "--resume"])

@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 
 from transforms import TaskTransform
 from transforms.rows.distinct import digests, has_dictionary
-from transforms.rows.tables import TableBinding
 
 from . import identity
 from .output import Output, as_parquet, is_shard
@@ -53,14 +52,11 @@ def check_columns(task: TaskTransform, schema: pa.Schema) -> None:
 
     And for those of a type that is not compared.
     """
-    binding = task.plan.binding
-    for name in TableBinding(binding).columns_read:
+    columns = _columns(task)
+    for name in columns.values():
         if has_dictionary(schema.field(name).type):
             raise ValueError(f"cache: the column {name!r} is a dictionary, which is not compared")
-    given = binding.input
-    first = next(iter(binding.task.inputs))
-    columns = {first: given} if isinstance(given, str) else dict(given or {})
-    for name in binding.task.media.keys() & columns.keys():
+    for name in task.plan.binding.task.media.keys() & columns.keys():
         kind = schema.field(columns[name]).type
         if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
             raise ValueError(
@@ -69,12 +65,20 @@ def check_columns(task: TaskTransform, schema: pa.Schema) -> None:
             )
 
 
+def _columns(task: TaskTransform) -> dict[str, str]:
+    """The column of each input that is given, in the order in which the task has its inputs."""
+    binding = task.plan.binding
+    first, *_ = inputs = [*binding.task.inputs]
+    given = {first: binding.input} if isinstance(binding.input, str) else dict(binding.input or {})
+    return {name: given[name] for name in sorted(given, key=inputs.index)}
+
+
 class Cache:
     """The answers of one kind of computation."""
 
     def __init__(self, uri: str, task: TaskTransform) -> None:
         self._folder = Output(f"{uri.rstrip('/')}/{computation(task)}")
-        self._columns = TableBinding(task.plan.binding).columns_read
+        self._columns = _columns(task)
         self._schema = task.schema()
 
     def load(self) -> None:
@@ -112,8 +116,9 @@ class Cache:
 
     def _hashes(self, table: pa.Table) -> list[bytes]:
         """The hash of the inputs of each row."""
-        columns = [table[name] for name in self._columns]
-        types = "\n".join(str(column.type) for column in columns).encode()
+        columns = [table[name] for name in self._columns.values()]
+        inputs = zip(self._columns, columns, strict=True)
+        types = "\n".join(f"{name}: {column.type}" for name, column in inputs).encode()
         parts = zip(*map(digests, columns), strict=True)
         return [hashlib.sha256(types + b"".join(each)).digest() for each in parts]
 

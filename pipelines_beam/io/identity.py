@@ -54,7 +54,7 @@ def described(task: TaskTransform, columns: Any, format: str) -> Description:
     model["model"] = model.pop("source")
     for name in _SOURCES & model.keys():
         model[name] = _source(model[name])
-    binding = {"input": plan.binding.input, "output": plan.binding.output}
+    binding = {name: getattr(plan.binding, name) for name in ("input", "output", "json_chats")}
     stages = {name: getattr(plan, name) for name in plan.replaced_stages}
     packages = [*_PACKAGES, *(_OF_MEDIA if plan.binding.task.media else ())]
     versions = {f"version of {name}": _version(name) for name in packages}

@@ -44,7 +44,8 @@ def factory(asked: Mapping[str, Any], writes: bool = True) -> Callable[..., Proc
 def steps_in(node: Any) -> Iterator[ProcessFiles]:
     """All transforms of this type in a file, or in a part of it."""
     if isinstance(node, Mapping) and node.get("type") == TYPE:
-        yield factory({"resume": True})(**SafeLineLoader.strip_metadata(node.get("config") or {}))
+        config = SafeLineLoader.strip_metadata(node.get("config") or {})
+        yield factory({"resume": True, "overwrite": False})(**config)
     elif isinstance(node, Mapping | list):
         for each in node.values() if isinstance(node, Mapping) else node:
             yield from steps_in(each)

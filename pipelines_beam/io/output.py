@@ -164,9 +164,13 @@ class Output:
             os.replace(temporary, path)
             return
         self._system.pipe_file(temporary, data)
-        if self._system.exists(path):  # not all systems rename to a name that exists
+        try:
+            self._system.mv(temporary, path)
+        except Exception:  # not all systems rename to a name that exists
+            if not (self._system.exists(path) and self._system.exists(temporary)):
+                raise
             self._system.rm_file(path)
-        self._system.mv(temporary, path)
+            self._system.mv(temporary, path)
 
 
 def _changed(info: Mapping[str, Any]) -> float | None:

@@ -155,7 +155,8 @@ def _apart(files: Sequence[InputFile], output: Output) -> list[InputFile]:
     Raises ValueError for other files in the output, and where nothing else is left.
     """
     inside = [file for file in files if file.uri.startswith(f"{output.uri}/")]
-    left = [file for file in files if file not in set(inside)]
+    results = set(inside)
+    left = [file for file in files if file not in results]
     others = [file for file in inside if not is_shard(file.uri.rpartition("/")[2])]
     for file in others or ([] if left else inside):
         raise ValueError(

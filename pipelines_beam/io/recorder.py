@@ -69,7 +69,8 @@ class Recorder:
         self._start = time.monotonic()
         self._done_before = _rows_done()
         for each in self._jobs:
-            _describe(each)
+            with _only_logged(each):
+                _describe(each)
             _write(each)
         if self._jobs:
             self._thread.start()

@@ -187,7 +187,7 @@ def _changes(task: TaskTransform, about: Mapping[str, Any], output: Output) -> d
     changed = {
         name: f"{was.get(name, 'not given')} → {now.get(name, 'not given')}"
         for name in {**was, **now}
-        if was.get(name) != now.get(name) and name not in ("columns", "format")
+        if was.get(name) != now.get(name) and name not in ("columns", "format", "limit")
     }
     refused = {name: text for name, text in changed.items() if name in _SAME}
     if refused:

@@ -155,6 +155,8 @@ class WriteResults(beam.DoFn):  # type: ignore[misc]
                 f"{about['name']} has {about['rows']} rows, of which {len(table)} are answered and "
                 f"{failed} failed: the shard is not written"
             )
+        if not failed:  # rows may have failed when an earlier worker, which was killed, was at it
+            self._output.remove(f"{FAILURES}/{about['name']}")
         table = table.drop_columns([ROW]).replace_schema_metadata(self._schema.metadata)
         with self._times.measured("write"):
             self._output.write(about["name"], as_parquet(table))

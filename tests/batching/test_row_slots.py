@@ -67,3 +67,11 @@ def test_batch_keys_stay_when_shapes_are_forgotten(monkeypatch: pytest.MonkeyPat
     slots = RowSlots(Asked())
     found = [slots.of(block("x", [length]), [0])[0].key for length in (1, 2, 3, 4, 5)]
     assert len(set(found)) == 1
+
+
+def test_a_chunk_by_itself_may_share_batches_with_rows() -> None:
+    slots = RowSlots(Asked())
+    (row,) = slots.of(block("x", [3]), [0])
+    assert slots.of_chunk({"x": torch.ones(1, 5)}) == BatchSlot(row.key, 5)
+    alone = [slots.of_chunk({"x": torch.ones(1, 12)}).key for _ in range(2)]
+    assert len({row.key, *alone}) == 3

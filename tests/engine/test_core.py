@@ -258,32 +258,37 @@ class TestWorkThatIsKnownToCome:
 
     def test_a_batch_waits_for_it(self, bench: Bench) -> None:
         bench.session.brings_more = True
-        bench.admit(0)
+        bench.admit(0, 1)
         assert bench.core.wait_seconds() == 0.25
+
+    def test_not_with_the_first_which_may_be_the_only_one(self, bench: Bench) -> None:
+        bench.session.brings_more = True
+        bench.admit(0)
+        assert bench.core.wait_seconds() == 0
 
     def test_no_longer_than_it_may(self, bench: Bench) -> None:
         bench.core._sizes.cost.host_seconds = 60.0
         bench.session.brings_more = True
-        bench.admit(0)
+        bench.admit(0, 1)
         assert bench.core.wait_seconds() == 1.0
 
     def test_not_for_a_session_that_waits_for_its_answer(self, bench: Bench) -> None:
         bench.admit(0)
         assert bench.core.wait_seconds() == 0
         bench.session.brings_more = True
-        bench.admit(1)
+        bench.admit(1, 2)
         bench.session.brings_more = False
         assert bench.core.wait_seconds() == 0
 
     def test_not_for_one_that_was_cancelled_or_has_all_its_answers(self, bench: Bench) -> None:
         bench.session.brings_more = True
-        bench.admit(0)
+        bench.admit(0, 3)
         bench.finish()
         other = BundleSession(bench.session.engine, {}, "")
         bench.core.admit([Ticket(other, 1, [1])])
         assert bench.core.wait_seconds() != 0.25
         bench.finish()
-        bench.admit(2)
+        bench.admit(2, 4)
         bench.session.cancelled = True
         assert bench.core.wait_seconds() != 0.25
 

@@ -21,3 +21,17 @@ def test_work_counts_and_neither_sleep_nor_what_waits_for_the_device() -> None:
     assert host.wait(lambda: _work(0.05)) == "done"
     assert 0.02 <= host.lap() < 0.04
     assert host.lap() < 0.01
+
+
+def test_looks_at_a_device_that_is_at_work_do_not_count() -> None:
+    host = HostTime()
+    for _ in range(5):
+        host.looks()
+        _work(0.02)
+    host.looks()
+    assert host.lap() < 0.01
+    host.looks()
+    host.works()
+    _work(0.02)
+    host.looks()
+    assert 0.02 <= host.lap() < 0.04

@@ -24,7 +24,7 @@ from .device import Device
 from .lengths import Lengths
 from .padding import Padding, padding_of
 from .pixels import Finish
-from .row_slots import RowSlots, unique_keys
+from .row_slots import RowSlots
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Program:
         slots: list[interface.BatchSlot] = []
         for block, group in itertools.groupby(chunks, _block_of):
             if block is None:
-                slots += [self._new_slot(each, next(unique_keys)) for each in group]
+                slots += map(self._slots.of_chunk, group)
             else:
                 slots += self._slots.of(block, [row.index for row in group])
         return slots

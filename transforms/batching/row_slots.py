@@ -1,4 +1,4 @@
-"""Where rows of blocks belong in an engine's pool: looked up by their shapes."""
+"""Where chunks belong in an engine's pool: for rows of blocks, looked up by their shapes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ unique_keys = itertools.count()
 
 
 class RowSlots:
-    """The slots of rows of blocks.
+    """The slots of chunks, rows of blocks among them.
 
     Args:
       new_slot: the slot of a chunk's features, given a key that no other chunk has: the slot's, if
@@ -46,10 +46,20 @@ class RowSlots:
         known, positions = self._slots, block.positions
         return [known.get((layout, positions[i])) or self._learn(layout, block, i) for i in rows]
 
+    def of_chunk(self, features: Any) -> BatchSlot:
+        """The slot of a chunk by itself, which may share batches with rows."""
+        return self._found(features)[0]
+
     def _learn(self, layout: int, block: Block, row: int) -> BatchSlot:
-        unique = next(unique_keys)
-        slot = self._new_slot(Row(block, row).features(), unique)
-        if slot.key is not unique:
-            slot = BatchSlot(self._keys.setdefault(slot.key, unique), slot.length)
+        slot, is_shared = self._found(Row(block, row).features())
+        if is_shared:
             self._slots[layout, block.positions[row]] = slot
         return slot
+
+    def _found(self, features: Any) -> tuple[BatchSlot, bool]:
+        """The slot of features; and whether others may have it."""
+        unique = next(unique_keys)
+        slot = self._new_slot(features, unique)
+        if slot.key is unique:
+            return slot, False
+        return BatchSlot(self._keys.setdefault(slot.key, unique), slot.length), True

@@ -107,6 +107,9 @@ class Block:
             arrays.append(numpy_of(joined.detach()))
         return cls(layout, starts, arrays)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Block, (self.layout, self.starts, self.arrays)  # without what is computed of them
+
     @classmethod
     def _of_rows(cls, layout: Layout, rows: Sequence[Any]) -> Block:
         """A block of rows of blocks."""

@@ -118,6 +118,8 @@ class EngineCore:
         if self._model is None and self._refusal is None:
             self._early += tickets
             return
+        if self._model is not None:
+            self._host_time.works()
         # All of them, before anything can go wrong: so that each is answered then, too.
         self._live.update(tickets)
         for ticket in tickets:
@@ -162,7 +164,11 @@ class EngineCore:
     def wait_seconds(self) -> float | None:
         """For how long more tickets may be waited for before `step`; None: it has nothing to do."""
         if self._in_flight:
-            return 0.0 if self._may_read() or self._may_launch() else _LOOK_AGAIN
+            if self._may_read() or self._may_launch():
+                self._host_time.works()
+                return 0.0
+            self._host_time.looks()
+            return _LOOK_AGAIN
         if not len(self._pool):
             return None
         seconds = self._expected.wait_seconds(self._sizes.cost)

@@ -25,9 +25,9 @@ class ExpectedWork:
         """A session brought a ticket."""
         if not session.in_flight:
             self._callers.arrived()
-        session.in_flight += 1
-        if session.brings_more:
+        elif session.brings_more:  # not with the first: it may be the only one
             self._bringing.add(session)
+        session.in_flight += 1
 
     def answered(self, session: BundleSession) -> None:
         """One of its tickets is answered."""

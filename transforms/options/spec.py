@@ -51,6 +51,10 @@ class Limits:
                 raise ValueError(f"{item.name} must be a positive integer, got {shown(value)}")
 
 
+#: Keywords of `from_pretrained` that nobody but the hub may see.
+_SECRETS = frozenset({"token", "use_auth_token"})
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """Which weights to load, and how: two stages with equal ModelSpecs share one engine.
@@ -100,6 +104,11 @@ class ModelSpec:
         if not isinstance(self.model_kwargs, Mapping):
             raise ValueError(f"model_kwargs must be a mapping, got {shown(self.model_kwargs)}")
         object.__setattr__(self, "model_kwargs", dict(self.model_kwargs))
+        for name in _SECRETS & self.model_kwargs.keys():
+            raise ValueError(
+                f"model_kwargs: {name} would be kept in files and shown: set the variable "
+                "HF_TOKEN, here and on the workers"
+            )
         acceleration.check_device_map(self.device_map, self.device)
         acceleration.check_compile(self.torch_compile)
         acceleration.check_quantization(self.quantization_config)

@@ -99,10 +99,10 @@ class _Prefetch(Prefetch):
         try:
             with contained:
                 encoded = self._tokenize(list(texts), **keywords)
+                if self._passes_on:
+                    self.features = _features(texts, encoded, as_rows)
         except Exception:  # one of them cannot be tokenized: each is then asked for alone
             return
-        if self._passes_on:
-            self.features = _features(texts, encoded, as_rows)
         if len(self.features) < len(texts):
             self._found = {text: (encoded, i) for i, text in enumerate(texts)}
 

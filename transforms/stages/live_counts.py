@@ -28,11 +28,14 @@ _published: str | None = None
 def collected(folder: str) -> Iterator[None]:
     """Have processes that are started meanwhile keep their counts in a folder."""
     global _published  # noqa: PLW0603 - this process is asked for its counts directly
+    before = os.environ.get(_FOLDER)
     os.environ[_FOLDER] = _published = folder
     try:
         yield
     finally:
-        del os.environ[_FOLDER]
+        os.environ.pop(_FOLDER, None)
+        if before is not None:
+            os.environ[_FOLDER] = before
 
 
 def of_other_processes(folder: str) -> metrics.Counts:

@@ -19,6 +19,7 @@ from support.texts import CORPUS
 
 from pipelines_beam import ImageClassification, TextClassification, TextGeneration
 from pipelines_beam.io import process_files
+from pipelines_beam.io.cache import Cache
 
 Model = Callable[[str], str]
 
@@ -125,3 +126,21 @@ def test_what_a_cache_cannot_hold_is_refused(tmp_path: Path, model: Model, cache
         {"text": ["x"]},
         cache="",
     )
+
+
+def test_which_input_a_column_is_decides(model: Model, cache: str) -> None:
+    name = model("bert-classification")
+    table = pa.table({"a": ["one"], "b": ["two"]})
+
+    def hashes(**inputs: str) -> list[bytes]:
+        return Cache(cache, TextClassification(name, input=inputs))._hashes(table)
+
+    found = [
+        hashes(text="a", text_pair="b"),
+        hashes(text="b", text_pair="a"),
+        hashes(text="a", text_pair="a"),
+        hashes(text="a"),
+    ]
+    assert len({each[0] for each in found}) == 4
+    assert hashes(text_pair="b", text="a") == found[0]
+    assert Cache(cache, TextClassification(name, input="a"))._hashes(table) == found[3]

@@ -413,3 +413,23 @@ def test_datasets_is_told_of_the_columns_that_there_are(
     del features["id"]
     assert json.loads(metadata.pop(b"huggingface")) == {"info": {"features": features}}
     assert metadata == {}
+
+
+def test_failures_of_a_worker_that_was_killed_do_not_stay(
+    folder: Path, task: TextClassification
+) -> None:
+    """They were written, the results were not; and at the next start no row fails."""
+    process_files(f"{folder}/in", task, f"{folder}/failing")
+    stale, *_ = (folder / "failing/_failures").iterdir()
+    for path in (folder / "in").iterdir():
+        texts = ["good"] * pq.read_metadata(path).num_rows
+        pq.write_table(pa.table({"id": range(len(texts)), "text": texts}), path)
+    process_files(f"{folder}/in", task, f"{folder}/out")
+    done, *_ = sorted((folder / "out").glob("part-*"))
+    (folder / "out/_failures").mkdir()
+    (folder / "out/_failures" / done.name).write_bytes(stale.read_bytes())
+    done.unlink()
+
+    found = process_files(f"{folder}/in", task, f"{folder}/out", resume=True)
+    assert found.written == 1
+    assert found.failures == []

@@ -81,7 +81,7 @@ _NO_OPTIONS = (
 #: Keywords of `from_pretrained` that run code of a repository.
 _REMOTE_CODE = ("custom_pipeline", "trust_remote_code")
 #: Those that say how to reach the hub.
-_HUB = ("cache_dir", "local_files_only", "token")
+_HUB = ("cache_dir", "local_files_only")
 _INDEX = "model_index.json"
 
 
