@@ -20,7 +20,7 @@ from .watch import Watch
 Draw: TypeAlias = Callable[[Snapshot, bool], None]
 
 #: Seconds between two looks, by style.
-_INTERVALS = {"bar": 0.5, "lines": 30.0, "json": 5.0, "none": 3600.0}
+_INTERVALS = {"bar": 0.5, "lines": 30.0, "json": 5.0}
 _FIRST = 0.5  # seconds until the first: then it is said that the model is being loaded
 
 
@@ -118,5 +118,4 @@ _STYLES: dict[str, Callable[[], contextlib.AbstractContextManager[Draw]]] = {
     "bar": _bar,
     "lines": _lines,
     "json": _json,
-    "none": lambda: contextlib.nullcontext(lambda snapshot, last: None),
 }

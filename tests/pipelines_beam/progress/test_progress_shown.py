@@ -53,7 +53,8 @@ def test_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_nothing_where_nothing_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
-    run("none")
+    with show.shown([], "none", reads=lambda: pytest.fail("nobody wants to know")):
+        threading.Event().wait(0.1)
     assert capsys.readouterr() == ("", "")
 
 
