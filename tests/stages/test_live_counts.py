@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from transforms.stages import live_counts, metrics
 
 def work(folder: str) -> None:
     """What a worker process does: its counts change, and it goes on."""
+    # It is forked from a process that is older than the variable.
+    os.environ[live_counts._FOLDER] = folder
     live_counts._published = None
     live_counts.publish()
     metrics.counts().answered = 7
@@ -26,7 +29,7 @@ def test_counts_of_another_process_are_seen_while_it_works(tmp_path: Path) -> No
         live_counts.publish()  # this process is asked directly
         process = processes().Process(target=work, args=(str(folder),))
         process.start()
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while not live_counts.of_other_processes(str(folder)).answered:
         assert time.monotonic() < until
         time.sleep(0.05)
