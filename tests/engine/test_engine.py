@@ -192,6 +192,7 @@ def _small_bundles(limits: Limits, threads: int, bundles: int) -> tuple[Slow, fl
     return model, seconds
 
 
+@pytest.mark.slow
 def test_small_bundles_of_many_threads_share_batches() -> None:
     """The best of a few times: other processes may keep a thread from its turn."""
     mean = gain = 0.0

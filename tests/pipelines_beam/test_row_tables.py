@@ -89,6 +89,7 @@ def lines(folder: Path) -> list[Any]:
     return rows
 
 
+@pytest.mark.slow
 def test_files_are_the_same_from_rows_and_from_tables(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
