@@ -64,13 +64,13 @@ def test_programs_read_progress_and_summary(
 def test_a_job_of_two_models_is_counted_by_model(
     folder: Path, model: Model, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = model("bert-classification")
-    config = {"model": name, "input": "text", "error_handling": {"output": "failed"}}
+    config = {"input": "text", "error_handling": {"output": "failed"}}
     read = {"type": "ReadFromParquet", "config": {"path": str(folder / "in.parquet")}}
     steps = [read]
-    for label in ("One", "Two"):
+    # Steps with the same model share an engine, which reports to either of them.
+    for label, name in (("One", "bert-classification"), ("Two", "roberta-classification")):
         step = {"type": "TextClassification", "name": label, "input": "ReadFromParquet"}
-        steps += [{**step, "config": config}]
+        steps += [{**step, "config": {**config, "model": model(name)}}]
         sink = {"type": "WriteToJson", "name": f"Bad{label}", "input": f"{label}.failed"}
         steps += [{**sink, "config": {"path": str(folder / f"bad{label}")}}]
     (folder / "job.yaml").write_text(json.dumps({"pipeline": {"transforms": steps}}))
