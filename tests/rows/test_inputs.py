@@ -219,6 +219,7 @@ def test_a_list_that_is_no_text_says_how_words_are_taken(model: Model) -> None:
 # chats
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [dict, beam.Row])
 def test_chats_of_rows_of_every_kind(kind: Any, model: Model, run: Run) -> None:
     stock = transformers.pipeline("text-generation", model("llama-lm"), device="cpu")

@@ -70,6 +70,7 @@ def test_rows_are_written_as_typed_parquet(model: Model, tmp_path: Path) -> None
     assert len(tables[0]["answer"][0]) == 2
 
 
+@pytest.mark.slow
 def test_outputs_that_come_together_are_postprocessed_together(
     model: Model, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,7 @@ def drawn(directory: str, asked: Any) -> Any:
     return found["pixel_values"][0].permute(1, 2, 0).numpy()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 4, 512])
 def test_images_are_made(batch: int, model: Model, run: Run) -> None:
     asked = ["a red cat", "the sun", *CORPUS[3:9], chat("a red dog"), chat("a sad dog")]
