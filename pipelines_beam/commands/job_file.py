@@ -73,13 +73,15 @@ def built(options: argparse.Namespace, rest: list[str], parser: argparse.Argumen
         parser.error(unknown(rest[0], parser))
     start = time.perf_counter()
     quiet(options.verbose, options.traceback)
+    from transforms.options.causes import is_caused_by
+
     from .. import io
 
     asked = {} if options.existing is None else _asked(options.existing)
     try:
         transform, exists = _transform(options, asked), False
     except Exception as error:
-        if options.existing is not None or not _is_caused_by(error, io.OutputExistsError):
+        if options.existing is not None or not is_caused_by(error, io.OutputExistsError):
             raise
         transform, exists = _transform(options, _asked("overwrite")), True
     print(f"{options.file}: loading the model, and looking at a sample …", file=sys.stderr)
@@ -88,12 +90,6 @@ def built(options: argparse.Namespace, rest: list[str], parser: argparse.Argumen
 
 def _asked(existing: str) -> dict[str, bool]:
     return {name: name == existing for name in ("resume", "overwrite")}
-
-
-def _is_caused_by(error: BaseException, kind: type[BaseException]) -> bool:
-    from .messages import chain
-
-    return any(isinstance(each, kind) for each in chain(error))
 
 
 def _transform(options: argparse.Namespace, asked: dict[str, bool]) -> Any:

@@ -31,15 +31,16 @@ def message(error: BaseException) -> str:
     """One message for a chain of errors: this project's own error, else the first cause."""
     import transforms
     from transforms.engine.errors import EngineError
+    from transforms.options.causes import causes
 
-    causes = chain(error)
-    places = [match[1] for each in causes if (match := _WRAPPER.match(str(each)))]
+    found = list(causes(error))
+    places = [match[1] for each in found if (match := _WRAPPER.match(str(each)))]
     known = (transforms.ElementError, transforms.ModelLoadError, EngineError)
-    shown: Any = next((each for each in causes if isinstance(each, known)), None)
+    shown: Any = next((each for each in found if isinstance(each, known)), None)
     if shown is None and places:  # Beam wraps any error that a transform raises while it is built
-        shown = next((each for each in causes if not _WRAPPER.match(str(each))), error)
+        shown = next((each for each in found if not _WRAPPER.match(str(each))), error)
     if shown is None:
-        shown = error if isinstance(error, _our_errors()) else causes[-1]
+        shown = error if isinstance(error, _our_errors()) else found[-1]
     name = "" if isinstance(shown, (*known, *_our_errors())) else f"{type(shown).__name__}: "
     text = getattr(shown, "message", None) or str(shown)  # str of a schema error is the whole file
     if _TRACEBACK in text:  # of a worker process: Beam's error has its traceback as text
@@ -52,14 +53,6 @@ def _last_error(text: str) -> str:
     lines = text.rpartition(_TRACEBACK)[2].splitlines()
     said = [line for line in lines if line and not line.startswith(" ")]
     return "\n".join(said[:1] or lines[-1:])
-
-
-def chain(error: BaseException) -> list[Any]:
-    """An error, and what caused it."""
-    causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
-        causes.append(cause)
-    return causes
 
 
 def _our_errors() -> tuple[type[Exception], ...]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .assignments import Assign
-from .messages import chain, failed, own_names, quiet
+from .messages import failed, own_names, quiet
 from .statuses import DONE, FAILED, REFUSED, ROWS_FAILED
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ def _about(output: str) -> dict[str, Any]:
 
 def _retry(options: argparse.Namespace, task: TaskTransform, output: str, settings: Any) -> int:
     """Compute the failed rows of one job again; returns the exit status."""
+    from transforms.options.causes import is_caused_by
+
     from .. import progress
     from ..io import JobChangedError, retry_failures
     from ..samples import printable
@@ -132,7 +134,7 @@ def _retry(options: argparse.Namespace, task: TaskTransform, output: str, settin
     except JobChangedError as error:
         return failed(options, output, error, REFUSED)
     except Exception as error:
-        if any(isinstance(each, KeyboardInterrupt) for each in chain(error)):
+        if is_caused_by(error, KeyboardInterrupt):
             raise KeyboardInterrupt from error
         return failed(options, output, error, FAILED)
     again = done.failed - done.answered

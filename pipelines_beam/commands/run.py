@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .assignments import Assign
-from .messages import chain, failed, own_names, quiet
+from .messages import failed, own_names, quiet
 from .statuses import DONE, FAILED, REFUSED, ROWS_FAILED
 
 if TYPE_CHECKING:
@@ -205,9 +205,11 @@ def _failed_while_running(
     options: argparse.Namespace, job: YamlJob, command: str, error: Exception
 ) -> int:
     """Say why a job has failed, and how to go on."""
+    from transforms.options.causes import is_caused_by
+
     from .. import summary
 
-    is_stopped = any(isinstance(each, KeyboardInterrupt) for each in chain(error))
+    is_stopped = is_caused_by(error, KeyboardInterrupt)
     if not is_stopped:  # within a step: Beam makes an error of it
         failed(options, job.file, job.excess() or error, FAILED)
     summary.show_resume(job.outcome, command)

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from apache_beam.runners.runner import PipelineState
 
+from transforms.options.causes import is_caused_by
 from transforms.options.shown import shown
 from transforms.stages import metrics as live
 
@@ -132,19 +133,12 @@ class Recorder:
 
     def _state(self, error: BaseException | None) -> str:
         if error is not None:
-            return STOPPED if _is_stop(error) else FAILED
+            # Within a step, Beam makes an error of somebody's stop.
+            return STOPPED if is_caused_by(error, KeyboardInterrupt) else FAILED
         if self.goes_on:
             return SUBMITTED
         state = getattr(self.result, "state", PipelineState.DONE)
         return FAILED if state in (PipelineState.FAILED, PipelineState.CANCELLED) else DONE
-
-
-def _is_stop(error: BaseException) -> bool:
-    """Whether somebody stopped the run; within a step, Beam makes an error of it."""
-    causes = [error]
-    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
-        causes.append(cause)
-    return any(isinstance(each, KeyboardInterrupt) for each in causes)
 
 
 def _said(error: BaseException) -> str:

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from ..options.causes import causes
+
 T = TypeVar("T")
 
 _glibc: Any = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -60,9 +62,8 @@ def load_outside_gc(load: Callable[[], T]) -> T:
 
 def clear_frames(error: BaseException | None) -> None:
     """Let go of the tensors in the frames that an error came through."""
-    while error is not None:
-        traceback.clear_frames(error.__traceback__)
-        error = error.__cause__ or error.__context__
+    for each in causes(error):
+        traceback.clear_frames(each.__traceback__)
 
 
 class FreedMemory:

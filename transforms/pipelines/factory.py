@@ -17,6 +17,7 @@ import transformers.pipelines
 from transformers import GenerationConfig
 
 from ..engine.errors import contained
+from ..options.causes import causes
 from ..options.sources import is_local, is_uri
 from ..options.spec import ModelSpec
 from ..tasks.task import named_classes
@@ -198,7 +199,6 @@ def _other_shapes(loaded: Sequence[patches.Loaded]) -> str:
 
 def _first_cause(error: BaseException) -> str:
     """The innermost message: transformers wraps a load error in pages of traceback."""
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[-1] if lines else error}"
+    *_, first = causes(error)
+    lines = [line for line in str(first).splitlines() if line.strip()]
+    return f"{type(first).__name__}: {lines[-1] if lines else first}"

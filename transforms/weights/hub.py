@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import huggingface_hub
 
+from ..options.causes import causes
 from ..options.sources import is_local, is_uri
 from ..options.spec import ModelSpec
 
@@ -72,7 +72,7 @@ def out_of_reach(error: BaseException) -> bool:
     return any(
         type(cause).__name__ in _OUT_OF_REACH
         or getattr(getattr(cause, "response", None), "status_code", 0) >= 500
-        for cause in _causes(error)
+        for cause in causes(error)
     )
 
 
@@ -108,9 +108,3 @@ def _commit_in_cache(repository: str, revision: str | None, error: Exception) ->
         "the hub is out of reach: workers load %s as it is then, not as it is now", repository
     )
     return revision
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
