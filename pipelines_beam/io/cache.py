@@ -67,10 +67,8 @@ def check_columns(task: TaskTransform, schema: pa.Schema) -> None:
 
 def _columns(task: TaskTransform) -> dict[str, str]:
     """The column of each input that is given, in the order in which the task has its inputs."""
-    binding = task.plan.binding
-    first, *_ = inputs = [*binding.task.inputs]
-    given = {first: binding.input} if isinstance(binding.input, str) else dict(binding.input or {})
-    return {name: given[name] for name in sorted(given, key=inputs.index)}
+    given = task.plan.binding.input_columns
+    return {name: given[name] for name in task.plan.binding.task.inputs if name in given}
 
 
 class Cache:

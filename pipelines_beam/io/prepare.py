@@ -227,12 +227,10 @@ def _typed(schema: pa.Schema, types: Mapping[str, str]) -> pa.Schema:
 def _chosen(schema: pa.Schema, settings: Settings) -> pa.Schema:
     """The columns that are asked for, and those that the task reads, in the order of the file."""
     if settings.columns is not None:
-        given = settings.task.plan.binding.input
-        needed = [given] if isinstance(given, str) else list((given or {}).values())
         for name in settings.columns:
             if name not in schema.names:
                 raise ValueError(f"columns: {unknown('column', name, schema.names)}")
-        names = {*settings.columns, *needed}
+        names = {*settings.columns, *settings.task.plan.binding.input_columns.values()}
         fields = [field for field in schema if field.name in names]
         schema = pa.schema(fields, schema.metadata)
     if ROW in schema.names:

@@ -94,6 +94,13 @@ class Binding:
                     raise TypeError(f"{self.task.name}: input does not say which column is {name}")
 
     @functools.cached_property
+    def input_columns(self) -> dict[str, str]:
+        """The column of each input that has one, by the input's name."""
+        if isinstance(self.input, str):
+            return {next(iter(self.task.inputs)): self.input}
+        return dict(self.input or {})
+
+    @functools.cached_property
     def prediction(self) -> Prediction:
         """The columns that rows gain."""
         return Prediction(
@@ -234,12 +241,11 @@ class Binding:
         if fields is None:
             self._check_rows(element_type)
             return
-        self._check_columns(self.input, fields)
+        self._check_columns(fields)
         self._check_names()
 
-    def _check_columns(self, given: str | Mapping[str, str], fields: Mapping[str, Any]) -> None:
-        wanted = {next(iter(self.task.inputs)): given} if isinstance(given, str) else given
-        for name, column in wanted.items():
+    def _check_columns(self, fields: Mapping[str, Any]) -> None:
+        for name, column in self.input_columns.items():
             if column not in fields:
                 raise ValueError(f"input: {unknown('column', column, fields)}")
             self._check_type(name, column, fields[column])
@@ -337,7 +343,7 @@ class Binding:
             if self.input is None:
                 self._check_no_rows(fields)
             else:
-                self._check_columns(self.input, fields)
+                self._check_columns(fields)
         return extended(input_schema, self.prediction.columns)
 
 

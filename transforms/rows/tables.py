@@ -102,8 +102,7 @@ class TableBinding:
     @property
     def columns_read(self) -> list[str]:
         """The names of the columns that an example is made of."""
-        given = self._input
-        return [given] if isinstance(given, str) else list(dict.fromkeys(given.values()))
+        return list(dict.fromkeys(self._binding.input_columns.values()))
 
     def examples(self, rows: Table) -> Iterator[Any]:
         """The example of each row; in place of it the error that says why it has none."""
