@@ -54,7 +54,18 @@ def show(outcome: Outcome, seconds: float, result: PipelineResult) -> bool:
 
 
 def as_data(outcome: Outcome, seconds: float, result: PipelineResult) -> dict[str, Any]:
-    """The summary for programs; `rows_failed` says whether the job ends with status 3."""
+    """The summary for programs; `rows_failed` says whether the job ends with status 3.
+
+    An error while it is made is in it: the job itself has succeeded.
+    """
+    try:
+        return _data(outcome, seconds, result)
+    except Exception as error:
+        failed = _has_failures(outcome, None)
+        return {"event": "summary", "error": _said(error), "rows_failed": failed}
+
+
+def _data(outcome: Outcome, seconds: float, result: PipelineResult) -> dict[str, Any]:
     failures = outcome.failures(result)
     done, failed, unit = _counts(result, outcome)
     return {
@@ -177,5 +188,8 @@ def _show_files(sink: Sink, files: Sequence[str], outcome: Outcome) -> None:
 
 
 def _note(what: str, error: Exception) -> None:
-    reason = clean(f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARACTERS])
-    print(f"the job is done, but {what}: {reason}", file=sys.stderr)
+    print(f"the job is done, but {what}: {_said(error)}", file=sys.stderr)
+
+
+def _said(error: Exception) -> str:
+    return clean(f"{type(error).__name__}: {error}"[:_MAX_ERROR_CHARACTERS])

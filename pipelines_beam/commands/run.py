@@ -224,10 +224,7 @@ def _finished(options: argparse.Namespace, job: YamlJob, seconds: float, result:
     from ..progress.show import say_json
 
     if options.json:
-        try:
-            data = summary.as_data(job.outcome, seconds, result)
-        except Exception as error:  # the job itself has succeeded
-            data = {"event": "summary", "error": str(error), "rows_failed": False}
+        data = summary.as_data(job.outcome, seconds, result)
         say_json(data)
         rows_failed = data["rows_failed"]
     else:
