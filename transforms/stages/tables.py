@@ -92,16 +92,15 @@ class TableFn(ForwardFn):
 
     def _submit(self, placed: Any) -> list[Any]:
         """Hand the rows of a table to the engine; the tables that are whole by now."""
-        table = TableInFlight(placed, self._versions.spec.model.source)
-        metrics.counts().read += len(table.rows)
+        rows, model_id = placed.value, self._versions.spec.model.source
+        metrics.counts().read += len(rows)
         try:
-            self._binding.schema(table.rows.schema)
+            self._binding.schema(rows.schema)
         except ValueError as error:
-            self._refuse(table, error)
+            self._refuse(TableInFlight(placed, model_id), error)
             return self._take_whole()
-        if self._reuses:
-            distinct = distinct_rows(table.rows, self._binding.columns_read)
-            table = TableInFlight(placed, table.model_id, distinct)
+        distinct = distinct_rows(rows, self._binding.columns_read) if self._reuses else None
+        table = TableInFlight(placed, model_id, distinct)
         if not table.blocks:
             self._finish(table)
         for block in table.blocks:
