@@ -1,4 +1,4 @@
-"""What a machine is, for the record of a run."""
+"""What this machine is."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def described(device: Any) -> dict[str, Any]:
 
     """
     found = {
-        "cores": _cores(),
-        "memory": _memory(),
+        "cores": cores(),
+        "memory": memory(),
         "processor": _processor(),
         "accelerator": None if device in ("cpu", -1) else _accelerator(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -32,13 +32,14 @@ def described(device: Any) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value}
 
 
-def _cores() -> int:
-    """Those that this process may use."""
+def cores() -> int:
+    """How many cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
-def _memory() -> int | None:
+def memory() -> int | None:
+    """Its bytes; None: the system does not tell."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):

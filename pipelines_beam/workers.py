@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
@@ -18,7 +19,7 @@ from transforms.options.spec import Spec
 from transforms.stages.forward import ForwardFn
 from transforms.tasks import TASKS
 
-from . import worker_process
+from . import machine, worker_process
 from .beam_options import DEFAULT_RUNNER
 
 #: Processes that prepare texts: more prepare more than one engine's process takes.
@@ -85,21 +86,11 @@ def worker_processes(models: list[Spec]) -> int:
     )
     if on_cpus or not torch.accelerator.is_available():
         return 1
-    count = _cores() - 1
+    count = machine.cores() - 1
     if not any(TASKS[each.task].media for each in models if each.task in TASKS):
         count = min(count, _MOST_FOR_TEXTS)
-    return max(1, min(count, int(_memory() * _MEMORY_PART / _WORKER_BYTES)))
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
-    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-
-
-def _memory() -> int:
-    """The machine's memory in bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = machine.memory() or math.inf
+    return max(1, int(min(count, memory * _MEMORY_PART / _WORKER_BYTES)))
 
 
 def _models(pipeline: beam.Pipeline) -> list[Spec]:

@@ -11,8 +11,8 @@ import pyarrow as pa
 from transforms import TaskTransform
 from transforms.options.shown import shown
 
+from .. import machine
 from .. import workers as local_workers
-from ..io import machine
 from ..io.job import Job
 from . import memory, predict, warnings
 from .failures import ExpectedFailures, FoundFailures

@@ -18,7 +18,7 @@ from transforms.options.causes import is_caused_by
 from transforms.options.shown import shown
 from transforms.stages import metrics as live
 
-from . import machine
+from .. import machine
 from .job import ABOUT, Job
 from .output import is_shard
 from .run_metrics import RunMetrics
@@ -118,18 +118,15 @@ class Recorder:
         record = followed.record
         record.state = self._state(error)
         record.error = "" if error is None else _said(error)
-        written = {
-            name: when
-            for name, when in followed.job.output.times().items()
-            if is_shard(name) and when >= record.started - 1
-        }
         record.shards_written = max(
             0, sum(map(is_shard, followed.job.output.names())) - followed.job.done
         )
         if self.result is not None and not self.goes_on:
             RunMetrics(self.result, followed.label, alone=len(self._jobs) == 1).add_to(record)
         if not any(rows for _, rows in record.samples):
-            _sample_files(record, sorted(written.values()))
+            times = followed.job.output.times().items()
+            own = [when for name, when in times if is_shard(name) and when >= record.started - 1]
+            _sample_files(record, sorted(own))
 
     def _state(self, error: BaseException | None) -> str:
         if error is not None:

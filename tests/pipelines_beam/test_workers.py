@@ -20,7 +20,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from support.runs import RUNNER
 from support.texts import CORPUS
 
-from pipelines_beam import ImageClassification, TextClassification, workers
+from pipelines_beam import ImageClassification, TextClassification, machine
 from pipelines_beam.io import process_files
 from pipelines_beam.workers import LocalPipeline, use_cores
 
@@ -31,8 +31,8 @@ Model = Callable[[str], str]
 def accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine with an accelerator, 16 cores and 128 GB."""
     monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
-    monkeypatch.setattr(workers, "_cores", lambda: 16)
-    monkeypatch.setattr(workers, "_memory", lambda: 128_000_000_000)
+    monkeypatch.setattr(machine, "cores", lambda: 16)
+    monkeypatch.setattr(machine, "memory", lambda: 128_000_000_000)
 
 
 def texts(model: Model, **options: Any) -> TextClassification:
@@ -84,9 +84,9 @@ class TestWithAnAccelerator:
         assert chosen(texts(model), **two) == (2, "multi_threading")
 
     def test_memory_is_a_limit(self, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(workers, "_memory", lambda: 8_000_000_000)
+        monkeypatch.setattr(machine, "memory", lambda: 8_000_000_000)
         assert chosen(images(model)) == (4, "multi_processing")
-        monkeypatch.setattr(workers, "_memory", lambda: 1_000_000_000)
+        monkeypatch.setattr(machine, "memory", lambda: 1_000_000_000)
         assert chosen(images(model)) == (1, "in_memory")
 
     def test_local_pipelines_run_so(self, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
