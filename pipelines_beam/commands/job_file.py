@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from .assignments import Assign
-from .messages import quiet, unknown
+from .messages import quiet
+from .options import (
+    add_existing,
+    add_set,
+    add_talk,
+    asked_of_existing,
+    number,
+    refuse,
+)
 
 if TYPE_CHECKING:
     from transforms import TaskTransform
@@ -19,40 +27,23 @@ if TYPE_CHECKING:
 def add_file(parser: argparse.ArgumentParser) -> None:
     """Add the file and the options that say what is in it."""
     parser.add_argument("file", help="a Beam YAML file with one ProcessFiles")
-    parser.add_argument(
-        "--set",
-        action=Assign,
-        default={},
-        metavar="NAME=VALUE",
-        help="a jinja variable of the file; one that the file does not read is refused",
+    add_set(parser)
+    text = "the output exists: look at {} it, as `run --{}` computes"
+    add_existing(
+        parser, text.format("what is missing in", "resume"), text.format("all of", "overwrite")
     )
-    existing = parser.add_mutually_exclusive_group()
-    for name, text in (("resume", "what is missing in"), ("overwrite", "all of")):
-        existing.add_argument(
-            f"--{name}",
-            dest="existing",
-            action="store_const",
-            const=name,
-            help=f"the output exists: look at {text} it, as `run --{name}` computes",
-        )
-    parser.add_argument("--verbose", action="store_true", help="show what Beam and models log")
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+    add_talk(parser)
 
 
-def seconds(text: str) -> float:
-    """A positive number, of an option."""
-    return number(text, "seconds")
-
-
-def number(text: str, what: str) -> float:
-    """A positive number. Raises ArgumentTypeError."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"must be a positive number of {what}, got {text!r:.80}")
-    return value
+def add_seconds(parser: argparse.ArgumentParser) -> None:
+    """Add how long is measured."""
+    parser.add_argument(
+        "--seconds",
+        type=functools.partial(number, what="seconds"),
+        default=60.0,
+        metavar="N",
+        help="measure for N seconds at most (60), beside loading the model",
+    )
 
 
 class JobFile:
@@ -69,27 +60,22 @@ class JobFile:
 
 def built(options: argparse.Namespace, rest: list[str], parser: argparse.ArgumentParser) -> JobFile:
     """The job of the file. Raises what is wrong with it; exits for an unknown argument."""
-    if rest:
-        parser.error(unknown(rest[0], parser))
+    refuse(rest, parser)
     start = time.perf_counter()
     quiet(options.verbose, options.traceback)
     from transforms.options.causes import is_caused_by
 
     from .. import io
 
-    asked = {} if options.existing is None else _asked(options.existing)
+    asked = asked_of_existing(options.existing)
     try:
         transform, exists = _transform(options, asked), False
     except Exception as error:
         if options.existing is not None or not is_caused_by(error, io.OutputExistsError):
             raise
-        transform, exists = _transform(options, _asked("overwrite")), True
+        transform, exists = _transform(options, asked_of_existing("overwrite")), True
     print(f"{options.file}: loading the model, and looking at a sample …", file=sys.stderr)
     return JobFile(transform.job, transform.task, time.perf_counter() - start, exists)
-
-
-def _asked(existing: str) -> dict[str, bool]:
-    return {name: name == existing for name in ("resume", "overwrite")}
 
 
 def _transform(options: argparse.Namespace, asked: dict[str, bool]) -> Any:

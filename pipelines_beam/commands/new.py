@@ -6,7 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-from .messages import quiet, unknown
+from .messages import quiet
+from .options import refuse
 from .statuses import DONE, REFUSED
 
 
@@ -26,8 +27,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace, rest: list[str], parser: argparse.ArgumentParser) -> int:
     """Print a file; returns the exit status."""
-    if rest:
-        parser.error(unknown(rest[0], parser))
+    refuse(rest, parser)
     quiet(verbose=False)
     from .. import new_job
 

@@ -7,8 +7,9 @@ import functools
 import sys
 from typing import TYPE_CHECKING, Any
 
-from .job_file import add_file, built, number, seconds
+from .job_file import add_file, add_seconds, built
 from .messages import failed
+from .options import count, number
 from .statuses import DONE, REFUSED
 
 if TYPE_CHECKING:
@@ -37,16 +38,10 @@ def add(commands: Any) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add_file(parser)
-    parser.add_argument(
-        "--seconds",
-        type=seconds,
-        default=60.0,
-        metavar="N",
-        help="measure for N seconds at most (60), beside loading the model",
-    )
+    add_seconds(parser)
     parser.add_argument(
         "--workers",
-        type=_workers,
+        type=functools.partial(count, what="workers"),
         default=1,
         metavar="N",
         help="say what N machines like this one take (1)",
@@ -70,12 +65,6 @@ def add(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--json", action="store_true", help="the forecast as one JSON object")
     return parser
-
-
-def _workers(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive number of workers, got {text!r:.80}")
-    return int(text)
 
 
 def run(options: argparse.Namespace, rest: list[str], parser: argparse.ArgumentParser) -> int:

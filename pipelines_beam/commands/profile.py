@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .job_file import add_file, built, seconds
+from .job_file import add_file, add_seconds, built
 from .messages import failed
 from .statuses import DONE, REFUSED
 
@@ -30,13 +30,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="where the profile is written"
     )
-    parser.add_argument(
-        "--seconds",
-        type=seconds,
-        default=60.0,
-        metavar="N",
-        help="measure for N seconds at most (60), beside loading the model",
-    )
+    add_seconds(parser)
     return parser
 
 

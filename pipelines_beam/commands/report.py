@@ -6,7 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-from .messages import message, quiet, unknown
+from .messages import message, quiet
+from .options import refuse
 from .statuses import DONE, REFUSED
 
 
@@ -29,8 +30,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace, rest: list[str], parser: argparse.ArgumentParser) -> int:
     """Write the report; returns the exit status."""
-    if rest:
-        parser.error(unknown(rest[0], parser))
+    refuse(rest, parser)
     quiet(verbose=False)
     from ..report import Report
 

@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .assignments import Assign
 from .messages import failed, own_names, quiet
+from .options import add_set, add_talk
 from .statuses import DONE, FAILED, REFUSED, ROWS_FAILED
 
 if TYPE_CHECKING:
@@ -43,16 +43,12 @@ def add(commands: Any) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--set",
-        action=Assign,
-        default={},
-        metavar="NAME=VALUE",
-        help="of a file: a jinja variable; of an output: an option of its task, such as "
+    add_set(
+        parser,
+        "of a file: a jinja variable; of an output: an option of its task, such as "
         "truncation=true (the value is YAML)",
     )
-    parser.add_argument("--verbose", action="store_true", help="show what Beam and models log")
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+    add_talk(parser)
     return parser
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .assignments import Assign
 from .messages import failed, own_names, quiet
+from .options import add_existing, add_set, add_talk, asked_of_existing, count
 from .statuses import DONE, FAILED, REFUSED, ROWS_FAILED
 
 if TYPE_CHECKING:
@@ -48,13 +49,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument(
-        "--set",
-        action=Assign,
-        default={},
-        metavar="NAME=VALUE",
-        help="a jinja variable of the file; one that the file does not read is refused",
-    )
+    add_set(parser)
     parser.add_argument(
         "--beam-option",
         action="append",
@@ -63,24 +58,32 @@ def add(commands: Any) -> argparse.ArgumentParser:
         type=_beam_option,
         help="an option that the runner's job server knows: passed on unchecked",
     )
-    existing = parser.add_mutually_exclusive_group()
-    existing.add_argument(
-        "--resume",
-        dest="existing",
-        action="store_const",
-        const="resume",
-        help="compute what is missing in the output of ProcessFiles",
+    _add_of_files(parser)
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check everything and say what would run; nothing is written",
     )
-    existing.add_argument(
-        "--overwrite",
-        dest="existing",
-        action="store_const",
-        const="overwrite",
-        help="replace the output of ProcessFiles",
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="progress and summary on stdout as JSON, an object on each line",
+    )
+    add_talk(parser)
+    parser.add_argument("--help-beam", action="store_true", help="list Beam's options")
+    return parser
+
+
+def _add_of_files(parser: argparse.ArgumentParser) -> None:
+    """Add the options that ProcessFiles has."""
+    add_existing(
+        parser,
+        resume="compute what is missing in the output of ProcessFiles",
+        overwrite="replace the output of ProcessFiles",
     )
     parser.add_argument(
         "--limit",
-        type=_count,
+        type=functools.partial(count, what="rows"),
         metavar="N",
         help="ProcessFiles reads only the first N rows; its output is that of another job",
     )
@@ -94,32 +97,12 @@ def add(commands: Any) -> argparse.ArgumentParser:
         action="store_true",
         help="ProcessFiles computes equal rows each on its own",
     )
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="check everything and say what would run; nothing is written",
-    )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="progress and summary on stdout as JSON, an object on each line",
-    )
-    parser.add_argument("--verbose", action="store_true", help="show what Beam and models log")
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
-    parser.add_argument("--help-beam", action="store_true", help="list Beam's options")
-    return parser
 
 
 def _beam_option(text: str) -> str:
     if text.startswith(("-", "=")) or not text:
         raise argparse.ArgumentTypeError(f"must be NAME=VALUE without dashes, got {text!r:.80}")
     return text
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a positive number of rows, got {text!r:.80}")
-    return int(text)
 
 
 def run(options: argparse.Namespace, rest: list[str], parser: argparse.ArgumentParser) -> int:
@@ -156,10 +139,9 @@ def _run_file(
 
 def _asked(options: argparse.Namespace) -> dict[str, Any]:
     """What the command asks of ProcessFiles."""
-    names = ("resume", "overwrite") if options.existing is not None else ()
     given = {"limit": options.limit, "max_failures": options.max_failures}
     return {
-        **{name: name == options.existing for name in names},
+        **asked_of_existing(options.existing),
         **{name: value for name, value in given.items() if value is not None},
         **({"reuse": False} if options.no_reuse else {}),
     }

@@ -6,7 +6,8 @@ import argparse
 import sys
 from typing import Any
 
-from .messages import quiet, unknown
+from .messages import quiet
+from .options import refuse
 from .statuses import DONE, REFUSED
 
 
@@ -29,8 +30,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace, rest: list[str], parser: argparse.ArgumentParser) -> int:
     """List the tasks, or show one; returns the exit status."""
-    if rest:
-        parser.error(unknown(rest[0], parser))
+    refuse(rest, parser)
     if options.markdown and options.task is not None:
         parser.error("--markdown is the table of all tasks: it takes no task")
     quiet(verbose=False)
