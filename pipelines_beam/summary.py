@@ -58,15 +58,18 @@ def as_data(outcome: Outcome, seconds: float, result: PipelineResult) -> dict[st
 
     An error while it is made is in it: the job itself has succeeded.
     """
+    failures: Mapping[str, Failures] | None = None
     try:
-        return _data(outcome, seconds, result)
+        failures = outcome.failures(result)
+        return _data(outcome, failures, seconds, result)
     except Exception as error:
-        failed = _has_failures(outcome, None)
+        failed = _has_failures(outcome, failures)
         return {"event": "summary", "error": _said(error), "rows_failed": failed}
 
 
-def _data(outcome: Outcome, seconds: float, result: PipelineResult) -> dict[str, Any]:
-    failures = outcome.failures(result)
+def _data(
+    outcome: Outcome, failures: Mapping[str, Failures], seconds: float, result: PipelineResult
+) -> dict[str, Any]:
     done, failed, unit = _counts(result, outcome)
     return {
         "event": "summary",

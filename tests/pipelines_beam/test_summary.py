@@ -185,6 +185,19 @@ def test_metrics_that_are_not_there_are_a_note(
     assert said == f"{expected[broken]}: NotImplementedError: no metrics here"
 
 
+@pytest.mark.usefixtures("counted")
+@pytest.mark.parametrize("broken", ["failures", "files"])
+def test_programs_are_told_of_metrics_that_are_not_there(broken: str) -> None:
+    error = NotImplementedError("no metrics here")
+    failures: Any = error if broken == "failures" else {"Look": Failures(1)}
+    files: Any = {"broken": error} if broken == "files" else {}
+    assert summary.as_data(Fixed(failures, files), 1.0, None) == {
+        "event": "summary",
+        "error": "NotImplementedError: no metrics here",
+        "rows_failed": True,
+    }
+
+
 def numbers(tmp_path: Path) -> Path:
     """A job with one row that fails, with a message that quotes the row."""
     (tmp_path / "job.yaml").write_text(f"""
