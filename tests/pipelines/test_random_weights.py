@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import apache_beam as beam
@@ -34,6 +36,7 @@ from pipelines_beam import (
 from transforms.batching.replica import Replica
 from transforms.engine.errors import EngineError
 from transforms.options.spec import ModelSpec
+from transforms.pipelines.random_weights import RandomWeight, Trial
 from transforms.stages.preflight import check_task
 
 Model = Callable[[str], str]
@@ -263,6 +266,30 @@ def test_a_model_of_diffusers(model: Model, tmp_path: Path, run: Run) -> None:
     path = without(model("sd-ddim"), tmp_path / "model", "conv_out.weight")
     with pytest.raises(Exception, match=r"conv_out\.weight"):
         run(["a red house"], TextToImage(path, device="cpu", num_inference_steps=1))
+
+
+@pytest.mark.parametrize("broken", ["weight", "input"])
+def test_weights_that_memory_left_there(broken: str) -> None:
+    """A chunk that fails by what is in them depends on them; if it fails anyway, not."""
+    module = torch.nn.Linear(2, 1)
+    made = module.weight
+    torch.nn.init.constant_(made, float("nan"))
+
+    def forward(features: dict[str, torch.Tensor]) -> torch.Tensor:
+        output = module(features["x"])
+        if not torch.isfinite(output).all():
+            raise RuntimeWarning("invalid value encountered in cast")
+        return output
+
+    pipe = SimpleNamespace(model=module, task="text-to-image")
+    trial = Trial(pipe, [RandomWeight(module, "weight", made)], forward, {}, "a/model")
+    chunks = [{"x": torch.full((1, 2), float("nan") if broken == "input" else 1.0)}]
+    expects: AbstractContextManager[Any] = nullcontext()
+    if broken == "weight":
+        expects = pytest.raises(EngineError, match="lacks 1 weights that text-to-image reads")
+    with expects:
+        trial.check(chunks)
+    assert made.isnan().all()
 
 
 @pytest.mark.slow

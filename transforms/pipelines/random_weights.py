@@ -166,20 +166,34 @@ class Trial:
             self._tried.add(names)
 
     def _read(self, chunk: Any) -> Sequence[RandomWeight] | None:
-        """The weights that a chunk's outputs depend on; None: it fails without that."""
+        """The weights that a chunk's outputs depend on; None: it fails whatever is in them."""
         try:
             with self._same_draws():
                 right = self._forward(chunk)
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            return None
+            return self._weights if self._answered_with_zeros(chunk) else None
         if not self._depends(chunk, right, self._weights):
             return []
         if len(self._weights) > _APART:
             return self._weights
         read = [each for each in self._weights if self._depends(chunk, right, [each])]
         return read or self._weights
+
+    def _answered_with_zeros(self, chunk: Any) -> bool:
+        """Whether a chunk fails only by what is in the weights.
+
+        diffusers leaves in them what the memory held before: NaN, now and then.
+        """
+        try:
+            with self._same_draws(), self._spoilt(self._weights, 0.0):
+                self._forward(chunk)
+        except Exception as error:
+            if is_out_of_memory(error) or is_fatal(error):
+                raise
+            return False
+        return True
 
     def _depends(self, chunk: Any, right: Any, weights: Sequence[RandomWeight]) -> bool:
         """Whether a chunk's outputs change with what is in these weights."""
@@ -189,15 +203,21 @@ class Trial:
         self, chunk: Any, right: Any, weights: Sequence[RandomWeight], value: float
     ) -> bool:
         try:
-            with self._same_draws(), contextlib.ExitStack() as stack:
-                for weight in weights:
-                    stack.enter_context(weight.spoilt(value))
+            with self._same_draws(), self._spoilt(weights, value):
                 spoilt = self._forward(chunk)
         except Exception as error:
             if is_out_of_memory(error) or is_fatal(error):
                 raise
             return True
         return not agrees(right, spoilt) and self._takes(right, spoilt)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _spoilt(weights: Sequence[RandomWeight], value: float) -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for weight in weights:
+                stack.enter_context(weight.spoilt(value))
+            yield
 
     def _takes(self, right: Any, spoilt: Any) -> bool:
         """Whether the pipeline's postprocess takes any of the outputs that differ."""
