@@ -276,7 +276,7 @@ def test_weights_that_memory_left_there(broken: str) -> None:
     torch.nn.init.constant_(made, float("nan"))
 
     def forward(features: dict[str, torch.Tensor]) -> torch.Tensor:
-        output = module(features["x"])
+        output: torch.Tensor = module(features["x"])
         if not torch.isfinite(output).all():
             raise RuntimeWarning("invalid value encountered in cast")
         return output

@@ -88,7 +88,7 @@ def test_texts_of_a_block_have_the_features_of_each(
     pipe = split(model(name), task, **parameters)
     pipe.preprocess(texts[0])
     pipe.prefetch(texts)
-    assert pipe._prefetch.features  # preprocess need not be called for these
+    assert pipe._prefetch._features  # preprocess need not be called for these
 
     for text, expected in zip(texts, alone, strict=True):
         (found,), counts = pipe.preprocess(text)
@@ -135,5 +135,5 @@ def test_what_preprocess_changes_is_not_passed_by(model: Model) -> None:
     )
     pipe.preprocess("a text")
     pipe.prefetch(["one", "two"])
-    assert not pipe._prefetch.features
+    assert not pipe._prefetch._features
     assert "token_mask" in pipe.preprocess("one")[0][0]

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-from ..engine.blocks import Array, Block, Field, Layout, Row
+from ..engine.blocks import Block, Field, Layout, Row
 from ..engine.errors import contained
+from .token_columns import TokenColumns, has_usual_call, tokenized
 
 #: Keywords with which a text's tokens depend on its neighbours, or the result has other rows.
 _UNSAFE = ("return_overflowing_tokens", "text_pair", "text_target", "is_split_into_words")
@@ -48,14 +49,19 @@ class Prefetch:
     """A tokenizer that does not prefetch."""
 
     def __init__(self) -> None:
-        #: What `preprocess` would give for texts to come, where it need not be called for them.
-        self.features: dict[str, Any] = {}
+        #: What `preprocess` would give for texts to come, as often as they come, the last first.
+        self._features: dict[str, list[Any]] = {}
 
     def prefetch(self, texts: Sequence[str], as_rows: bool = False) -> None:
         """Tokenize what preprocess is about to ask for.
 
-        With `as_rows`, the `features` are rows of a block.
+        With `as_rows`, the features that `take` gives are rows of a block.
         """
+
+    def take(self, text: str) -> Any:
+        """What `preprocess` gives for a text; None where it has to be called for that."""
+        known = self._features.get(text)
+        return known.pop() if known else None
 
     def learn(self, features: Any) -> None:
         """Take note of what preprocess has given for a text."""
@@ -73,6 +79,8 @@ class _Prefetch(Prefetch):
     def __init__(self, tokenizer: Any, tokenizes: bool) -> None:
         super().__init__()
         cls = type(tokenizer)
+        self._tokenizer = tokenizer
+        self._has_usual_call = has_usual_call(tokenizer)
         self._tokenize = cls.__call__.__get__(tokenizer)
         self._tokenizes = tokenizes
         #: text -> (the encoding of many, which of them)
@@ -92,19 +100,28 @@ class _Prefetch(Prefetch):
 
     def prefetch(self, texts: Sequence[str], as_rows: bool = False) -> None:
         """Tokenize what preprocess is about to ask for."""
-        self._found, self.features = {}, {}
+        self._found, self._features = {}, {}
         if self._asked is None or len(texts) < 2 or not _safe(self._asked):
             return
         keywords = {k: v for k, v in self._asked.items() if k != "return_tensors"}
         try:
             with contained:
+                columns = self._columns(list(texts), keywords) if self._passes_on else None
+                if columns is not None:
+                    self._features = _features(texts, columns, as_rows)
+                    if all(columns.lengths):
+                        return
                 encoded = self._tokenize(list(texts), **keywords)
-                if self._passes_on:
-                    self.features = _features(texts, encoded, as_rows)
         except Exception:  # one of them cannot be tokenized: each is then asked for alone
             return
-        if len(self.features) < len(texts):
-            self._found = {text: (encoded, i) for i, text in enumerate(texts)}
+        self._found = {text: (encoded, i) for i, text in enumerate(texts)}
+
+    def _columns(self, texts: list[str], keywords: dict[str, Any]) -> TokenColumns | None:
+        """The tokens of texts; None if they are not a row of the same positions in each feature."""
+        columns = None
+        if self._has_usual_call:
+            columns = tokenized(self._tokenizer, self._tokenize, texts, keywords)
+        return columns or TokenColumns.of(self._tokenize(texts, **keywords))
 
     def learn(self, features: Any) -> None:
         """Take note of what preprocess has given for a text."""
@@ -115,7 +132,7 @@ class _Prefetch(Prefetch):
         if type(text) is not str or args or keywords.get("return_tensors") != "pt":
             return self._tokenize(text, *args, **keywords)
         if not _same(keywords, self._asked):
-            self._found, self.features, self._asked, self._passes_on = {}, {}, keywords, False
+            self._found, self._features, self._asked, self._passes_on = {}, {}, keywords, False
         found = self._found.get(text)
         if found is not None and found[0].encodings[found[1]].ids:
             encoding = _row(*found)
@@ -150,36 +167,34 @@ def _row(encoded: BatchEncoding, i: int) -> BatchEncoding:
     return BatchEncoding(data, encoding=[encoded.encodings[i]])
 
 
-def _features(texts: Sequence[str], encoded: BatchEncoding, as_rows: bool) -> dict[str, Any]:
+def _features(texts: Sequence[str], columns: TokenColumns, as_rows: bool) -> dict[str, list[Any]]:
     """The encodings of texts as `_row` gives them, as far as they have tokens."""
-    lengths = [len(encoding) for encoding in encoded.encodings]
-    columns = encoded.data.values()
-    if not all(list(map(len, rows)) == lengths for rows in columns):
-        return {}
-    joined = [np.array(list(itertools.chain.from_iterable(rows))) for rows in columns]
-    make = _rows if as_rows else _encodings
-    found = make(list(encoded.data), joined, lengths)
-    each = zip(texts, found, lengths, strict=True)
-    return {text: features for text, features, length in each if length}
+    found: dict[str, list[Any]] = {}
+    each = zip(
+        texts, _rows(columns) if as_rows else _encodings(columns), columns.lengths, strict=True
+    )
+    for text, features, length in each:
+        if length:
+            found.setdefault(text, []).append(features)
+    return found
 
 
-def _rows(names: Sequence[str], joined: list[Array], lengths: Sequence[int]) -> list[Row]:
+def _rows(columns: TokenColumns) -> list[Row]:
     """The rows of a block."""
     fields = tuple(
         Field(name, torch.from_numpy(array).dtype, array.shape[1:])
-        for name, array in zip(names, joined, strict=True)
+        for name, array in columns.arrays.items()
     )
-    starts = [0, *itertools.accumulate(lengths)]
-    return Block(Layout(BatchEncoding, fields), [starts] * len(names), joined).rows()
+    starts = [0, *itertools.accumulate(columns.lengths)]
+    arrays = list(columns.arrays.values())
+    return Block(Layout(BatchEncoding, fields), [starts] * len(arrays), arrays).rows()
 
 
-def _encodings(
-    names: Sequence[str], joined: list[Array], lengths: list[int]
-) -> list[BatchEncoding]:
+def _encodings(columns: TokenColumns) -> list[BatchEncoding]:
     """Encodings, whose tensors are parts of arrays that none of them shares with another."""
-    columns = [torch.split(torch.from_numpy(each).unsqueeze(0), lengths, 1) for each in joined]
-    rows = zip(*columns, strict=True)
-    return [_encoding(dict(zip(names, tensors, strict=True))) for tensors in rows]
+    tensors = [torch.from_numpy(each).unsqueeze(0) for each in columns.arrays.values()]
+    rows = zip(*(torch.split(each, columns.lengths, 1) for each in tensors), strict=True)
+    return [_encoding(dict(zip(columns.arrays, row, strict=True))) for row in rows]
 
 
 _EMPTY = vars(BatchEncoding({}))

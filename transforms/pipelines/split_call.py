@@ -113,7 +113,7 @@ class SplitPipeline:
 
     def preprocess(self, example: Any) -> tuple[list[Features], list[int]]:
         """The features of every chunk, and how many chunks each of the call's items has."""
-        ready = self._prefetch.features.pop(example, None) if type(example) is str else None
+        ready = self._prefetch.take(example) if type(example) is str else None
         if ready is not None:
             return [ready], [1]
         stages = self.stages(example)
