@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from transforms.batching import collate
 from transforms.batching.padding import Padding
 from transforms.batching.rows import collate_rows, together
 from transforms.engine.blocks import Block, OutputRow, Row, layout_of
+from transforms.options.sizes import nbytes
 
 TOKENS = frozenset({"logits_of_tokens"})
 
@@ -101,6 +103,9 @@ def test_outputs_that_stay_together_are_what_each_row_has_alone(side: Any) -> No
     expected = collate.uncollate(outputs, shape)
     found = list(together(outputs, shape))
     assert all(type(row) is OutputRow for row in found)
+    crossed = pickle.loads(pickle.dumps(found[0]))  # alone, without the other rows
+    torch.testing.assert_close(dict(crossed), dict(expected[0]), rtol=0, atol=0)
+    assert found[0].nbytes == sum(map(nbytes, expected[0].values()))
     for chosen in ([0, 1, 2], [2, 0], [1], [2, 1, 0]):
         part = found[0].outputs.chosen(chosen)
         assert part.count == len(chosen)

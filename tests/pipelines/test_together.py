@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from support.texts import CORPUS
 from transformers import BatchEncoding
 from transformers.pipelines import text_classification
 
-from transforms.engine.blocks import Row
+from transforms.engine.blocks import Outputs, Row, unpacked
 from transforms.options.spec import ModelSpec
 from transforms.pipelines import together
 from transforms.pipelines.factory import weightless
@@ -53,6 +54,22 @@ def test_logits_are_answered_together_as_alone(
     alone = [pipe.postprocess("a text", [output], [1]) for output in outputs]
     assert pipe.answers_together
     assert pipe.postprocess_texts(outputs) == alone
+
+
+def test_rows_of_batches_are_answered_together_in_their_order(model: Model) -> None:
+    pipe = split(model("bert-classification"), "text-classification")
+    torch.manual_seed(3)
+    batches = [Outputs(dict, {"logits": torch.randn(rows, 3)}, rows) for rows in (7, 1, 30)]
+    outputs: list[Any] = [row for batch in batches for row in batch]
+    outputs.append({"logits": torch.randn(1, 3)})
+    random.Random(3).shuffle(outputs)
+    alone = [pipe.postprocess("a text", [unpacked(output)], [1]) for output in outputs]
+    assert pipe.postprocess_texts(outputs) == alone
+
+    other = Outputs(dict, {"logits": torch.randn(2, 4)}, 2)
+    assert pipe.postprocess_texts([*outputs, *other]) is None
+    listed = Outputs(dict, {"logits": [torch.randn(1, 3)]}, 1)
+    assert pipe.postprocess_texts([*outputs, *listed]) is None
 
 
 def test_logits_of_several_shapes_are_answered_alone(model: Model) -> None:

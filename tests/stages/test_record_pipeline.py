@@ -30,7 +30,8 @@ def pipeline(task: str, directory: str, **parameters: Any) -> tuple[RecordPipeli
 def inference(made: RecordPipeline, spec: Spec, record: Record) -> Any:
     """What the pipeline makes of the model's outputs for a Record."""
     program = Replica(spec.model).program(spec.parameters)
-    return made.inference(record, [program.run([chunk])[0] for chunk in record.chunks])
+    record.chunks = [program.run([chunk])[0] for chunk in record.chunks]
+    return made.inference(record)
 
 
 def test_texts(model: Model) -> None:

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import torch
 
+from ..options.sizes import nbytes
+
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 
@@ -287,6 +289,14 @@ class OutputRow:
     def __init__(self, outputs: Outputs, index: int) -> None:
         self.outputs = outputs
         self.index = index
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return unpacked, (self.unpacked(),)  # alone: without the rest of its batch
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of its tensors."""
+        return nbytes(self.unpacked())
 
     def unpacked(self) -> Any:
         """As the model gives them for a batch of one."""

@@ -58,6 +58,13 @@ class AnyEngine(Protocol):
         """Nobody will collect this session's tickets any more."""
 
 
+def each_unpacked(outputs: Sequence[Any]) -> list[Any]:
+    """The outputs of chunks, apart from those of their batches."""
+    from .blocks import unpacked  # and torch, which the stages need no sooner
+
+    return list(map(unpacked, outputs))
+
+
 @dataclass(slots=True, eq=False)
 class Ticket:
     """One element's chunks on their way through the engine."""
@@ -71,7 +78,8 @@ class Ticket:
     run_isolated: bool = False
     #: How many engines have begun with it.
     attempts: int = 1
-    #: What the model answered, for each chunk; incomplete where there is an `error`.
+    #: What the model answered, for each chunk, perhaps as a row of its batch; incomplete where
+    #: there is an `error`.
     outputs: list[Any] = field(default_factory=list)
     #: Chunks without outputs.
     remaining: int = 0
@@ -85,15 +93,8 @@ class Ticket:
         self.error = error
         self.hand_back()
 
-    def unpacked(self) -> list[Any]:
-        """The outputs of each chunk, apart from those of other tickets."""
-        from .blocks import unpacked  # and torch, which the stages need no sooner
-
-        return list(map(unpacked, self.outputs))
-
     def hand_back(self) -> None:
         """Give it back to its session, answered or failed."""
-        self.outputs = self.unpacked()
         self.session.answered.put(self)
 
 

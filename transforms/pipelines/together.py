@@ -13,6 +13,8 @@ import torch
 from transformers.pipelines import text_classification
 from transformers.pipelines.text_classification import ClassificationFunction
 
+from ..engine.blocks import OutputRow
+
 #: A function from the outputs of several items to their results; None where it does not apply.
 Together = Callable[[Sequence[Any]], list[Any] | None]
 
@@ -48,11 +50,10 @@ def _classification(
     names = config.id2label
 
     def results(outputs: Sequence[Any]) -> list[Any] | None:
-        logits = [output["logits"] for output in outputs]
-        shape = logits[0].shape
-        if len(shape) != 2 or shape[0] != 1 or any(each.shape != shape for each in logits):
+        logits = _rows(outputs, "logits")
+        if logits is None:
             return None
-        scores = scores_of(torch.cat(logits).float().numpy())
+        scores = scores_of(logits.float().numpy())
         if top_k == 1 and _legacy:
             best = scores.argmax(-1)
             own = scores[range(len(scores)), best]
@@ -70,6 +71,46 @@ def _classification(
         return rows
 
     return results
+
+
+def _rows(outputs: Sequence[Any], name: str) -> torch.Tensor | None:
+    """An output of several items, one under the other; None if it is not (1, numbers) in each."""
+    parts: list[torch.Tensor] = []
+    order: list[int] = []
+    for places in _by_batch(outputs).values():
+        part = _part([outputs[i] for i in places], name)
+        if part is None or (parts and part.shape[1] != parts[0].shape[1]):
+            return None
+        parts.append(part)
+        order += places
+    joined = torch.cat(parts)
+    rows = torch.empty_like(joined)
+    rows[order] = joined
+    return rows
+
+
+def _by_batch(outputs: Sequence[Any]) -> dict[int, list[int]]:
+    """The numbers of the outputs that are rows of the same batch; 0: of none."""
+    found: dict[int, list[int]] = {}
+    for i, output in enumerate(outputs):
+        batch = id(output.outputs) if type(output) is OutputRow else 0
+        found.setdefault(batch, []).append(i)
+    return found
+
+
+def _part(outputs: Sequence[Any], name: str) -> torch.Tensor | None:
+    """The same, of items that are rows of one batch or of none."""
+    first = outputs[0]
+    if type(first) is OutputRow:
+        column = first.outputs.columns[name]
+        if not isinstance(column, torch.Tensor) or column.ndim != 2:
+            return None
+        return column[[each.index for each in outputs]]
+    tensors = [each[name] for each in outputs]
+    shape = tensors[0].shape
+    if len(shape) != 2 or shape[0] != 1 or any(each.shape != shape for each in tensors):
+        return None
+    return torch.cat(tensors)
 
 
 def _default_function(config: Any) -> Any:

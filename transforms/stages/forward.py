@@ -8,7 +8,7 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.utils.windowed_value import WindowedValue
 
 from ..engine.reports import Report
-from ..engine.tickets import AnyEngine, Parameters
+from ..engine.tickets import AnyEngine, Parameters, each_unpacked
 from ..options.sizes import nbytes
 from ..options.spec import Spec
 from . import live_counts, metrics
@@ -93,6 +93,7 @@ class ForwardFn(EngineFn):
 
     def __init__(self, spec: Spec, handles_failures: bool, groups: bool = False) -> None:
         super().__init__(spec, handles_failures)
+        self._groups = groups
         if groups:
             self._most_together = _MOST_TOGETHER
 
@@ -141,7 +142,8 @@ class ForwardFn(EngineFn):
         return kept, list(element.chunks), element.nbytes + nbytes(element.element)
 
     def _result(self, kept: Record, outputs: list[Any]) -> Record:
-        kept.chunks = outputs
+        # Postprocess may take them together, where nothing else can come in between.
+        kept.chunks = outputs if self._groups else each_unpacked(outputs)
         return kept
 
     def _results(self) -> list[Any]:

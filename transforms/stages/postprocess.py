@@ -8,6 +8,7 @@ import apache_beam as beam
 from apache_beam.utils.windowed_value import WindowedValue
 
 from ..engine.errors import attempted, contained, result_of
+from ..engine.tickets import each_unpacked
 from . import metrics
 from .base import TaskStageFn, with_own_windows
 from .model_updates import version_spec
@@ -52,12 +53,12 @@ class PostprocessFn(TaskStageFn):
         return [result]
 
     def _inference(self, record: Record, model_id: str) -> Any:
-        outputs = record.chunks
         if self._function is None:
             group, record.group = record.group, None
             if group is not None and self.answers_together(model_id):
                 return result_of(group.inference(record, self._pipeline(model_id).inferences))
-            return self._pipeline(model_id).inference(record, outputs)
+            return self._pipeline(model_id).inference(record)
+        outputs = each_unpacked(record.chunks)
         return self._function(outputs[0] if len(outputs) == 1 else outputs)
 
     def answers_together(self, model_id: str) -> bool:

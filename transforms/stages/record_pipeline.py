@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..engine.errors import attempted, contained
+from ..engine.tickets import each_unpacked
 from ..media.decoding import decoded, stand_in
 from ..options.late import import_libraries
 from ..options.spec import Spec
@@ -77,9 +78,10 @@ class RecordPipeline:
         chunks, counts = self._deferral.run(preprocess) if self._for_engine else preprocess()
         return Record(element, stand_in(example, self._task), chunks, counts)
 
-    def inference(self, record: Record, outputs: list[Any]) -> Any:
-        """The result of the pipeline's call, given the outputs of each chunk."""
+    def inference(self, record: Record) -> Any:
+        """The result of the pipeline's call, given a Record with the outputs of each chunk."""
         with computing:
+            outputs = each_unpacked(record.chunks)
             return self._split.postprocess(record.example, outputs, record.counts)
 
     @property
@@ -94,4 +96,4 @@ class RecordPipeline:
                 results = self._split.postprocess_texts([each.chunks[0] for each in records])
                 if results is not None:
                     return results
-        return [attempted(self.inference, record, record.chunks) for record in records]
+        return [attempted(self.inference, record) for record in records]

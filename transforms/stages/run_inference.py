@@ -332,7 +332,8 @@ class _BatchLoop(EngineLoop):
         return record, list(record.chunks), record.nbytes
 
     def _result(self, kept: Record, outputs: list[Any]) -> Any:
-        return self._pipeline.inference(kept, outputs)
+        kept.chunks = outputs
+        return self._pipeline.inference(kept)
 
     def _element(self, kept: Record) -> Any:
         return kept.element

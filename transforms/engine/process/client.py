@@ -15,7 +15,7 @@ from typing import Any
 from ..blocks import Block, OutputRow
 from ..core import EngineCore
 from ..errors import PicklableError
-from ..tickets import BundleSession, Ticket
+from ..tickets import BundleSession, Ticket, each_unpacked
 from . import arena, pickling, protocol
 from .protocol import (
     BatchesLaunched,
@@ -175,7 +175,7 @@ class Client:
         if ticket.error is not None:
             return packed(ticket.error, None)
         try:
-            return packed(None, ticket.unpacked())
+            return packed(None, each_unpacked(ticket.outputs))
         except Exception as error:  # outputs that cannot be pickled
             return packed(error, None)
 

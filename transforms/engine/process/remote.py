@@ -321,7 +321,7 @@ class RemoteEngine:
         error: Exception | None = None
         rows: Iterator[Any] = iter(())
         try:
-            rows = iter(next(values).unpacked())
+            rows = iter(next(values))
         except Exception as unknown:  # of a class that is not known here
             error = unknown
         answers = [
