@@ -21,7 +21,7 @@ from .cache import Cache
 from .cached_rows import FromCache, ToCache
 from .job import Job
 from .output import FAILURES, is_shard
-from .prepare import prepare
+from .prepare import prepare, rows_per_shard
 from .recorder import Followed, Recorder
 from .reporting import report
 from .settings import Settings
@@ -47,6 +47,11 @@ _FAILURE_ROW = RowTypeConstraint.from_fields(
         ("attempts", int),
     ]
 )
+
+
+#: Shards that a worker has begun and not written: the next is begun before one is done, else the
+#: model would wait at the end of each.
+_OPEN_SHARDS = 2
 
 
 class ProcessFiles(beam.PTransform):  # type: ignore[misc]
@@ -151,6 +156,7 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
             known = beam.ParDo(FromCache(job.output, cache, results))
             tables = tables | "FromCache" >> known.with_output_types(pa.Table)
         computing = task.with_reuse() if settings.reuse else task
+        computing = computing.with_open_rows(_OPEN_SHARDS * rows_per_shard(settings, job.format))
         good, bad = tables | computing.with_exception_handling()
         if cache is not None:
             merged = beam.ParDo(ToCache(job.output, cache))

@@ -36,6 +36,9 @@ class TaskPlan:
     is_whole: bool = False
     #: Whether rows of a table with equal inputs are computed once.
     reuse: bool = False
+    #: Most rows of tables that are begun and not yielded, though one table may have more. None:
+    #: as many as the window lets in.
+    most_open_rows: int | None = None
 
     @functools.cached_property
     def pinned(self) -> TaskPlan:

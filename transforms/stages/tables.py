@@ -52,9 +52,11 @@ class TableFn(ForwardFn):
         *,
         for_engine: bool,
         reuses: bool,
+        most_open_rows: int | None,
     ) -> None:
         super().__init__(spec, handles_failures)
         self._reuses = reuses
+        self._most_open_rows = most_open_rows
         self._binding = TableBinding(binding)
         self._first = PreprocessFn(
             spec, handles_failures, binding, preprocess, for_engine=for_engine
@@ -83,6 +85,8 @@ class TableFn(ForwardFn):
         self._first.start_bundle()
         #: Tables, and tables of failure rows, that are whole and not yielded.
         self._whole: list[Any] = []
+        #: Rows of the tables that are not whole.
+        self._open_rows = 0
 
     def _count_times(self) -> None:
         assert self._in_flight is not None
@@ -100,13 +104,25 @@ class TableFn(ForwardFn):
             self._refuse(TableInFlight(placed, model_id), error)
             return self._take_whole()
         distinct = distinct_rows(rows, self._binding.columns_read) if self._reuses else None
+        self._make_room(len(rows))
         table = TableInFlight(placed, model_id, distinct)
+        self._open_rows += len(rows)
         if not table.blocks:
             self._finish(table)
         for block in table.blocks:
             self._read(block)
         self._count_times()
         return self._take_whole()
+
+    def _make_room(self, rows: int) -> None:
+        """Wait for tables to be whole, until one with so many rows may be begun."""
+        assert self._in_flight is not None
+        if self._most_open_rows is None or self._open_rows + rows <= self._most_open_rows:
+            return
+        if self._first.ahead is not None:
+            self._hand_over_fetched((), last=True)
+        while self._open_rows and self._open_rows + rows > self._most_open_rows:
+            self._receive(self._in_flight.take())
 
     def _drain(self) -> Iterator[Any]:
         """The tables of all rows in flight; waits for them."""
@@ -258,6 +274,7 @@ class TableFn(ForwardFn):
 
     def _finish(self, table: TableInFlight) -> None:
         """All rows of a table are answered or failed."""
+        self._open_rows -= len(table.placed.value)
         kept = [i for i in range(len(table.rows)) if i not in table.failures]
         blocks = [block.columns for block in table.blocks if block.columns]
         rows: Table = table.placed.value
@@ -359,7 +376,13 @@ class Tables(WithFailures):
         stages = (plan.preprocess, plan.postprocess)
         handles = self._tags is not None
         fn = TableFn(
-            spec, handles, plan.binding, *stages, for_engine=plan.for_engine, reuses=plan.reuses
+            spec,
+            handles,
+            plan.binding,
+            *stages,
+            for_engine=plan.for_engine,
+            reuses=plan.reuses,
+            most_open_rows=plan.most_open_rows,
         )
         sides = side_inputs(plan.updates, pcoll.pipeline)
         good, bad = self._apply(fn, pcoll, pa.Table, sides=sides)

@@ -221,6 +221,15 @@ class TaskTransform(WithFailures):
         copied.plan = replace(self.plan.pinned, reuse=True)
         return copied
 
+    def with_open_rows(self, most: int) -> Self:
+        """The same transform, with at most so many rows of tables that are begun and not yielded.
+
+        That is what a worker that is killed has computed in vain. A larger table is begun alone.
+        """
+        copied = copy.copy(self)
+        copied.plan = replace(self.plan, most_open_rows=most)
+        return copied
+
     def expand(self, pcoll: Any) -> Any:
         """The three stages, one after the other; in one step for tables."""
         import_libraries()
