@@ -49,11 +49,6 @@ _FAILURE_ROW = RowTypeConstraint.from_fields(
 )
 
 
-#: Shards that a worker has begun and not written: the next is begun before one is done, else the
-#: model would wait at the end of each.
-_OPEN_SHARDS = 2
-
-
 class ProcessFiles(beam.PTransform):  # type: ignore[misc]
     """A task over files: each part of each file becomes one file of results, exactly once.
 
@@ -156,7 +151,9 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
             known = beam.ParDo(FromCache(job.output, cache, results))
             tables = tables | "FromCache" >> known.with_output_types(pa.Table)
         computing = task.with_reuse() if settings.reuse else task
-        computing = computing.with_open_rows(_OPEN_SHARDS * rows_per_shard(settings, job.format))
+        computing = computing.with_open_tables(
+            rows_per_shard(settings, job.format), settings.bytes_per_shard
+        )
         good, bad = tables | computing.with_exception_handling()
         if cache is not None:
             merged = beam.ParDo(ToCache(job.output, cache))
