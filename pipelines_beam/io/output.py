@@ -221,5 +221,7 @@ def is_shard(name: str) -> bool:
 def as_parquet(table: pa.Table) -> bytes:
     """A table as a Parquet file: the same for equal tables."""
     file = io.BytesIO()
-    pq.write_table(table.combine_chunks(), file, compression="zstd")
+    with pq.ParquetWriter(file, table.schema, compression="zstd") as writer:
+        if len(table):  # `datasets` cannot read a row group without rows
+            writer.write_table(table.combine_chunks())
     return file.getvalue()

@@ -75,5 +75,5 @@ def test_sounds_of_lines_of_text(model: Model, loaded: Callable[..., Any], tmp_p
     assert whole["text"] == ["Yes", "no one answered"]
     for row in whole:
         samples, rate = soundfile.read(io.BytesIO(row["audio"]["bytes"]))
-        assert rate == row["sampling_rate"] == found.features["audio"].sampling_rate
+        assert rate == row["sampling_rate"] == 16_000
         assert samples.std() > 0
