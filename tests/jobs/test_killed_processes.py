@@ -94,7 +94,6 @@ def test_a_process_that_is_killed_costs_a_shard_of_each_worker(
     assert f"{SHARDS} of {SHARDS} files" in resumed.stdout
     assert results(tmp_path) == undisturbed
     computed = len((tmp_path / "computed").read_text().splitlines())
-    print("COMPUTED", victim, share, there, computed)
     assert ROWS <= computed <= ROWS + WORKERS * UNIT
 
 
