@@ -118,14 +118,8 @@ def built(
     provider.expand(pipeline, spec, file, asked, writes=runs)
     job = YamlJob(file, settings, pipeline, Outcome(pipeline))
     if job.is_local and preflight.unreached:
-        raise ModelLoadError(_unreached(*preflight.unreached.popitem()))
+        model, reason = preflight.unreached.popitem()
+        raise ModelLoadError(f"the model {model!r} {reason}")
     writable.check(job.outcome.steps)
     workers.use_cores(pipeline)
     return job
-
-
-def _unreached(model: str, error: str) -> str:
-    return (
-        f"the model {model!r} is not on this machine, and the Hugging Face hub is out of reach "
-        f"({error}): set model to a directory on this machine, or run where the hub can be reached"
-    )

@@ -69,6 +69,7 @@ def _our_errors() -> tuple[type[Exception], ...]:
         io.OutputError,
         io.OutputExistsError,
         io.PlanError,
+        io.StoreError,
         io.TooManyFailuresError,
         report.ChartsError,
         beam_options.OptionsError,

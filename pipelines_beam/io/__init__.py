@@ -2,6 +2,7 @@
 
 from .failure_limit import TooManyFailuresError as TooManyFailuresError
 from .files import InputChangedError as InputChangedError
+from .files import StoreError as StoreError
 from .forecasting import plan_files as plan_files
 from .identity import JobChangedError as JobChangedError
 from .job import NoJobError as NoJobError

@@ -44,6 +44,10 @@ class InputChangedError(RuntimeError):
     """A file is not the one any more that the job has planned to read."""
 
 
+class StoreError(OSError):
+    """A store does not tell which files it has."""
+
+
 def listed(patterns: str | Iterable[str]) -> list[InputFile]:
     """The files that match, sorted by their URIs; of a folder, all files below it.
 
@@ -51,6 +55,7 @@ def listed(patterns: str | Iterable[str]) -> list[InputFile]:
 
     Raises:
       FileNotFoundError: nothing matches a pattern.
+      StoreError: the store does not tell, as with credentials that are wrong.
       ValueError: a pattern is not one.
 
     """
@@ -58,7 +63,14 @@ def listed(patterns: str | Iterable[str]) -> list[InputFile]:
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         if not isinstance(pattern, str) or not pattern or "::" in pattern:
             raise ValueError(f"files must be a path or URI, may be with *: got {shown(pattern)}")
-        matches = list(_matches(pattern))
+        try:
+            matches = list(_matches(pattern))
+        except (FileNotFoundError, ImportError, ValueError):
+            raise
+        except Exception as error:  # every store has errors of its own
+            raise StoreError(
+                f"cannot list {shown(pattern, 200)}: {type(error).__name__}: {error}"
+            ) from error
         if not matches:
             raise FileNotFoundError(f"files: nothing matches {shown(pattern, 200)}")
         found |= {each.uri: each for each in matches}

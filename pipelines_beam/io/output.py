@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import posixpath
@@ -20,6 +21,8 @@ from fsspec.implementations.local import LocalFileSystem
 #: Stores that show a file only when all of it is there: nothing is renamed, which is a copy there.
 _WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"})
 _TRIES = 3
+#: Errors of a disk, or of a user's share of it, that has no room.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: Folders within the output. Readers of a folder leave out names that begin with "_".
 JOB, FAILURES = "_job", "_failures"
 _TEMPORARY = f"{JOB}/temporary"
@@ -52,12 +55,19 @@ class Output:
         return f"{self.uri}/{name}"
 
     def names(self, folder: str = "") -> list[str]:
-        """The names of what is in a folder, in any order; none of a folder that does not exist."""
+        """The names of what is in a folder, in any order; none of a folder that does not exist.
+
+        Raises OutputError if the store does not tell.
+        """
         self._system.invalidate_cache()
         try:
             found = self._system.ls(self._full(folder), detail=False)
         except FileNotFoundError:
             return []
+        except Exception as error:  # every store has errors of its own
+            raise OutputError(
+                f"output: cannot list {self.uri}: {type(error).__name__}: {error}"
+            ) from error
         return [posixpath.basename(str(each).rstrip("/")) for each in found]
 
     def times(self, folder: str = "") -> dict[str, float]:
@@ -92,15 +102,15 @@ class Output:
     def write(self, name: str, data: bytes) -> None:
         """Write a file, in place of one of that name: at no time is there a part of it.
 
-        Raises OSError if that fails again and again.
+        Raises OutputError if that fails again and again.
         """
         for left in reversed(range(_TRIES)):
             try:
                 self._write(name, data)
                 return
-            except OSError:
-                if not left:
-                    raise
+            except Exception as error:  # every store has errors of its own
+                if not left or not isinstance(error, OSError):
+                    raise self._refused(name, error) from error
                 time.sleep(0.1)
 
     def check_writable(self) -> None:
@@ -113,9 +123,7 @@ class Output:
             self._system.pipe_file(self._full(probe), b"probe")
             self._system.rm_file(self._full(probe))
         except Exception as error:  # every store has errors of its own
-            raise OutputError(
-                f"output: cannot write to {self.uri}: {type(error).__name__}: {error}"
-            ) from error
+            raise self._refused(JOB, error) from error
         for each in made:
             with contextlib.suppress(Exception):  # stores have no empty folders
                 self._system.rmdir(each)
@@ -138,6 +146,17 @@ class Output:
 
     def _full(self, name: str) -> str:
         return f"{self._root}/{name}".rstrip("/")
+
+    def _refused(self, name: str, error: Exception) -> OutputError:
+        """The error that says why a file cannot be written, and what to do if the disk is full."""
+        text = f"output: cannot write to {self.uri}: {name}: {type(error).__name__}: {error}"
+        if self._is_local and getattr(error, "errno", None) in _FULL:
+            disk = _mount_point(self._root)
+            text = (
+                f"output: cannot write to {self.uri}: {name}: the disk is full that is mounted at "
+                f"{disk}. The files that are there are whole: free some space and resume the job"
+            )
+        return OutputError(text)
 
     def _write(self, name: str, data: bytes) -> None:
         path = self._full(name)
@@ -173,6 +192,13 @@ class Output:
             self._system.mv(temporary, path)
 
 
+def _mount_point(path: str) -> str:
+    """Where the disk is mounted that holds a folder, which need not exist yet."""
+    while not os.path.ismount(path):
+        path = os.path.dirname(path)
+    return path
+
+
 def _changed(info: Mapping[str, Any]) -> float | None:
     """When a file was changed: each file system has a name of its own for it."""
     for name in ("mtime", "LastModified", "last_modified", "updated", "created"):
@@ -195,5 +221,7 @@ def is_shard(name: str) -> bool:
 def as_parquet(table: pa.Table) -> bytes:
     """A table as a Parquet file: the same for equal tables."""
     file = io.BytesIO()
-    pq.write_table(table.combine_chunks(), file, compression="zstd")
+    with pq.ParquetWriter(file, table.schema, compression="zstd") as writer:
+        if len(table):  # `datasets` cannot read a row group without rows
+            writer.write_table(table.combine_chunks())
     return file.getvalue()

@@ -103,7 +103,7 @@ def _new_pieces(
     if settings.limit is not None and known:
         return []  # the first plan has all rows of the limit
     pieces = _pieces(_new(files, known), format, settings, schema)
-    count = _rows_per_shard(settings, format) if format == "media" else 1
+    count = rows_per_shard(settings, format) if format == "media" else 1
     return list(_batched(pieces, count))
 
 
@@ -272,7 +272,7 @@ def _pieces(
     files: Sequence[InputFile], format: str, settings: Settings, schema: pa.Schema
 ) -> list[tuple[InputFile, Piece]]:
     """How files are cut."""
-    size = ShardSize(_rows_per_shard(settings, format), settings.bytes_per_shard)
+    size = ShardSize(rows_per_shard(settings, format), settings.bytes_per_shard)
     if settings.limit is not None:
         return list(first_rows(files, FORMATS[format], size, schema, settings.limit))
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -280,7 +280,8 @@ def _pieces(
         return [(file, piece) for file, each in zip(files, pieces, strict=True) for piece in each]
 
 
-def _rows_per_shard(settings: Settings, format: str) -> int:
+def rows_per_shard(settings: Settings, format: str) -> int:
+    """The most rows of a shard."""
     return settings.rows_per_shard or (_MEDIA_ROWS if format == "media" else _ROWS)
 
 

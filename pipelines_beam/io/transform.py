@@ -21,7 +21,7 @@ from .cache import Cache
 from .cached_rows import FromCache, ToCache
 from .job import Job
 from .output import FAILURES, is_shard
-from .prepare import prepare
+from .prepare import prepare, rows_per_shard
 from .recorder import Followed, Recorder
 from .reporting import report
 from .settings import Settings
@@ -151,6 +151,9 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
             known = beam.ParDo(FromCache(job.output, cache, results))
             tables = tables | "FromCache" >> known.with_output_types(pa.Table)
         computing = task.with_reuse() if settings.reuse else task
+        computing = computing.with_open_tables(
+            rows_per_shard(settings, job.format), settings.bytes_per_shard
+        )
         good, bad = tables | computing.with_exception_handling()
         if cache is not None:
             merged = beam.ParDo(ToCache(job.output, cache))

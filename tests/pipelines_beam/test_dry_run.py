@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.stores import ForbiddenFileSystem
 
 from pipelines_beam import cli
 from pipelines_beam.commands import statuses
@@ -113,4 +114,14 @@ def test_a_model_that_nobody_can_load_is_refused_where_the_job_would_run(
     file = job(folder, of_files(folder, name))
     said = refusal("run", file)
     assert f"the model {name!r} is not on this machine, and the Hugging Face hub is out of" in said
+    assert said.count("\n") == 1
+
+
+def test_a_model_in_a_store_that_may_not_be_read_is_refused_where_the_job_would_run(
+    folder: Path, refusal: Refusal
+) -> None:
+    name = f"{ForbiddenFileSystem.protocol}:///models/mine"
+    read = {"type": "ReadFromParquet", "config": {"path": str(folder / "in.parquet")}}
+    said = refusal("run", job(folder, read, task(name), {"type": "LogForTesting"}))
+    assert f"the model {name!r} cannot be read from here: PermissionError: 403 Forbidden" in said
     assert said.count("\n") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 
 from pipelines_beam import cli
 from pipelines_beam.commands import statuses
+from pipelines_beam.io import failure_limit
 
 Model = Callable[[str], str]
 WORKERS = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
@@ -87,8 +89,12 @@ def test_a_job_of_two_models_is_counted_by_model(
 
 
 def test_a_job_that_goes_wrong_is_stopped(
-    folder: Path, model: Model, capsys: pytest.CaptureFixture[str]
+    folder: Path,
+    model: Model,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(failure_limit, "_SHORT", math.inf)  # it looks each time, however long
     file = of_files(folder, model("bert-classification"))
     assert cli.main(["run", file, "--max-failures=10%"]) == statuses.FAILED
     said = capsys.readouterr().err.splitlines()
@@ -130,7 +136,7 @@ def test_ctrl_c(mode: tuple[str, ...], folder: Path, model: Model) -> None:
     process = _started(_long(folder, model("bert-classification")), *mode)
     _wait(process, folder)
     os.killpg(process.pid, signal.SIGINT)
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=200)[1]
     assert process.returncode == statuses.STOPPED, said
     assert " --resume\nstopped\n" in said
     assert "Traceback" not in said
@@ -144,7 +150,7 @@ def test_a_worker_process_that_is_killed_ends_the_job(folder: Path, model: Model
     _wait(process, folder)
     workers = [pid for pid in _children(process.pid) if "sdk_worker_main" in _command(pid)]
     os.kill(workers[-1], signal.SIGKILL)
-    said = process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=200)[1]
     assert process.returncode == statuses.FAILED, said
     assert f"{file}: RuntimeError: worker process {workers[-1]} was killed (SIGKILL)" in said
     assert " --resume" in said

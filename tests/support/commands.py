@@ -6,13 +6,16 @@ processor time. `python -m pipelines_beam` itself is run by the test of the quic
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -46,12 +49,26 @@ def processes() -> multiprocessing.context.ForkServerContext:
 def command(*args: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:
     """Run `pipelines-beam` with these arguments."""
     with tempfile.TemporaryDirectory() as folder:
-        process = processes().Process(target=_run, args=(args, folder, os.getcwd()))
-        process.start()
-        process.join(seconds)
-        assert process.exitcode is not None, f"no end within {seconds} seconds: {args}"
+        with started(*args, folder=folder) as process:
+            process.join(seconds)
+            assert process.exitcode is not None, f"no end within {seconds} seconds: {args}"
         said = [(Path(folder) / name).read_text(encoding="utf-8") for name in ("out", "err")]
         return subprocess.CompletedProcess(args, process.exitcode, *said)
+
+
+@contextlib.contextmanager
+def started(*args: str, folder: str | Path) -> Iterator[BaseProcess]:
+    """Start `pipelines-beam` with these arguments, whose output goes to files in a folder.
+
+    It is killed at the end, if it still runs.
+    """
+    process = processes().Process(target=_run, args=(args, str(folder), os.getcwd()))
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
 
 
 def _run(args: tuple[str, ...], folder: str, here: str) -> None:

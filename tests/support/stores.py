@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -55,5 +55,22 @@ class ForbiddenFileSystem(_Local):
         raise PermissionError("403 Forbidden")
 
 
-for kind in (SlowFileSystem, TruncatingFileSystem, ForbiddenFileSystem):
+class FlakyFileSystem(_Local):
+    """flaky:///folder: the first time that a file is renamed is an error, done or not in turn."""
+
+    protocol = "flaky"
+    #: The names that files were to get.
+    failed: ClassVar[list[str]] = []
+
+    def mv(self, path: str, target: str, **options: Any) -> None:
+        is_first = target not in self.failed
+        if is_first:
+            self.failed.append(target)
+        if not is_first or len(self.failed) % 2:
+            super().mv(path, target, **options)
+        if is_first:
+            raise OSError("503 Slow Down")
+
+
+for kind in (FlakyFileSystem, SlowFileSystem, TruncatingFileSystem, ForbiddenFileSystem):
     fsspec.register_implementation(kind.protocol, kind, clobber=True)

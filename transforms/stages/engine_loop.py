@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol, Self
 
 from ..engine.errors import contained
@@ -65,7 +65,7 @@ class EngineLoop:
         """Count what the engine has done since its last reports."""
         raise NotImplementedError
 
-    def _submit(self, placed: Placed) -> list[Any]:
+    def _submit(self, placed: Placed) -> Iterable[Any]:
         """Hand an element to the engine; the results that are there by now."""
         assert self._in_flight is not None
         in_flight, results = self._in_flight, []

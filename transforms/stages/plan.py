@@ -18,6 +18,14 @@ from ..weights import hub
 CustomStage: TypeAlias = Callable[[Any], Any] | beam.PTransform
 
 
+@dataclass(frozen=True)
+class OpenLimit:
+    """How much there may be of tables that are begun and not yielded; one table may have more."""
+
+    rows: int
+    nbytes: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class TaskPlan:
     """What to run, where the inputs of an element are, and the user's own stages."""
@@ -36,6 +44,9 @@ class TaskPlan:
     is_whole: bool = False
     #: Whether rows of a table with equal inputs are computed once.
     reuse: bool = False
+    #: How much there may be of tables that are begun and not yielded. None: as much as the window
+    #: lets in.
+    open_tables: OpenLimit | None = None
 
     @functools.cached_property
     def pinned(self) -> TaskPlan:

@@ -23,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 #: Pipelines of models checked lately: a job often asks one model more than one thing.
 _checked: dict[str, Any] = {}
-#: Models that could not be checked since the hub is out of reach, and why: a job that runs on this
-#: machine cannot load them either.
+#: Models that could not be checked from here, and why: a job that runs on this machine cannot load
+#: them either.
 unreached: dict[str, str] = {}
 
 
@@ -146,7 +146,11 @@ def _weightless(model: ModelSpec) -> Any:
             logger.warning(
                 "cannot check the model %r from here: the hub is out of reach", model.source
             )
-            unreached[model.source] = str(error).partition("\n")[0]
+            reason = str(error).partition("\n")[0]
+            unreached[model.source] = (
+                f"is not on this machine, and the Hugging Face hub is out of reach ({reason}): set "
+                "model to a directory on this machine, or run where the hub can be reached"
+            )
             return None
         raise ModelLoadError(f"cannot load the model {shown(model.source)}: {error}") from error
 
@@ -169,6 +173,7 @@ def _check_files(model: ModelSpec) -> str | None:
         raise
     except Exception as error:  # every store has errors of its own; workers may have more rights
         logger.warning("cannot check the model %r from here: %s", model.source, error)
+        unreached[model.source] = f"cannot be read from here: {type(error).__name__}: {error}"
         return None
 
 

@@ -10,6 +10,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from ..rows.distinct import DistinctRows
 from ..rows.tables import Table
+from .plan import OpenLimit
 from .record import Record
 
 BLOCK_ROWS = 256  # tokenized, and made columns of, at a time
@@ -60,3 +61,33 @@ class TableInFlight:
         self.failures: dict[int, beam.Row] = {}
         #: Bytes of the average row.
         self.row_bytes = self.rows.nbytes // max(count, 1)
+
+
+class OpenTables:
+    """The tables of a bundle that are begun and not whole, and how much of them there may be."""
+
+    def __init__(self, limit: OpenLimit | None) -> None:
+        self._limit = limit
+        self._count = self._rows = self._bytes = 0
+
+    def begin(self, table: TableInFlight) -> None:
+        """One more."""
+        self._add(table, 1)
+
+    def end(self, table: TableInFlight) -> None:
+        """One is whole."""
+        self._add(table, -1)
+
+    @property
+    def must_wait(self) -> bool:
+        """Whether rows of the table that was begun last have to wait until others are whole."""
+        limit = self._limit
+        if limit is None or self._count < 2:
+            return False
+        return self._rows > limit.rows or self._bytes > limit.nbytes
+
+    def _add(self, table: TableInFlight, sign: int) -> None:
+        rows: Table = table.placed.value
+        self._count += sign
+        self._rows += sign * len(rows)
+        self._bytes += sign * rows.nbytes

@@ -25,12 +25,12 @@ from . import metrics
 from .base import FAILED
 from .exceptions import WithFailures
 from .forward import ForwardFn
-from .plan import CustomStage, TaskPlan
+from .plan import CustomStage, OpenLimit, TaskPlan
 from .postprocess import PostprocessFn
 from .preprocess import PreprocessFn
 from .record import Record
 from .runner import worker_processes
-from .table_in_flight import RowBlock, TableInFlight
+from .table_in_flight import OpenTables, RowBlock, TableInFlight
 from .transforms import side_inputs
 
 
@@ -52,9 +52,11 @@ class TableFn(ForwardFn):
         *,
         for_engine: bool,
         reuses: bool,
+        open_limit: OpenLimit | None,
     ) -> None:
         super().__init__(spec, handles_failures)
         self._reuses = reuses
+        self._open_limit = open_limit
         self._binding = TableBinding(binding)
         self._first = PreprocessFn(
             spec, handles_failures, binding, preprocess, for_engine=for_engine
@@ -83,6 +85,7 @@ class TableFn(ForwardFn):
         self._first.start_bundle()
         #: Tables, and tables of failure rows, that are whole and not yielded.
         self._whole: list[Any] = []
+        self._open = OpenTables(self._open_limit)
 
     def _count_times(self) -> None:
         assert self._in_flight is not None
@@ -90,23 +93,34 @@ class TableFn(ForwardFn):
         self._in_flight.waited = 0.0
         self._times.count()
 
-    def _submit(self, placed: Any) -> list[Any]:
-        """Hand the rows of a table to the engine; the tables that are whole by now."""
+    def _submit(self, placed: Any) -> Iterator[Any]:
+        """Hand the rows of a table to the engine; the tables that are whole by then."""
         rows, model_id = placed.value, self._versions.spec.model.source
         metrics.counts().read += len(rows)
         try:
             self._binding.schema(rows.schema)
         except ValueError as error:
             self._refuse(TableInFlight(placed, model_id), error)
-            return self._take_whole()
+            yield from self._take_whole()
+            return
         distinct = distinct_rows(rows, self._binding.columns_read) if self._reuses else None
         table = TableInFlight(placed, model_id, distinct)
+        self._open.begin(table)
         if not table.blocks:
             self._finish(table)
         for block in table.blocks:
-            self._read(block)
+            yield from self._read(block)
         self._count_times()
-        return self._take_whole()
+        yield from self._take_whole()
+
+    def _make_room(self) -> Iterator[Any]:
+        """Wait until rows of the table that was begun last may be computed; what is whole then."""
+        assert self._in_flight is not None
+        if self._open.must_wait and self._first.ahead is not None:
+            self._hand_over_fetched((), last=True)
+        while self._open.must_wait and self._in_flight.count:
+            self._receive(self._in_flight.take())
+        yield from self._take_whole()
 
     def _drain(self) -> Iterator[Any]:
         """The tables of all rows in flight; waits for them."""
@@ -123,8 +137,8 @@ class TableFn(ForwardFn):
         whole, self._whole = self._whole, []
         return whole
 
-    def _read(self, block: RowBlock) -> None:
-        """Hand the rows of a block to the engine."""
+    def _read(self, block: RowBlock) -> Iterator[Any]:
+        """Hand the rows of a block to the engine; the tables that are whole before it is begun."""
         tokens: list[tuple[RowBlock, int, Any]] = []
         for i, example in enumerate(self._binding.examples(block.rows)):
             if isinstance(example, Exception):
@@ -132,12 +146,14 @@ class TableFn(ForwardFn):
             else:
                 tokens.append((block, i, example))
         if self._first.ahead is not None:
+            yield from self._make_room()
             self._hand_over_fetched((token, token[2]) for token in tokens)
             return
         with self._times.measured("preprocess"), computing:
             if self._first.pipeline is not None:
                 self._first.pipeline.prefetch(example for _, _, example in tokens)
             records = [self._record(token, token[2]) for token in tokens]
+        yield from self._make_room()
         for token, record in zip(tokens, records, strict=True):
             self._hand_over(token, record)
 
@@ -258,6 +274,7 @@ class TableFn(ForwardFn):
 
     def _finish(self, table: TableInFlight) -> None:
         """All rows of a table are answered or failed."""
+        self._open.end(table)
         kept = [i for i in range(len(table.rows)) if i not in table.failures]
         blocks = [block.columns for block in table.blocks if block.columns]
         rows: Table = table.placed.value
@@ -359,7 +376,13 @@ class Tables(WithFailures):
         stages = (plan.preprocess, plan.postprocess)
         handles = self._tags is not None
         fn = TableFn(
-            spec, handles, plan.binding, *stages, for_engine=plan.for_engine, reuses=plan.reuses
+            spec,
+            handles,
+            plan.binding,
+            *stages,
+            for_engine=plan.for_engine,
+            reuses=plan.reuses,
+            open_limit=plan.open_tables,
         )
         sides = side_inputs(plan.updates, pcoll.pipeline)
         good, bad = self._apply(fn, pcoll, pa.Table, sides=sides)

@@ -18,7 +18,7 @@ from ..rows.tables import failure_schema
 from ..tasks import canonical, find
 from . import functions, task_options
 from .exceptions import WithFailures
-from .plan import CustomStage, TaskPlan
+from .plan import CustomStage, OpenLimit, TaskPlan
 from .tables import Tables, takes_tables
 from .transforms import Forward, Postprocess, Preprocess
 
@@ -219,6 +219,15 @@ class TaskTransform(WithFailures):
         """
         copied = copy.copy(self)
         copied.plan = replace(self.plan.pinned, reuse=True)
+        return copied
+
+    def with_open_tables(self, rows: int, nbytes: int) -> Self:
+        """The same transform, with at most so much of tables that are begun and not yielded.
+
+        That is what a worker that is killed has computed in vain. A larger table is begun alone.
+        """
+        copied = copy.copy(self)
+        copied.plan = replace(self.plan, open_tables=OpenLimit(rows, nbytes))
         return copied
 
     def expand(self, pcoll: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from support.runs import RUNNER
 
 from pipelines_beam import TextClassification
-from pipelines_beam.io import TooManyFailuresError, process_files
+from pipelines_beam.io import TooManyFailuresError, failure_limit, process_files
 from pipelines_beam.io.failure_counts import FailureCounts
 from pipelines_beam.io.failure_limit import FailureLimit
 from pipelines_beam.io.output import Output
@@ -57,7 +58,10 @@ def settings(folder: Path, model: str, **options: Any) -> dict[str, Any]:
     }
 
 
-def test_a_job_stops_when_too_many_rows_fail(tmp_path: Path, model: Any) -> None:
+def test_a_job_stops_when_too_many_rows_fail(
+    tmp_path: Path, model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failure_limit, "_SHORT", math.inf)  # it looks each time, however long
     name = model("bert-classification")
     texts = ["good"] * 20 + [None] * 3 + ["bad"] * 77
     pq.write_table(pa.table({"text": texts}), tmp_path / "in.parquet")

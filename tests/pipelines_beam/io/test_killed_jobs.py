@@ -149,7 +149,7 @@ def test_a_job_that_is_killed_again_and_again_is_resumed(folder: Path, model: An
     def end(moment: tuple[str, int, str]) -> None:
         process = _processes.Process(target=killed, args=(folder, name, moment))
         process.start()
-        process.join(60)
+        process.join(300)
         assert process.exitcode == -signal.SIGKILL, moment
 
     check_resumed(folder, name, end)

@@ -57,11 +57,11 @@ def test_each_run_has_a_record(folder: Path, model: Model) -> None:
     assert run.machine["cores"] >= 1
     assert sum(int(size) * n for size, n in run.batches.items()) <= 11
     assert sum(run.batches.values()) > 1
-    assert 0 < run.queue_wait < 60
+    assert 0 < run.queue_wait < 3600  # seconds; the machine may be busy
     assert 0 < run.tokens <= run.padded_tokens
     assert run.counters == {"failures_data": 1}
     for stage in ("load", "read", "preprocess", "wait", "postprocess", "write", "compute", "idle"):
-        assert 0 < run.stages[stage] < 60
+        assert 0 < run.stages[stage] < 3600
     Path(done.files[1]).unlink()
     process(folder, model, resume=True)
     first, second = records(folder)

