@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .pipelines.custom import is_custom
 from .pipelines.errors import ModelLoadError
 from .stages.custom_pipeline import CustomPipeline
+from .stages.decode_images import DecodeImages
 from .stages.failure_rows import ElementError
 from .stages.record import Record
 from .stages.task_transform import TaskTransform
@@ -356,6 +357,7 @@ if not TYPE_CHECKING:  # a type checker reads the names above
     __all__ += [cls.__name__ for cls in _CLASSES.values()]
     __all__ += [
         "CustomPipeline",
+        "DecodeImages",
         "ElementError",
         "Forward",
         "ModelLoadError",
