@@ -80,6 +80,14 @@ class FreedMemory:
             trim()
             self._trimmed = now
 
+    def after_unload(self) -> None:
+        """Free a model that nobody refers to any more but objects of its own."""
+        gc.unfreeze()
+        gc.collect()
+        trim()
+        if self._accelerated:
+            torch.accelerator.empty_cache()
+
     def after_failure(self) -> None:
         """Free what a batch that failed has left behind, in cycles, too: they are young."""
         full = time.monotonic() - self._collected > _COLLECT_SECONDS
