@@ -1,6 +1,6 @@
 """Write the jobs of one task each: what `pipelines-beam new TASK` prints, with its own name.
 
-    python configs/make_jobs.py
+python configs/make_jobs.py
 """
 
 from pathlib import Path

@@ -40,9 +40,7 @@ def test_models_are_loaded_while_they_fit(tmp_path: Path) -> None:
     assert three.enter()
 
 
-def test_those_that_wait_have_their_turn_one_after_the_other(
-    tmp_path: Path, clock: Clock
-) -> None:
+def test_those_that_wait_have_their_turn_one_after_the_other(tmp_path: Path, clock: Clock) -> None:
     loaded, large, small = (DeviceMemory(tmp_path / "m", 100, size) for size in (60, 90, 10))
     assert loaded.enter()
     assert not large.enter()
@@ -73,7 +71,9 @@ def test_the_least_recently_used_ones_make_room_as_many_as_it_takes(
     assert not any(each.must_leave(99.0 + i, 0.0) for i, each in enumerate(models))  # for nobody
     assert not waiting.enter()
     for _ in range(2):  # after the first time, all know of all
-        asked = [each.must_leave(90.0 + used, 0.0) for each, used in zip(models, (3, 1, 2))]
+        asked = [
+            each.must_leave(90.0 + used, 0.0) for each, used in zip(models, (3, 1, 2), strict=True)
+        ]
     assert asked == [False, True, True]
 
 
@@ -114,5 +114,3 @@ def test_what_a_killed_process_had_is_free(tmp_path: Path) -> None:
     assert other.enter()
     other.leave()
     assert not (tmp_path / "m").exists()
-
-

@@ -28,7 +28,7 @@ def test_sizes(given: Any, count: int) -> None:
 
 @pytest.mark.parametrize("given", [0, -1, True, 1.5, None, "", "0GB", "GB", "2 XB", "-1GB", b"1"])
 def test_what_is_no_size(given: Any) -> None:
-    with pytest.raises(ValueError, match="limit must be a number of bytes, .*'20GB', got"):
+    with pytest.raises(ValueError, match=r"limit must be a number of bytes, .*'20GB', got"):
         byte_count("limit", given)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -171,7 +172,7 @@ def test_every_option_has_a_comment(name: str) -> None:
     lines = (CONFIGS / name).read_text().splitlines()
     uncommented = []
     seen = {"type", "name", "input", "config", "output"}  # of every step
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in itertools.pairwise(lines):
         option = re.match(r" {8}(\w+):", line)
         if option and option[1] not in seen:
             told = before.lstrip().startswith("#") or re.match(r" {8}\w+:", before)

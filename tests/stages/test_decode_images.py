@@ -89,7 +89,7 @@ def test_files_that_cannot_be_read_are_failure_rows() -> None:
 
 
 def test_the_first_failure_ends_a_job_that_does_not_handle_it(run: Run) -> None:
-    with pytest.raises(ElementError, match="decode-images: preprocess failed.*not an image"):
+    with pytest.raises(ElementError, match=r"decode-images: preprocess failed.*not an image"):
         run([beam.Row(id=7, photo=b"junk")], DecodeImages(input="photo"))
 
 
@@ -102,8 +102,6 @@ def test_the_first_failure_ends_a_job_that_does_not_handle_it(run: Run) -> None:
         ({"input": "id"}, "the column 'id' has the type"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(
-    run: Run, options: dict[str, Any], said: str
-) -> None:
+def test_options_that_do_not_fit_are_refused(run: Run, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         run(files(), DecodeImages(**options))

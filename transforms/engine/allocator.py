@@ -81,8 +81,10 @@ class FreedMemory:
             self._trimmed = now
 
     def after_unload(self) -> None:
-        """Free a model that nobody refers to any more but objects of its own."""
-        gc.unfreeze()
+        """Free a model that nobody refers to any more but objects of its own.
+
+        It came after what `load_outside_gc` keeps out of collections.
+        """
         gc.collect()
         trim()
         if self._accelerated:

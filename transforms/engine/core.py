@@ -36,7 +36,6 @@ logger = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 0.0005  # seconds until a device is asked again whether it has finished
 
-
 _CANCELLED = Exception("the session was cancelled: nobody waits for the answer any more")
 
 OnLaunch = Callable[[Mapping[int, Sequence[Ticket]]], None]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
 
 from ..options.byte_sizes import size_text
 from .device_memory import LOOK, DeviceMemory
@@ -34,6 +33,11 @@ class Residency:
         self._begun = time.monotonic()
         self._worked = self._looked = self._begun
         self._warned = False
+
+    @property
+    def may_unload(self) -> bool:
+        """Whether the model may have to make room for others."""
+        return self._memory is not None
 
     @property
     def poll_seconds(self) -> float:

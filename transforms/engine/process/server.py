@@ -118,8 +118,9 @@ class Server:
             self.core.refuse(error)
             return
         self._ready = True
-        gc.collect()
-        gc.freeze()  # what was imported and made for the model stays, too
+        if not self._residency.may_unload:
+            gc.collect()
+            gc.freeze()  # what was imported and made for the model stays, too
         for client in self._clients.values():
             if client.joined:
                 client.post(ModelLoaded())
