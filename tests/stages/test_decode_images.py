@@ -51,7 +51,12 @@ def test_two_models_read_one_decoded_image(
     )
     decoded: list[int] = []
     decode = jpeg.decode
-    monkeypatch.setattr(jpeg, "decode", lambda *given: (decoded.append(1), decode(*given))[1])
+
+    def count(*given: Any) -> Any:
+        decoded.append(1)
+        return decode(*given)
+
+    monkeypatch.setattr(jpeg, "decode", count)
     found = run(
         files(),
         DecodeImages(input="photo"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,10 +48,8 @@ def test_two_tasks_take_turns_and_answer_as_before(
         ]
         rows = [beam.Row(id=i, text=text) for i, text in enumerate(CORPUS[:40])]
         found = run(rows, *tasks)
-        return [
-            (row.id, row.found0.label, row.found1.label)
-            for row in sorted(found, key=lambda r: r.id)
-        ]
+        found.sort(key=operator.attrgetter("id"))
+        return [(row.id, row.found0.label, row.found1.label) for row in found]
 
     together = answers()
     loads.clear()
