@@ -9,6 +9,7 @@ from .pipelines.errors import ModelLoadError
 from .stages.custom_pipeline import CustomPipeline
 from .stages.decode_images import DecodeImages
 from .stages.failure_rows import ElementError
+from .stages.file_systems import SCHEMES as _SCHEMES  # noqa: F401 - Beam finds them
 from .stages.record import Record
 from .stages.task_transform import TaskTransform
 from .stages.transforms import Forward, Postprocess, Preprocess
