@@ -63,7 +63,7 @@ def test_text_is_read_by_patterns_compressed_or_not(folder: str) -> None:
     put(f"{folder}/deep/d.txt", b"five\n")
     assert read(beam.io.ReadFromText(f"{folder}/*.txt")) == ["one", "three", "two"]
     assert read(beam.io.ReadFromText(f"{folder}/c.txt.gz")) == ["four"]
-    assert read(beam.io.ReadFromText(f"{folder}/**.txt")) == ["five", "one", "three", "two"]
+    assert read(beam.io.ReadFromText(f"{folder}/**/*.txt")) == ["five", "one", "three", "two"]
 
 
 def test_parquet_is_written_and_read_again(folder: str) -> None:
