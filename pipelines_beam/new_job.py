@@ -26,15 +26,17 @@ _WANTED = {
     "document-question-answering": ("image",),
     "image-text-to-text": ("images",),
 }
+#: The extra that a task needs, by its kind of media. Texts need none.
+_EXTRAS = {"image": "vision", "images": "vision", "audio": "audio", "video": "video"}
 _SINGLE_MEDIA = ("image", "audio", "video")
 
 _HEAD = """\
 # {task}, over files: {columns} for each {what}.
 #
-#   pipelines-beam run job.yaml --set files={files} --dry-run     check all of it, run nothing
-#   pipelines-beam run job.yaml --set files={files} --limit 100   try the first 100 rows
-#   pipelines-beam run job.yaml --set files={files}               run it
-#   pipelines-beam run job.yaml --set files={files} --resume      go on after it was stopped
+{extra}#   pipelines-beam run {name} --set files={files} --dry-run     check all of it, run nothing
+#   pipelines-beam run {name} --set files={files} --limit 100   try the first 100 rows
+#   pipelines-beam run {name} --set files={files}               run it
+#   pipelines-beam run {name} --set files={files} --resume      go on after it was stopped
 pipeline:
   transforms:
     - type: ProcessFiles
@@ -48,6 +50,10 @@ pipeline:
         # columns: [{column}]
         # The most rows of one file of results: what is computed again after a job was killed.
         # rows_per_shard: {rows}
+        # Compute equal rows of such a file each on its own.
+        # reuse: false
+        # A folder that keeps answers for later jobs, which do not compute such rows again.
+        # cache: out/answers
         # Stop when more rows than that have failed: a number, or a share of those that are done.
         # max_failures: 1%
         task:
@@ -71,12 +77,13 @@ _OPTIONS = """\
 """
 
 
-def text(task: str, model: str | None = None) -> str:
+def text(task: str, model: str | None = None, name: str = "job.yaml") -> str:
     """A job file for a task, with a comment on everything that it may say.
 
     Args:
       task: its name or an alias.
       model: the default of the file's variable `model`. None: that of the task.
+      name: that of the file, in its commands.
 
     Raises ValueError for an unknown task, and a model's name that a file cannot hold.
 
@@ -85,13 +92,16 @@ def text(task: str, model: str | None = None) -> str:
     model = found.default()[0] if model is None else model
     if not model.isprintable() or {"'", "{", "}"} & set(model) or not model:
         raise ValueError(f"model must be the name or path of a model, got {shown(model)}")
-    return "".join([_head(found, model), *_inputs(found), *_parameters(found), _OPTIONS])
+    return "".join([_head(found, model, name), *_inputs(found), *_parameters(found), _OPTIONS])
 
 
-def _head(task: Task, model: str) -> str:
+def _head(task: Task, model: str, name: str) -> str:
     of_files = _reads_files(task)
+    extra = _extra(task)
     return _HEAD.format(
         task=task.name,
+        name=name,
+        extra="" if extra is None else f"#   pip install 'pipelines-beam[{extra}]'\n",
         transform=task.transform,
         columns=", ".join(task.columns({})),
         what=f"{next(iter(task.inputs))} file" if of_files else "row",
@@ -101,6 +111,14 @@ def _head(task: Task, model: str) -> str:
         rows=500 if of_files else 10000,
         model=json.dumps(model),
     )
+
+
+def _extra(task: Task) -> str | None:
+    """The extra that has the libraries of a task's media."""
+    if task.name == "text-to-image":
+        return "diffusers"
+    kinds = [_EXTRAS[kind] for kind in task.media.values() if kind in _EXTRAS]
+    return ",".join(dict.fromkeys(kinds)) or None
 
 
 def _reads_files(task: Task) -> bool:

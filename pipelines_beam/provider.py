@@ -48,6 +48,20 @@ class TaskStep(beam.PTransform):  # type: ignore[misc]
         return outputs if len(outputs) > 1 else good
 
 
+class DecodeStep(beam.PTransform):  # type: ignore[misc]
+    """DecodeImages in Beam YAML: with error_handling, its outputs by name."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__()
+        config = yaml_transform.SafeLineLoader.strip_metadata(config)
+        self._transform = transforms.DecodeImages(**config)
+
+    def expand(self, pcoll: Any) -> Any:
+        """The rows, or a mapping of the two outputs by name."""
+        result: Any = pcoll | self._transform
+        return result._asdict() if hasattr(result, "_asdict") else result
+
+
 def _create(cls: type[transforms.TaskTransform], **config: Any) -> beam.PTransform:
     # Beam's loader stores line numbers inside mappings.
     return TaskStep(cls(**yaml_transform.SafeLineLoader.strip_metadata(config)))
@@ -68,7 +82,7 @@ def provider(
         transforms_by_type[cls.__name__] = functools.update_wrapper(
             functools.partial(_create, cls), cls
         )
-    types = {**transforms_by_type, **sinks.TRANSFORMS}
+    types = {**transforms_by_type, "DecodeImages": DecodeStep, **sinks.TRANSFORMS}
     return yaml_provider.InlineProvider(types, no_input_transforms=[in_yaml.TYPE])
 
 

@@ -64,6 +64,7 @@ MODELS = {
     "facebook/bart-large-mnli": "bart-nli",
     "my/model": "bert-classification",
     "my/sentiment-2": "bert-classification",
+    "openai/whisper-tiny.en": "whisper",
     "nvidia/segformer-b0-finetuned-ade-512-512": "segformer",
     "sentence-transformers/all-MiniLM-L6-v2": "bert-encoder",
     "stable-diffusion-v1-5/stable-diffusion-v1-5": "sd-ddim",

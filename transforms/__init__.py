@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from .catalogue import *  # noqa: F403 - each task's class, and `pipeline`
     from .pipelines.errors import ModelLoadError as ModelLoadError
     from .stages.custom_pipeline import CustomPipeline as CustomPipeline
+    from .stages.decode_images import DecodeImages as DecodeImages
     from .stages.failure_rows import ElementError as ElementError
     from .stages.record import Record as Record
     from .stages.run_inference import TaskModelHandler as TaskModelHandler

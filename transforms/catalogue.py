@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from .pipelines.custom import is_custom
 from .pipelines.errors import ModelLoadError
 from .stages.custom_pipeline import CustomPipeline
+from .stages.decode_images import DecodeImages
 from .stages.failure_rows import ElementError
+from .stages.file_systems import SCHEMES as _SCHEMES  # noqa: F401 - Beam finds them
 from .stages.record import Record
 from .stages.task_transform import TaskTransform
 from .stages.transforms import Forward, Postprocess, Preprocess
@@ -356,6 +358,7 @@ if not TYPE_CHECKING:  # a type checker reads the names above
     __all__ += [cls.__name__ for cls in _CLASSES.values()]
     __all__ += [
         "CustomPipeline",
+        "DecodeImages",
         "ElementError",
         "Forward",
         "ModelLoadError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -97,6 +98,42 @@ def test_stock_pipelines_load_and_answer_as_before(model: Model) -> None:
     assert same([before(text) for text in CORPUS[:4]], right)
     assert {weight.dtype for weight in ours.model.parameters()} == {torch.bfloat16}
     assert type(call.pipe) is not type(after)  # ours alone is another class
+
+
+def test_weights_are_tied_while_another_thread_constructs(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Constructing a model, transformers ties no weights of any model of the process."""
+    directory = model("bart-nli")
+    config = transformers.AutoConfig.from_pretrained(directory)
+    inside, tied = threading.Event(), threading.Event()
+    stock = transformers.BartForSequenceClassification.get_init_context
+
+    def construct() -> None:
+        with contextlib.ExitStack() as stack:
+            for each in stock(torch.float32, False, False, None):
+                stack.enter_context(each)
+            inside.set()
+            tied.wait(0.5)  # what is to be shown is that it is not until this has ended
+
+    other = threading.Thread(target=construct)
+    weights = transformers.PreTrainedModel._load_pretrained_model
+
+    def then_construct(*args: Any, **kwargs: Any) -> Any:
+        loaded = weights(*args, **kwargs)
+        other.start()
+        assert inside.wait(30)
+        return loaded
+
+    monkeypatch.setattr(
+        transformers.PreTrainedModel, "_load_pretrained_model", staticmethod(then_construct)
+    )
+    spec = ModelSpec(task="zero-shot-classification", source=directory, device="cpu")
+    pipe = load(spec)
+    tied.set()
+    other.join()
+    assert config.tie_word_embeddings
+    assert not [name for name, each in pipe.model.named_parameters() if each.is_meta]
 
 
 def test_everything_is_replaced_once() -> None:

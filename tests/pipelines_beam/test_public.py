@@ -16,6 +16,7 @@ from transforms.tasks import ABSENT, ALIASES, TASKS
 #: Beside the transforms of the tasks.
 NAMES = {
     "CustomPipeline",
+    "DecodeImages",
     "ElementError",
     "Forward",
     "ModelLoadError",

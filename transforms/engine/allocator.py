@@ -80,6 +80,16 @@ class FreedMemory:
             trim()
             self._trimmed = now
 
+    def after_unload(self) -> None:
+        """Free a model that nobody refers to any more but objects of its own.
+
+        It came after what `load_outside_gc` keeps out of collections.
+        """
+        gc.collect()
+        trim()
+        if self._accelerated:
+            torch.accelerator.empty_cache()
+
     def after_failure(self) -> None:
         """Free what a batch that failed has left behind, in cycles, too: they are young."""
         full = time.monotonic() - self._collected > _COLLECT_SECONDS

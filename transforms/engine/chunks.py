@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .interface import BatchSlot, Launched
+from .reports import BatchReport
 from .tickets import Ticket
 
 
@@ -50,6 +51,17 @@ class InFlight:
     idle: float
     #: What it costs this thread.
     launch: Launch
+
+    def report(self, seconds: float) -> BatchReport:
+        """What it was, once it has taken `seconds`."""
+        return BatchReport(
+            rows=len(self.batch),
+            tokens=sum(chunk.length for chunk in self.batch),
+            padded=padded(self.batch),
+            seconds=seconds,
+            waited=self.start - min(chunk.since for chunk in self.batch),
+            idle=self.idle,
+        )
 
 
 def chunks_of(tickets: Sequence[Ticket], slots: Iterable[BatchSlot]) -> list[Chunk]:

@@ -36,12 +36,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 0.0005  # seconds until a device is asked again whether it has finished
 
-
-class CancelledError(Exception):
-    """The session was cancelled: nobody waits for the answer any more."""
-
-
-_CANCELLED = CancelledError()
+_CANCELLED = Exception("the session was cancelled: nobody waits for the answer any more")
 
 OnLaunch = Callable[[Mapping[int, Sequence[Ticket]]], None]
 
@@ -70,6 +65,8 @@ class EngineCore:
         self._on_launch = on_launch
         self._on_broken = on_broken
         self._model: Model | None = None
+        #: Those that were learned before the model was unloaded.
+        self._learned: BatchSizes | None = None
         self._pool: Pool[Chunk] = Pool()
         self._in_flight: deque[InFlight] = deque()
         self._depth = 1
@@ -97,6 +94,16 @@ class EngineCore:
         return self._refusal is not None
 
     @property
+    def has_model(self) -> bool:
+        """Whether its model is loaded."""
+        return self._model is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether any ticket is not answered."""
+        return bool(self._live or self._early)
+
+    @property
     def waiting(self) -> int:
         """About how many tickets and chunks wait."""
         return len(self._pool) + len(self._early)
@@ -109,9 +116,16 @@ class EngineCore:
         self._idle_since = time.perf_counter()
         self._host_time = HostTime()
         self._memory = FreedMemory(model.accelerated)
-        self._sizes = BatchSizes(self._limits, model)
+        self._sizes = self._learned = self._learned or BatchSizes(self._limits, model)
         early, self._early = self._early, []
         self.admit(early)
+
+    def unload(self) -> None:
+        """Let go of the model: what waits, and comes, stays until another is loaded."""
+        self._finish_all()
+        self._model = None
+        self._programs.clear()
+        self._memory.after_unload()
 
     def admit(self, tickets: Sequence[Ticket]) -> None:
         """Accept tickets; some may be handed back at once."""
@@ -169,7 +183,7 @@ class EngineCore:
                 return 0.0
             self._host_time.looks()
             return _LOOK_AGAIN
-        if not len(self._pool):
+        if not len(self._pool) or self._model is None:
             return None
         seconds = self._expected.wait_seconds(self._sizes.cost)
         if not seconds or len(self._pool) > self._new_chunks or self._sizes.full(self._pool):
@@ -363,16 +377,7 @@ class EngineCore:
         self._sizes.cost.observe(size, seconds, finished.launch)
         if self._sizes.ceilings.succeeded(batch[0].key, size):
             self._pool.replan()
-        self._reports.append(
-            BatchReport(
-                rows=len(batch),
-                tokens=sum(chunk.length for chunk in batch),
-                padded=size,
-                seconds=seconds,
-                waited=finished.start - min(chunk.since for chunk in batch),
-                idle=finished.idle,
-            )
-        )
+        self._reports.append(finished.report(seconds))
 
     def _answer(self, batch: Sequence[Chunk], outputs: Iterable[Any]) -> None:
         for chunk, output in zip(batch, outputs, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import threading
 import time
@@ -10,16 +11,33 @@ from typing import Any
 
 from ..options.spec import Limits
 from .core import EngineCore
+from .device_memory import DeviceMemory
 from .errors import EngineError
 from .interface import Model
+from .residency import Residency
 from .tickets import BundleSession, Parameters, Ticket
 
 
 class Engine:
-    """One replica, computing in a thread of its own from construction until `close`."""
+    """One replica, computing in a thread of its own from construction until `close`.
 
-    def __init__(self, load: Callable[[], Model], limits: Limits, name: str) -> None:
+    Args:
+      load: loads the model.
+      limits: what a batch may hold.
+      name: the model's name, for messages.
+      memory: the model's part in memory that models share. None: the model stays loaded.
+
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Model],
+        limits: Limits,
+        name: str,
+        memory: DeviceMemory | None = None,
+    ) -> None:
         self._load = load
+        self._residency = Residency(memory, name)
         self._core = EngineCore(limits, Ticket.hand_back)
         self._arrivals: queue.SimpleQueue[Ticket | None] = queue.SimpleQueue()
         #: Whether its model is loaded.
@@ -61,23 +79,36 @@ class Engine:
 
     def _work(self) -> None:
         try:
-            start = time.perf_counter()
-            model = self._load()
-            self._core.loaded(model, time.perf_counter() - start)
-            self.ready = True
             self._compute()
         except BaseException as error:
+            self._residency.unloaded()
             # Whatever waits, and comes until `close`, is told why: bundles would block forever.
             self._core.refuse(error)
             while (ticket := self._arrivals.get()) is not None:
                 self._core.admit([ticket])
             if not isinstance(error, Exception):
                 raise
+        self._residency.unloaded()
+
+    def _look_after_model(self) -> None:
+        """Load the model or let go of it, if that is due."""
+        if self._core.has_model:
+            if self._residency.must_unload(is_busy=self._core.is_busy):
+                self._core.unload()
+                self._residency.unloaded()
+        elif self._residency.may_load(is_needed=self._core.is_busy):
+            start = time.perf_counter()
+            model = self._load()
+            seconds = time.perf_counter() - start
+            if self._residency.loaded(model.nbytes, seconds):
+                self._core.loaded(model, seconds)
+                self.ready = True
 
     def _compute(self) -> None:
         """Admit what arrives and compute it, until `stop`."""
         until: float | None = None  # the end of a wait for more
         while True:
+            self._look_after_model()
             seconds = self._core.wait_seconds()
             if seconds:
                 now = time.perf_counter()
@@ -85,19 +116,20 @@ class Engine:
                 seconds = max(until - now, 0.0)
             else:
                 until = None
-            arrived = self._arrived(seconds)
+            poll = self._residency.poll_seconds
+            arrived = self._arrived(min(poll, math.inf if seconds is None else seconds))
             if arrived is None:
                 return
             if arrived:
                 self._core.admit(arrived)
-            else:
+            elif seconds is not None and seconds <= poll:
                 until = None
                 self._core.step()
 
-    def _arrived(self, seconds: float | None) -> list[Ticket] | None:
+    def _arrived(self, seconds: float) -> list[Ticket] | None:
         """The tickets that arrive within a time: none, if nothing does; None after `stop`."""
         try:
-            ticket = self._arrivals.get(seconds != 0, seconds)
+            ticket = self._arrivals.get(seconds != 0, None if seconds == math.inf else seconds)
         except queue.Empty:
             return []
         if ticket is None:

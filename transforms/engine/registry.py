@@ -17,10 +17,11 @@ from dataclasses import dataclass
 import torch
 
 from .allocator import load_outside_gc
+from .device_memory import device_memory
 from .engine import Engine
 from .errors import EngineError
 from .interface import EngineSpec, Model
-from .process.launch import connect, engine_key
+from .process.launch import connect, engine_key, folder
 from .process.remote import RemoteEngine
 from .process.replica_group import ReplicaGroup
 from .tickets import AnyEngine
@@ -71,7 +72,8 @@ def _release(key: str, entry: _SharedEngine) -> None:
 
 def _engine(spec: EngineSpec) -> Engine | RemoteEngine | ReplicaGroup:
     if not on_machine(spec):
-        return Engine(lambda: _in_process(spec), spec.limits, spec.name)
+        memory = device_memory(spec, folder)
+        return Engine(lambda: _in_process(spec), spec.limits, spec.name, memory)
     remotes = [_remote(replica) for replica in _replicas(spec)]
     return remotes[0] if len(remotes) == 1 else ReplicaGroup(remotes)
 
@@ -116,6 +118,8 @@ def on_machine(spec: EngineSpec) -> bool:
     if os.name != "posix":
         if sharing.share == "machine" or sharing.timeout is not None:
             raise EngineError("an engine in a process of its own needs Linux or macOS")
+        if sharing.max_device_memory is not None:
+            raise EngineError("max_device_memory needs Linux or macOS")
         return False
     if spec.accelerated and torch.accelerator.is_available():
         return True
@@ -133,6 +137,7 @@ def _replicas(spec: EngineSpec) -> list[EngineSpec]:
         dataclasses.replace(
             spec,
             identity=f"{spec.identity} on {device}",
+            device=str(device),
             load=functools.partial(spec.load, device=device),
         )
         for device in range(count)

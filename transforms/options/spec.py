@@ -162,6 +162,9 @@ class Sharing:
     share: str = "auto"
     #: Seconds that a batch may take. None: any time.
     timeout: float | None = None
+    #: Bytes of a device that the weights of all models of a job with this limit may take together.
+    #: None: any number.
+    max_device_memory: int | None = None
     #: How many worker processes the runner has on a machine. None: unknown.
     processes: int | None = 1
     key: bytes = field(default=_KEY, repr=False)

@@ -10,7 +10,9 @@ that gives; stock pipelines load the same models and answer the same as before.
   a model is constructed when no other one is and, under another dtype than torch's default, when
   no thread computes (see construction_lock.py). Stock code that loads a model waits in the same
   way.
-- `PreTrainedModel._finalize_model_loading` and `load_adapter`, and diffusers'
+- `PreTrainedModel._finalize_model_loading`, of all threads: weights are tied when no model is
+  constructed.
+- The same, `load_adapter`, and diffusers'
   `ModelMixin._load_pretrained_model`, tell `recorded`, in the calling thread and no other, which
   weights a checkpoint, or an adapter's, does not have.
 """
@@ -137,7 +139,9 @@ def _initialize_missing_keys(stock: Any, *args: Any, **kwargs: Any) -> Any:
 
 def _finalize(stock: Any, model: Any, config: Any, info: Any) -> Any:
     try:
-        found = stock(model, config, info)
+        # Constructing a model, transformers ties no weights: of any model, in any thread.
+        with computing.constructing():
+            found = stock(model, config, info)
     except RuntimeError:
         _tell(Loaded(None, {}, sorted(info.mismatched_keys)))
         raise

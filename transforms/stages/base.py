@@ -16,24 +16,18 @@ from .failure_rows import ElementError, failure
 FAILED = "failed"
 
 
-class StageFn(beam.DoFn):  # type: ignore[misc]
-    """A stage of a task; failures go to an output of their own if they are handled."""
+class FailingFn(beam.DoFn):  # type: ignore[misc]
+    """A step in which elements may fail: these go to an output of their own if that is handled."""
 
     stage: str
 
-    def __init__(self, spec: Spec, handles_failures: bool) -> None:
-        self._spec = spec
+    def __init__(self, handles_failures: bool) -> None:
         self._handles_failures = handles_failures
-
-    @property
-    def spec(self) -> Spec:
-        """What it runs."""
-        return self._spec
 
     @property
     def _name(self) -> str:
         """The name of what runs, for messages."""
-        return self._spec.task
+        raise NotImplementedError
 
     def _failed(
         self,
@@ -62,6 +56,23 @@ class StageFn(beam.DoFn):  # type: ignore[misc]
         if not self._handles_failures:
             raise ElementError.of(self._name, stage, element, error) from error
         return failure(stage, element, error, attempts)
+
+
+class StageFn(FailingFn):
+    """A stage of a task."""
+
+    def __init__(self, spec: Spec, handles_failures: bool) -> None:
+        super().__init__(handles_failures)
+        self._spec = spec
+
+    @property
+    def spec(self) -> Spec:
+        """What it runs."""
+        return self._spec
+
+    @property
+    def _name(self) -> str:
+        return self._spec.task
 
 
 class TaskStageFn(StageFn):

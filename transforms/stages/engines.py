@@ -6,10 +6,11 @@ import functools
 
 from ..batching import replica
 from ..engine.interface import EngineSpec
+from ..engine.residency import too_large
 from ..options import content_hash
 from ..options.sources import is_uri
 from ..options.spec import Spec
-from ..weights import object_store
+from ..weights import headers, object_store
 
 
 def engine_spec(spec: Spec) -> EngineSpec:
@@ -24,4 +25,21 @@ def engine_spec(spec: Spec) -> EngineSpec:
         sharing=spec.sharing,
         accelerated=spec.model.takes_accelerator,
         replicated=spec.model.device is None and spec.model.device_map is None,
+        device=str(spec.model.device),
+        nbytes=_weight_bytes(spec),
     )
+
+
+def check_device_memory(spec: Spec) -> None:
+    """Raises ValueError for a model that is certainly larger than all models may be together."""
+    nbytes, limit = _weight_bytes(spec), spec.sharing.max_device_memory
+    if nbytes is not None and limit is not None and nbytes > limit:
+        raise ValueError(too_large(spec.model.source, nbytes, limit))
+
+
+def _weight_bytes(spec: Spec) -> int | None:
+    """What the weights will take, where that is wanted and known before they are loaded."""
+    model = spec.model
+    if spec.sharing.max_device_memory is None or model.quantization_config is not None:
+        return None
+    return headers.weight_bytes(model.source, model.revision, model.dtype)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 import apache_beam as beam
 
+from ..options.byte_sizes import byte_count
 from ..options.media_limits import MediaLimits
 from ..options.shown import shown
 from ..options.spec import Limits, ModelSpec, Sharing, Spec
@@ -53,13 +54,22 @@ def task_plan(model: ModelSpec, task: Task, options: Options) -> TaskPlan:
         parameters=parameters,
         limits=Limits(**_fields(Limits, options)),
         media_limits=media_limits(options["media_limits"] or {}, parameters),
-        sharing=Sharing(share=options["share"], timeout=options["batch_timeout"]),
+        sharing=_sharing(options),
     )
+    if spec.sharing.max_device_memory is not None:
+        from .engines import check_device_memory  # with torch
+
+        check_device_memory(spec)
     postprocess = options["postprocess"]
     if callable(postprocess) and not isinstance(postprocess, beam.PTransform):
         of_rows = options["input"] is not None
         task = replace(task, **_custom_columns(postprocess, of_rows))
     updates = _updates(options["model_metadata_pcoll"], options["watch_model_pattern"])
+    if updates is not None and options["max_device_memory"] is not None:
+        raise ValueError(
+            "max_device_memory: a model that is updated is loaded beside the one before, so it "
+            "cannot make room for others"
+        )
     bound = {**_fields(Binding, options), "task": task, "versioned": updates is not None}
     return TaskPlan(
         spec=spec,
@@ -67,6 +77,15 @@ def task_plan(model: ModelSpec, task: Task, options: Options) -> TaskPlan:
         preprocess=options["preprocess"],
         postprocess=postprocess,
         updates=updates,
+    )
+
+
+def _sharing(options: Options) -> Sharing:
+    memory = options["max_device_memory"]
+    return Sharing(
+        share=options["share"],
+        timeout=options["batch_timeout"],
+        max_device_memory=None if memory is None else byte_count("max_device_memory", memory),
     )
 
 

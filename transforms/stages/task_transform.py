@@ -67,6 +67,9 @@ class TaskTransform(WithFailures):
       batch_timeout: the maximum seconds for a batch. The engine's process is ended when a batch
         takes longer, and each of its elements runs in a batch of its own; an element that times
         out again on its own fails.
+      max_device_memory: how much of a device the weights of all models of a job may take together,
+        of those that have this option: bytes, or "20GB". A model is loaded when it is needed, and
+        makes room when others are and it is idle or has had its turn.
       max_wait_ms: the maximum milliseconds that a batch waits for elements from other bundles. It
         waits only for bundles that were answered a moment ago. 0: never.
       media_limits: how large images, audio and video may be, where the defaults do not fit:
@@ -124,6 +127,7 @@ class TaskTransform(WithFailures):
         batch_tokens: int | None = None,
         share: str = "auto",
         batch_timeout: float | None = None,
+        max_device_memory: int | str | None = None,
         max_wait_ms: float = Limits.max_wait_ms,
         media_limits: Mapping[str, float] | None = None,
         keyed: bool = False,

@@ -259,3 +259,13 @@ TASKS = (
         outputs=frozenset({"reconstruction"}),
     ),
 )
+
+#: No task of a model: what DecodeImages does to a column.
+DECODE = Task(
+    name="decode-images",
+    transform="DecodeImages",
+    **_on_images(),
+    parameters={},
+    columns=_fixed(pixels=Any),
+    values=_as_column("pixels"),
+)

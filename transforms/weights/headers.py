@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import struct
 from collections.abc import Mapping
 from typing import Any, BinaryIO
@@ -21,6 +22,9 @@ _FLOATS = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
+
+
+_SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 
 
 def files(directory: str) -> list[str]:
@@ -74,6 +78,36 @@ def shapes(path: str) -> dict[str, tuple[int, ...]]:
     with open(path, "rb") as file:
         header = _header(file, os.path.getsize(path), path)[1]
     return {name: tuple(item["shape"]) for name, item in header.items()}
+
+
+def weight_bytes(model: str, revision: str | None, dtype: str) -> int | None:
+    """Bytes of a model's weights once they are loaded as `dtype`, or as saved for "auto".
+
+    None where the files do not tell: of a hub model that is not in the cache, of several
+    checkpoints beside each other, and of other formats.
+    """
+    paths = files(model) or _cached(model, revision)
+    names = [os.path.basename(path) for path in paths]
+    if (names != ["model.safetensors"] and not all(map(_SHARD.fullmatch, names))) or not paths:
+        return None
+    size = None if dtype == "auto" else getattr(torch, dtype).itemsize
+    return sum(_tensor_bytes(path, size) for path in paths)
+
+
+def _tensor_bytes(path: str, size: int | None) -> int:
+    """Bytes of a file's tensors, with `size` bytes for each floating number if it is given."""
+    with open(path, "rb") as file:
+        tensors = _header(file, os.path.getsize(path), path)[1].values()
+    return sum(
+        _saved_bytes(item) * (size or saved) // saved
+        for item in tensors
+        for saved in [_FLOATS[item["dtype"]].itemsize if item["dtype"] in _FLOATS else size or 1]
+    )
+
+
+def _saved_bytes(item: Mapping[str, Any]) -> int:
+    start, stop = item["data_offsets"]
+    return int(stop - start)
 
 
 def _first_float(types: list[str]) -> torch.dtype:

@@ -28,10 +28,12 @@ from itertools import chain
 
 from ..allocator import load_outside_gc
 from ..core import EngineCore
+from ..device_memory import device_memory
 from ..interface import Model
+from ..residency import Residency
 from ..tickets import Ticket
 from .client import Client
-from .launch import LOCK, ServerConfig
+from .launch import LOCK, ServerConfig, folder
 from .protocol import EngineBroken, ModelLoaded
 
 logger = logging.getLogger(__name__)
@@ -63,24 +65,38 @@ class Server:
         self._joined = False
         self._loaded: Model | BaseException | None = None
         self._ready = False
+        self._residency = Residency(device_memory(config.spec, folder), config.spec.name)
         self._used = time.monotonic()
         limits = config.spec.limits
         self.core = EngineCore(limits, self._answered.append, self._announce, self._on_broken)
 
     def run(self) -> None:
         """Serve whoever connects; return when there have been no users for a while."""
-        loading = threading.Thread(target=self._load, daemon=True)
-        loading.start()
         threading.Thread(target=self._watch, daemon=True).start()
-        while loading.is_alive():
-            if self._withdrawn():
-                return  # with the thread that still loads
-            self._receive(_LOADING)
-        self._begin()
+        loading: threading.Thread | None = None
         while not self._withdrawn():
-            self._serve(time.monotonic() + _LOOK)
-        while self._clients:  # of a dead engine: each ticket is told why
+            if loading is not None:
+                self._receive(_LOADING)
+                if not loading.is_alive():
+                    loading = None
+                    self._begin()
+            elif self.core.has_model or self.core.dead:
+                self._serve(time.monotonic() + min(_LOOK, self._residency.poll_seconds))
+                self._make_room()
+            elif self._residency.may_load(is_needed=self.core.is_busy):
+                loading = threading.Thread(target=self._load, daemon=True)
+                loading.start()
+            else:
+                self._receive(_LOADING)
+        self._residency.unloaded()
+        while self._clients and loading is None:  # of a dead engine: each ticket is told why
             self._receive(0.1)
+
+    def _make_room(self) -> None:
+        """Let go of the model, if another one waits for its memory."""
+        if not self.core.dead and self._residency.must_unload(is_busy=self.core.is_busy):
+            self.core.unload()
+            self._residency.unloaded()
 
     def _load(self) -> None:
         start = time.perf_counter()
@@ -91,14 +107,20 @@ class Server:
         self._loading_seconds = time.perf_counter() - start
 
     def _begin(self) -> None:
-        loaded = self._loaded
+        loaded, self._loaded = self._loaded, None
         assert loaded is not None
-        if isinstance(loaded, BaseException):
-            self.core.refuse(loaded)
+        try:
+            if isinstance(loaded, BaseException):
+                raise loaded
+            if not self._residency.loaded(loaded.nbytes, self._loading_seconds):
+                return
+        except BaseException as error:
+            self.core.refuse(error)
             return
         self._ready = True
-        gc.collect()
-        gc.freeze()  # what was imported and made for the model stays, too
+        if not self._residency.may_unload:
+            gc.collect()
+            gc.freeze()  # what was imported and made for the model stays, too
         for client in self._clients.values():
             if client.joined:
                 client.post(ModelLoaded())
