@@ -53,7 +53,7 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
     """A task over files: each part of each file becomes one file of results, exactly once.
 
     ```python
-    with beam.Pipeline() as p:
+    with LocalPipeline() as p:
         p | ProcessFiles("reviews/*.parquet", TextClassification(…, input="text"), "scored")
     ```
 

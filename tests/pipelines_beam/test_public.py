@@ -18,6 +18,7 @@ NAMES = {
     "CustomPipeline",
     "ElementError",
     "Forward",
+    "LocalPipeline",
     "ModelLoadError",
     "Postprocess",
     "Preprocess",
