@@ -30,6 +30,7 @@ from .io import in_yaml
 from .io.recorder import Recorder
 from .outcome import Outcome
 from .progress import known_rows
+from .runners import checks, runner_file
 
 #: Runners whose workers are on this machine.
 _LOCAL = ("FnApiRunner", "DirectRunner", "SwitchingDirectRunner", "PrismRunner")
@@ -86,7 +87,9 @@ def built(
     given: Mapping[str, Any],
     asked: Mapping[str, Any],
     *,
+    on: str | None = None,
     runs: bool = True,
+    checks_runner: bool = True,
 ) -> YamlJob:
     """The job of a file.
 
@@ -96,7 +99,9 @@ def built(
       flags: Beam's options, as flags.
       given: the same, as values by name.
       asked: options of ProcessFiles that the command gives, in place of those of the file.
+      on: the name or path of a runner file: where it runs.
       runs: whether it is to run: else nothing is written.
+      checks_runner: whether what the runner needs must be there.
 
     Raises whatever is wrong with the file, its variables, its options or its transforms.
 
@@ -104,7 +109,10 @@ def built(
     spec = template.load(file, variables)
     specification.check_top(spec)
     own = SafeLineLoader.strip_metadata(spec.get("options", {}))
-    settings = beam_options.settings(list(flags), given, own)
+    where = {} if on is None else runner_file.load(on)
+    settings = beam_options.settings(list(flags), given, own, where)
+    if checks_runner:
+        checks.check(settings)
     provider.importable(os.path.dirname(os.path.abspath(file)))
     pipeline = beam.Pipeline(options=settings)
     for name, option in in_yaml.OPTIONS.items():

@@ -6,7 +6,6 @@ import importlib.metadata
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 from support.paths import ROOT, TESTS
 
@@ -26,7 +25,7 @@ _MORE = ("slf4j", "snakeyaml", "snappy")
 def missing_tools() -> str:
     """What has to be installed before a cluster can be built; empty if nothing."""
     packages = [package for tool, package in _TOOLS.items() if shutil.which(tool) is None]
-    return packages and f"a Flink cluster needs: apt-get install {' '.join(packages)}" or ""
+    return (packages and f"a Flink cluster needs: apt-get install {' '.join(packages)}") or ""
 
 
 def build() -> None:

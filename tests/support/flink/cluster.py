@@ -144,9 +144,7 @@ def _start_task_manager(folder: Path, name: str) -> int:
     return _java(folder, name, heap, _TASK_MANAGER, {"taskmanager.resource-id": name, **_MEMORY})
 
 
-def _java(
-    folder: Path, name: str, heap: list[str], main: str, settings: Mapping[str, str]
-) -> int:
+def _java(folder: Path, name: str, heap: list[str], main: str, settings: Mapping[str, str]) -> int:
     """Start a process of Flink; returns its id."""
     opened = [f"--add-opens={each}=ALL-UNNAMED" for each in _OPENED]
     given = [word for key, value in settings.items() for word in ("-D", f"{key}={value}")]
@@ -154,7 +152,12 @@ def _java(
     command += ["--configDir", str(folder / "conf"), *given]
     with open(folder / f"{name}.log", "wb") as log:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=folder,  # boot leaves files in it
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
     return process.pid
 
@@ -174,7 +177,9 @@ def _configure(folder: Path, port: int, others: list[int], slots: int) -> None:
         "taskmanager.numberOfTaskSlots": slots,
         "io.tmp.dirs": folder / "tmp",
         "heartbeat.interval": 2000,
-        "heartbeat.timeout": 20000,
+        # Processes of a busy machine may stand still; a dead one is noticed by its connection.
+        "heartbeat.timeout": 600_000,
+        "pekko.ask.timeout": "120 s",
         "restart-strategy.type": "fixed-delay",
         "restart-strategy.fixed-delay.attempts": 5,
         "restart-strategy.fixed-delay.delay": "1 s",
