@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,7 @@ from .io import in_yaml
 from .io.recorder import Recorder
 from .outcome import Outcome
 from .progress import known_rows
-from .runners import checks, runner_file
+from .runners import checks, runner_file, stopping
 
 #: Runners whose workers are on this machine.
 _LOCAL = ("FnApiRunner", "DirectRunner", "SwitchingDirectRunner", "PrismRunner")
@@ -69,6 +70,7 @@ class YamlJob:
         shown = progress.shown(
             self.outcome.jobs,
             style,
+            self.settings,
             reads=known_rows.reads(models, steps),
             unit="rows" if len(models) + len(self.outcome.jobs) < 2 else "answers",
             is_local=self.is_local,
@@ -76,8 +78,24 @@ class YamlJob:
         quiet = contextlib.nullcontext() if verbose else quiet_workers.silent(self.settings)
         with quiet, shown, Recorder(self.outcome.followed) as recorder:
             recorder.goes_on = not self.waits
-            result = recorder.result = self.pipeline.run()
-            return result, result.wait_until_finish() if self.waits else result.state
+            with self._stoppable() as started:
+                result = recorder.result = self.pipeline.run()
+                started.append(result)
+                return result, result.wait_until_finish() if self.waits else result.state
+
+    @contextlib.contextmanager
+    def _stoppable(self) -> Iterator[list[PipelineResult]]:
+        """Where it is stopped, say what becomes of the job on its cluster.
+
+        The results of jobs that are started are put into the list.
+        """
+        started: list[PipelineResult] = []
+        try:
+            yield started
+        except KeyboardInterrupt:
+            if (said := stopping.stop(self.settings, *started[:1])) is not None:
+                print(said, file=sys.stderr)
+            raise
 
 
 def built(
@@ -111,6 +129,7 @@ def built(
     own = SafeLineLoader.strip_metadata(spec.get("options", {}))
     where = {} if on is None else runner_file.load(on)
     settings = beam_options.settings(list(flags), given, own, where)
+    stopping.name_job(settings, file)
     if checks_runner:
         checks.check(settings)
     provider.importable(os.path.dirname(os.path.abspath(file)))

@@ -2,54 +2,26 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from support.servers import serving
+from support.flink.answers import Answers, cluster_answering
 
-from pipelines_beam.runners import checks, downloads, flink_rest
+from pipelines_beam.runners import checks, downloads
 from pipelines_beam.runners.errors import RunnerError
 from pipelines_beam.runners.flink_rest import FlinkRest
-
-Answers = dict[str, Any]
-
-
-class _Flink(http.server.BaseHTTPRequestHandler):
-    """A JobManager with two TaskManagers of two slots each."""
-
-    answers: Answers
-
-    def do_GET(self) -> None:
-        found = self.answers.get(self.path)
-        self.send_response(404 if found is None else 200)
-        self.end_headers()
-        self.wfile.write(json.dumps(found).encode())
-
-    def do_PATCH(self) -> None:
-        self.answers["asked"] = self.path
-        self.send_response(202)
-        self.end_headers()
-
-    def log_message(self, *args: Any) -> None:
-        pass
 
 
 @pytest.fixture
 def flink() -> Iterator[tuple[str, Answers]]:
     """The address of a cluster, and what it answers."""
-    answers: Answers = {
-        "/config": {"flink-version": "1.19.0"},
-        "/overview": {"slots-total": 4, "slots-available": 4, "taskmanagers": 2},
-    }
-    with serving(type("Handler", (_Flink,), {"answers": answers})) as url:
-        yield url, answers
+    with cluster_answering() as found:
+        yield found
 
 
 @pytest.fixture
@@ -251,16 +223,3 @@ def test_prism(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_the_runner_of_this_machine_needs_nothing() -> None:
     assert missing({"runner": "DirectRunner"}) == []
-
-
-def test_the_newest_job_of_a_name_is_cancelled(flink: tuple[str, Answers]) -> None:
-    url, answers = flink
-    jobs = [("a", "mine", 1, -1), ("b", "mine", 2, -1), ("c", "mine", 3, 4), ("d", "other", 5, -1)]
-    names = ("jid", "name", "start-time", "end-time")
-    answers["/jobs/overview"] = {"jobs": [dict(zip(names, job, strict=True)) for job in jobs]}
-    cluster = flink_rest.of(PipelineOptions([f"--flink_master={url}"]))
-    assert cluster is not None
-    assert cluster.job("mine") == "b"
-    assert cluster.job("none") is None
-    cluster.cancel("b")
-    assert answers["asked"] == "/jobs/b?mode=cancel"
