@@ -15,9 +15,9 @@ run: $(VENV)/ready
 test: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST)
 
-# With the tests that take minutes, and all cases of each task.
+# With the tests that take minutes, and all cases of each task; without those of `make flink-test`.
 test-all: $(VENV)/ready
-	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m ""
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m "not flink"
 
 # On the oldest versions that pyproject.toml allows: every task's answers, and what is built on
 # transformers, pandas and pyarrow.

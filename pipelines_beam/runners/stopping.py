@@ -72,7 +72,7 @@ def _is_cancelled(cluster: FlinkRest, name: str, job: str) -> bool:
     with contextlib.suppress(OSError, ValueError):
         cluster.cancel(job)
         while time.monotonic() < until:
-            if cluster.job(name) is None:
+            if cluster.job(name) != job:
                 return True
             time.sleep(0.2)
     return False

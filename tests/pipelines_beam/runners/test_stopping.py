@@ -31,18 +31,8 @@ def running(answers: Answers) -> list[str]:
     return [each["jid"] for each in answers["/jobs/overview"]["jobs"] if each["end-time"] < 0]
 
 
-def test_a_job_on_flink_is_cancelled(flink: tuple[str, Answers]) -> None:
-    url, answers = flink
-    del answers["/jobs/overview"]["jobs"][0]
-    assert stopping.stop(options(url)) == "the job mine is cancelled on Flink"
-    assert running(answers) == ["d"]
-
-
-def test_the_newest_of_a_name_is_cancelled(
-    flink: tuple[str, Answers], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stopping, "_SECONDS", 0.0)
-    stopping.stop(options(flink[0]))
+def test_the_newest_job_of_its_name_is_cancelled(flink: tuple[str, Answers]) -> None:
+    assert stopping.stop(options(flink[0])) == "the job mine is cancelled on Flink"
     assert running(flink[1]) == ["a", "d"]
 
 

@@ -28,6 +28,11 @@ def missing_tools() -> str:
     return (packages and f"a Flink cluster needs: apt-get install {' '.join(packages)}") or ""
 
 
+def is_built() -> bool:
+    """Whether all is there."""
+    return JOB_SERVER.exists() and BOOT.exists()
+
+
 def build() -> None:
     """Build what is not built yet. Raises CalledProcessError."""
     if not JOB_SERVER.exists():

@@ -22,6 +22,8 @@ _JOB_MANAGER = "org.apache.flink.runtime.entrypoint.StandaloneSessionClusterEntr
 _TASK_MANAGER = "org.apache.flink.runtime.taskexecutor.TaskManagerRunner"
 _HERE = "127.0.0.1"
 _READY = 120.0  # seconds
+#: The variable by which processes that a cluster's TaskManagers have started are known.
+_MARK = "PIPELINES_BEAM_TEST_CLUSTER"
 #: Java 17 opens these only if it is told to; the list is that of Flink's own configuration.
 _OPENED = (
     *("java.base/java." + name for name in ("io", "lang", "net", "nio", "text", "time", "util")),
@@ -98,6 +100,18 @@ class Cluster:
     def _processes(self) -> tuple[int, ...]:
         return (*self.task_managers, self.job_manager)
 
+    def worker_processes(self) -> dict[int, str]:
+        """The command lines of the processes that TaskManagers have started, by process id."""
+        found = {}
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if f"{_MARK}={self.folder}".encode() in (path / "environ").read_bytes().split(
+                    b"\0"
+                ):
+                    command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found[int(path.name)] = command
+        return found
+
     def kill_task_manager(self, number: int, *, replaced: bool = True) -> None:
         """Kill -9 one of them, as a lost machine: but its workers are left behind."""
         os.kill(self.task_managers[number], signal.SIGKILL)
@@ -110,6 +124,9 @@ class Cluster:
         for pid in self._processes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
+        for pid in self.worker_processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def start(folder: Path, task_managers: int = 2, slots: int = 1) -> Cluster:
@@ -199,6 +216,7 @@ def _write_boot(folder: Path) -> None:
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT": "1",
         "OMP_NUM_THREADS": "1",
+        _MARK: str(folder),
     }
     exports = [f"export {name}='{value}'" for name, value in variables.items()]
     script.write_text("\n".join(["#!/bin/sh", *exports, f'exec "{built.BOOT}" "$@"', ""]))
