@@ -70,7 +70,7 @@ class YamlJob:
         shown = progress.shown(
             self.outcome.jobs,
             style,
-            self.settings,
+            self.pipeline.options,
             reads=known_rows.reads(models, steps),
             unit="rows" if len(models) + len(self.outcome.jobs) < 2 else "answers",
             is_local=self.is_local,

@@ -217,7 +217,7 @@ def process_files(
     assert job is not None
     try:
         with (
-            show.shown([job], show.style_of(progress), options),
+            show.shown([job], show.style_of(progress), pipeline.options),
             Recorder([Followed(transform.label, transform.settings, job)]) as recorder,
         ):
             recorder.result = pipeline.run()

@@ -19,7 +19,7 @@ from support.texts import CORPUS
 
 pytestmark = [pytest.mark.flink, pytest.mark.slow]
 
-ROWS, SHARD = 400, 10
+ROWS, FILES, SHARD = 400, 8, 10
 SECONDS = 900.0
 JOB = """\
 pipeline:
@@ -47,9 +47,11 @@ class Job:
         self.cluster = cluster
         self.output = folder / "out"
         rows = [{"id": i, "text": f"{i} {CORPUS[i % len(CORPUS)]}"} for i in range(ROWS)]
-        pq.write_table(pa.Table.from_pylist(rows), folder / "in.parquet")
+        for i in range(0, ROWS, ROWS // FILES):  # a file is read by one worker
+            table = pa.Table.from_pylist(rows[i : i + ROWS // FILES])
+            pq.write_table(table, folder / f"in-{i}.parquet")
         self._file = folder / "job.yaml"
-        text = JOB.format(files=folder / "in.parquet", output=self.output, shard=SHARD)
+        text = JOB.format(files=folder / "in-*.parquet", output=self.output, shard=SHARD)
         self._file.write_text(text)
         self._log = folder / "log"
 
