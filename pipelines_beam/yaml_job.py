@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,6 +94,8 @@ class YamlJob:
         try:
             yield started
         except KeyboardInterrupt:
+            # Beam's threads that read from a job server would end with tracebacks.
+            threading.excepthook = lambda _: None
             if (said := stopping.stop(self.settings, *started[:1])) is not None:
                 print(said, file=sys.stderr)
             raise

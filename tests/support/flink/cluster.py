@@ -50,6 +50,10 @@ _MEMORY = {
 }
 
 
+#: What this process has started; they may go on after it.
+_started: dict[int, subprocess.Popen[bytes]] = {}
+
+
 @dataclass
 class Cluster:
     """A cluster that runs. Its processes lead process groups: their workers are in them."""
@@ -94,7 +98,7 @@ class Cluster:
 
     def _ended(self) -> bool:
         """Whether a process of it, which this process has started, has ended."""
-        return any(os.waitpid(pid, os.WNOHANG)[0] for pid in self._processes)
+        return any(_started[pid].poll() is not None for pid in self._processes)
 
     @property
     def _processes(self) -> tuple[int, ...]:
@@ -115,6 +119,7 @@ class Cluster:
     def kill_task_manager(self, number: int, *, replaced: bool = True) -> None:
         """Kill -9 one of them, as a lost machine: but its workers are left behind."""
         os.kill(self.task_managers[number], signal.SIGKILL)
+        _started.pop(self.task_managers[number]).wait()
         if replaced:
             name = f"tm{number}-{time.monotonic_ns()}"
             self.task_managers[number] = _start_task_manager(Path(self.folder), name)
@@ -124,6 +129,8 @@ class Cluster:
         for pid in self._processes:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
+            if pid in _started:
+                _started.pop(pid).wait()
         for pid in self.worker_processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -176,6 +183,7 @@ def _java(folder: Path, name: str, heap: list[str], main: str, settings: Mapping
             stderr=log,
             start_new_session=True,
         )
+    _started[process.pid] = process
     return process.pid
 
 
