@@ -28,7 +28,7 @@ def server() -> Iterator[socket.socket]:
 def descriptor(server: socket.socket) -> str:
     """What Beam tells a worker of a server."""
     url = f"127.0.0.1:{server.getsockname()[1]}"
-    return text_format.MessageToString(endpoints_pb2.ApiServiceDescriptor(url=url))
+    return str(text_format.MessageToString(endpoints_pb2.ApiServiceDescriptor(url=url)))
 
 
 def work(told: str) -> None:
