@@ -32,7 +32,7 @@ from .io import in_yaml
 from .io.recorder import Recorder
 from .outcome import Outcome
 from .progress import known_rows
-from .runners import checks, runner_file, stopping
+from .runners import checks, model_directories, runner_file, stopping
 
 #: Runners whose workers are on this machine.
 _LOCAL = ("FnApiRunner", "DirectRunner", "SwitchingDirectRunner", "PrismRunner")
@@ -151,6 +151,8 @@ def built(
         raise ModelLoadError(_unreached(*preflight.unreached.popitem()))
     writable.check(job.outcome.steps)
     workers.use_cores(pipeline)
+    if (said := model_directories.note(settings, workers.models(pipeline))) is not None:
+        print(said, file=sys.stderr)
     return job
 
 
