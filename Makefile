@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # A worker for each core, so that each computes on one.
 PYTEST := -m pytest -n logical --dist worksteal
 
-.PHONY: run test test-all lowest oracle browser lint types sdist docs release clean
+.PHONY: run test test-all lowest oracle browser flink flink-stop flink-test lint types sdist docs release clean
 
 # The quickstart: embeds a few thousand real texts and shows which are alike.
 run: $(VENV)/ready
@@ -15,9 +15,9 @@ run: $(VENV)/ready
 test: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST)
 
-# With the tests that take minutes, and all cases of each task.
+# With the tests that take minutes, and all cases of each task; without those of `make flink-test`.
 test-all: $(VENV)/ready
-	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m ""
+	OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST) -m "not flink"
 
 # On the oldest versions that pyproject.toml allows: every task's answers, and what is built on
 # transformers, pandas and pyarrow.
@@ -41,6 +41,19 @@ else
 	cd tests && PYTHONPATH=.. ../$(BIN)/python -m support.report_pages ../build/browser
 	CHROMIUM=$(CHROMIUM) node tests/browser/report.mjs build/browser
 endif
+
+# A Flink cluster on this machine, with two TaskManagers; the first start builds it, which takes
+# Java, Maven and Go.
+flink: $(VENV)/ready
+	cd tests && PYTHONPATH=.. ../$(BIN)/python -m support.flink start
+
+flink-stop: $(VENV)/ready
+	cd tests && PYTHONPATH=.. ../$(BIN)/python -m support.flink stop
+
+# Jobs on such a cluster give what they give here.
+flink-test: $(VENV)/ready
+	cd tests && PYTHONPATH=.. ../$(BIN)/python -m support.flink build
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m flink tests/flink
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -187,10 +187,10 @@ def example(task: Task) -> str:
     given = "".join(f", {name}={EXAMPLES[name]!r}" for name in needed)
     return (
         "import apache_beam as beam\n"
-        f"from pipelines_beam import {task.transform}\n\n"
+        f"from pipelines_beam import {', '.join(sorted(['LocalPipeline', task.transform]))}\n\n"
         f"element = {_literal(element)}\n"
         f'transform = {task.transform}("{model}"{given.replace(chr(39), chr(34))})\n'
-        "with beam.Pipeline() as p:\n"
+        "with LocalPipeline() as p:\n"
         "    found = p | beam.Create([element]) | transform\n"
         "    found | beam.Map(lambda result: print(result.inference))\n"
     )

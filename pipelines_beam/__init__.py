@@ -2,19 +2,24 @@
 
 ```python
 import apache_beam as beam
-from pipelines_beam import TextClassification
+from pipelines_beam import LocalPipeline, TextClassification
 
-with beam.Pipeline() as p:
+with LocalPipeline() as p:
     p | beam.Create(["I love this"]) | TextClassification() | beam.Map(print)
 ```
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
+
+#: The names that are not those of `transforms`, and the modules that have them.
+_OWN = {"LocalPipeline": "workers", "predict": "predictions"}
 
 if TYPE_CHECKING:
     from transforms import *  # noqa: F403 - the public names, which a test lists
 
     from .predictions import predict as predict
+    from .workers import LocalPipeline as LocalPipeline
 
 
 def __getattr__(name: str) -> Any:
@@ -30,14 +35,12 @@ def __getattr__(name: str) -> Any:
             f"{transforms.__file__} hides the package `transforms` that pipelines-beam installs: "
             "rename yours, or run from another directory"
         )
-    if name == "predict":
-        from .predictions import predict
-
-        return predict
-    return [*transforms.__all__, "predict"] if name == "__all__" else getattr(transforms, name)
+    if name in _OWN:
+        return getattr(importlib.import_module(f".{_OWN[name]}", __name__), name)
+    return [*transforms.__all__, *_OWN] if name == "__all__" else getattr(transforms, name)
 
 
 def __dir__() -> list[str]:
     import transforms
 
-    return [*globals(), *transforms.__all__, "predict"]
+    return [*globals(), *transforms.__all__, *_OWN]

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from apache_beam.options.pipeline_options import (
@@ -58,18 +59,28 @@ def parsed(
     return given.file, [*flags, *(f"--{each}" for each in unchecked)], values
 
 
-def settings(flags: list[str], given: Mapping[str, Any], own: Mapping[str, Any]) -> PipelineOptions:
-    """The options of a job: those of the command override those in the file's `options`.
+def settings(
+    flags: list[str],
+    given: Mapping[str, Any],
+    own: Mapping[str, Any],
+    on: Mapping[str, Any] = MappingProxyType({}),
+) -> PipelineOptions:
+    """The options of a job.
 
-    Raises OptionsError for an unknown option in the file, or a value that is not valid.
+    Those of the command override those of the file that --on names, and these override those in
+    the job's file, `options`.
+
+    Raises OptionsError for an unknown option in a file, or a value that is not valid.
     """
-    _check_own(own)
-    settled = {"pickle_library": "cloudpickle", **own}
+    runner = given.get("runner") or on.get("runner") or own.get("runner")
+    _check_file(own, "options", runner)
+    _check_file(on, "--on", runner)
+    settled = {"pickle_library": "cloudpickle", **own, **on}
     # Options given by keyword would override the command's.
     rest = {name: value for name, value in settled.items() if name not in given}
     options = PipelineOptions(flags, **rest)
     standard = options.view_as(StandardOptions)
-    standard.runner = given.get("runner") or own.get("runner") or DEFAULT_RUNNER
+    standard.runner = runner or DEFAULT_RUNNER
     with _as_options_error("runner"):
         create_runner(standard.runner)
     return options
@@ -145,28 +156,30 @@ def _unknown(name: str, valid: Iterable[str]) -> str:
     return f"unknown option {shown(name, 80)}.{hint and ' ' + hint}"
 
 
-def _check_own(own: Mapping[str, Any]) -> None:
-    """Check the names and values of a file's `options`."""
-    parser = _parser([f"--runner={own['runner']}"] if own.get("runner") else [])
+def _check_file(own: Mapping[str, Any], place: str, runner: str | None) -> None:
+    """Check the names and values of a file's options."""
+    parser = _parser([f"--runner={runner}"] if runner else [])
     actions = {action.dest: action for action in parser._actions}
     for name, value in own.items():
         if name not in actions:
             raise OptionsError(
-                f"options: {_unknown(name, actions)} Valid are Beam's options, which "
+                f"{place}: {_unknown(name, actions)} Valid are Beam's options, which "
                 "pipelines-beam run --help-beam lists"
             )
         for each in value if isinstance(value, list) else [value]:
-            _check_value(parser, actions[name], each)
+            _check_value(parser, actions[name], each, place)
 
 
-def _check_value(parser: argparse.ArgumentParser, action: argparse.Action, value: Any) -> None:
+def _check_value(
+    parser: argparse.ArgumentParser, action: argparse.Action, value: Any, place: str
+) -> None:
     if value is None or isinstance(value, dict):
         return
     if action.nargs == 0:  # a switch
         if not isinstance(value, bool):
-            raise OptionsError(f"options: {action.dest} must be true or false, got {shown(value)}")
+            raise OptionsError(f"{place}: {action.dest} must be true or false, got {shown(value)}")
         return
     try:
         parser.parse_args([f"{action.option_strings[0]}={value}"])
     except (OptionsError, ValueError) as error:
-        raise OptionsError(f"options: {action.dest}: {error}") from error
+        raise OptionsError(f"{place}: {action.dest}: {error}") from error

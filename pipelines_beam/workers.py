@@ -66,7 +66,7 @@ def use_cores(pipeline: beam.Pipeline) -> int:
     direct = pipeline.options.view_as(DirectOptions)
     is_set = direct.direct_num_workers != 1 or direct.direct_running_mode != "in_memory"
     if not is_set and isinstance(pipeline.runner, FnApiRunner):
-        count = worker_processes(_models(pipeline))
+        count = worker_processes(models(pipeline))
         if count > 1:
             direct.direct_running_mode = "multi_processing"
             direct.direct_num_workers = count
@@ -93,15 +93,15 @@ def worker_processes(models: list[Spec]) -> int:
     return max(1, int(min(count, memory * _MEMORY_PART / _WORKER_BYTES)))
 
 
-def _models(pipeline: beam.Pipeline) -> list[Spec]:
+def models(pipeline: beam.Pipeline) -> list[Spec]:
     """What the pipeline's engines run."""
-    models: list[Spec] = []
+    found: list[Spec] = []
 
     class Visitor(PipelineVisitor):  # type: ignore[misc]
         def visit_transform(self, node: AppliedPTransform) -> None:
             fn = getattr(node.transform, "fn", None)
             if isinstance(fn, ForwardFn):
-                models.append(fn.spec)
+                found.append(fn.spec)
 
     pipeline.visit(Visitor())
-    return models
+    return found

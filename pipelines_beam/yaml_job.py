@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +32,7 @@ from .io import in_yaml
 from .io.recorder import Recorder
 from .outcome import Outcome
 from .progress import known_rows
+from .runners import checks, model_directories, runner_file, stopping
 
 #: Runners whose workers are on this machine.
 _LOCAL = ("FnApiRunner", "DirectRunner", "SwitchingDirectRunner", "PrismRunner")
@@ -68,6 +71,7 @@ class YamlJob:
         shown = progress.shown(
             self.outcome.jobs,
             style,
+            self.pipeline.options,
             reads=known_rows.reads(models, steps),
             unit="rows" if len(models) + len(self.outcome.jobs) < 2 else "answers",
             is_local=self.is_local,
@@ -75,8 +79,26 @@ class YamlJob:
         quiet = contextlib.nullcontext() if verbose else quiet_workers.silent(self.settings)
         with quiet, shown, Recorder(self.outcome.followed) as recorder:
             recorder.goes_on = not self.waits
-            result = recorder.result = self.pipeline.run()
-            return result, result.wait_until_finish() if self.waits else result.state
+            with self._stoppable() as started:
+                result = recorder.result = self.pipeline.run()
+                started.append(result)
+                return result, result.wait_until_finish() if self.waits else result.state
+
+    @contextlib.contextmanager
+    def _stoppable(self) -> Iterator[list[PipelineResult]]:
+        """Where it is stopped, say what becomes of the job on its cluster.
+
+        The results of jobs that are started are put into the list.
+        """
+        started: list[PipelineResult] = []
+        try:
+            yield started
+        except KeyboardInterrupt:
+            # Beam's threads that read from a job server would end with tracebacks.
+            threading.excepthook = lambda _: None
+            if (said := stopping.stop(self.settings, *started[:1])) is not None:
+                print(said, file=sys.stderr)
+            raise
 
 
 def built(
@@ -86,7 +108,9 @@ def built(
     given: Mapping[str, Any],
     asked: Mapping[str, Any],
     *,
+    on: str | None = None,
     runs: bool = True,
+    checks_runner: bool = True,
 ) -> YamlJob:
     """The job of a file.
 
@@ -96,7 +120,9 @@ def built(
       flags: Beam's options, as flags.
       given: the same, as values by name.
       asked: options of ProcessFiles that the command gives, in place of those of the file.
+      on: the name or path of a runner file: where it runs.
       runs: whether it is to run: else nothing is written.
+      checks_runner: whether what the runner needs must be there.
 
     Raises whatever is wrong with the file, its variables, its options or its transforms.
 
@@ -104,7 +130,11 @@ def built(
     spec = template.load(file, variables)
     specification.check_top(spec)
     own = SafeLineLoader.strip_metadata(spec.get("options", {}))
-    settings = beam_options.settings(list(flags), given, own)
+    where = {} if on is None else runner_file.load(on)
+    settings = beam_options.settings(list(flags), given, own, where)
+    stopping.name_job(settings, file)
+    if checks_runner:
+        checks.check(settings)
     provider.importable(os.path.dirname(os.path.abspath(file)))
     pipeline = beam.Pipeline(options=settings)
     for name, option in in_yaml.OPTIONS.items():
@@ -122,4 +152,6 @@ def built(
         raise ModelLoadError(f"the model {model!r} {reason}")
     writable.check(job.outcome.steps)
     workers.use_cores(pipeline)
+    if (said := model_directories.note(settings, workers.models(pipeline))) is not None:
+        print(said, file=sys.stderr)
     return job

@@ -29,6 +29,8 @@ import diffusers
 import transformers
 from cases import Case
 from support import engine_processes, models, sink
+from support.flink import built, cluster
+from support.flink.cluster import Cluster
 from support.runs import RUNNER
 
 from transforms.tasks import ABSENT, find
@@ -104,6 +106,17 @@ def reference(model: Callable[[str], str]) -> Callable[[Case], list[Any]]:
             return case.reference(model)
 
     return answers
+
+
+@pytest.fixture(scope="session")
+def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Flink cluster of two TaskManagers with a slot each."""
+    if missing := built.missing_tools():
+        pytest.skip(missing)
+    if not built.is_built():
+        pytest.skip("make flink-test builds the cluster first")
+    with cluster.running(tmp_path_factory.mktemp("flink")) as started:
+        yield started
 
 
 @pytest.fixture

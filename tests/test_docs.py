@@ -40,7 +40,6 @@ from support.docs import (
 )
 from support.paths import CONFIGS, ROOT
 from support.pictures import film, picture
-from support.runs import RUNNER
 from support.sounds import RATE, sound
 from support.texts import CORPUS
 
@@ -102,10 +101,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def here(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory is that folder, and Beam's runner the one in this process."""
+    """The working directory is that folder. Beam's default runner, a download, is refused."""
     monkeypatch.chdir(world)
     monkeypatch.syspath_prepend(world)
-    monkeypatch.setattr(StandardOptions, "DEFAULT_RUNNER", RUNNER)
+    monkeypatch.setattr(StandardOptions, "DEFAULT_RUNNER", "examples.name.a.runner")
     return world
 
 

@@ -83,7 +83,7 @@ def _transform(options: argparse.Namespace, asked: dict[str, bool]) -> Any:
     from .. import specification, yaml_job
     from ..io import in_yaml
 
-    job = yaml_job.built(options.file, options.set, [], {}, asked, runs=False)
+    job = yaml_job.built(options.file, options.set, [], {}, asked, runs=False, checks_runner=False)
     steps = [each for each in job.outcome.steps if each.kind == in_yaml.TYPE]
     if len(steps) != 1:
         raise specification.SpecificationError(

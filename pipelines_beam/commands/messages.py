@@ -58,10 +58,12 @@ def _last_error(text: str) -> str:
 def _our_errors() -> tuple[type[Exception], ...]:
     from .. import beam_options, io, report, specification, template
     from ..forecast.profile import EmptyJobError, ProfileError
+    from ..runners.errors import RunnerError
 
     return (
         EmptyJobError,
         ProfileError,
+        RunnerError,
         io.InputChangedError,
         io.InputError,
         io.JobChangedError,

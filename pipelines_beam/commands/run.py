@@ -51,6 +51,11 @@ def add(commands: Any) -> argparse.ArgumentParser:
     )
     add_set(parser)
     parser.add_argument(
+        "--on",
+        metavar="RUNNER",
+        help="where it runs: local, flink, dataflow, prism, or a YAML file of Beam's options",
+    )
+    parser.add_argument(
         "--beam-option",
         action="append",
         default=[],
@@ -129,7 +134,8 @@ def _run_file(
 
     runs = not options.dry_run
     try:
-        job = yaml_job.built(file, options.set, flags, given, _asked(options), runs=runs)
+        asked = _asked(options)
+        job = yaml_job.built(file, options.set, flags, given, asked, on=options.on, runs=runs)
     except Exception as error:
         return failed(options, file, error, REFUSED)
     return (
@@ -221,6 +227,7 @@ def _resuming(options: argparse.Namespace, file: str, flags: Sequence[str]) -> s
     unchecked = [f"--{each}" for each in options.beam_option]
     words = [file, *(each for each in flags if each not in unchecked)]
     words += [f"--beam-option={each}" for each in options.beam_option]
+    words += [] if options.on is None else [f"--on={options.on}"]
     words += [f"--set={name}={value}" for name, value in options.set.items()]
     words += [] if options.limit is None else [f"--limit={options.limit}"]
     words += ["--no-reuse"] if options.no_reuse else []

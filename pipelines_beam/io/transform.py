@@ -53,7 +53,7 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
     """A task over files: each part of each file becomes one file of results, exactly once.
 
     ```python
-    with beam.Pipeline() as p:
+    with LocalPipeline() as p:
         p | ProcessFiles("reviews/*.parquet", TextClassification(…, input="text"), "scored")
     ```
 
@@ -220,7 +220,7 @@ def process_files(
     assert job is not None
     try:
         with (
-            show.shown([job], show.style_of(progress)),
+            show.shown([job], show.style_of(progress), pipeline.options),
             Recorder([Followed(transform.label, transform.settings, job)]) as recorder,
         ):
             recorder.result = pipeline.run()

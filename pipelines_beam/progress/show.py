@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
+from apache_beam.options.pipeline_options import PipelineOptions
+
 from transforms.stages import live_counts, metrics
 
 from ..io.job import Job
+from . import counts_folder
 from .snapshot import Snapshot, as_event, described
 from .watch import Watch
 
@@ -38,12 +40,15 @@ def style_of(wanted: bool | None) -> str:
 
 
 @contextlib.contextmanager
-def shown(jobs: Sequence[Job], style: str, **options: Any) -> Iterator[None]:
+def shown(
+    jobs: Sequence[Job], style: str, settings: PipelineOptions | None = None, **options: Any
+) -> Iterator[None]:
     """Show how far a job is, while the body runs it.
 
     Args:
       jobs: its jobs over files.
       style: "bar", "lines", "json" or "none".
+      settings: Beam's options of the job, which say where its workers are.
       **options: the others of Watch.
 
     """
@@ -52,11 +57,8 @@ def shown(jobs: Sequence[Job], style: str, **options: Any) -> Iterator[None]:
         return
     metrics.reset()
     over = threading.Event()
-    with (
-        tempfile.TemporaryDirectory(prefix="counts-", ignore_cleanup_errors=True) as folder,
-        live_counts.collected(folder),
-    ):
-        watch = Watch(jobs, folder, **options)
+    with counts_folder.opened(settings) as folder, live_counts.collected(folder.path):
+        watch = Watch(jobs, folder.path, is_shared=folder.is_shared, **options)
         drawing = threading.Thread(target=_run, args=(watch, style, over), name="progress")
         drawing.daemon = True
         drawing.start()

@@ -1,7 +1,8 @@
 """What a running job has done so far, from wherever it can be known.
 
-Rows are counted in this process and in its worker processes as they are answered. Wherever workers
-are, the files that appear in the output of ProcessFiles tell it, too. The larger number counts.
+Rows are counted in this process and in worker processes as they are answered; those of a cluster
+are seen if they can reach the folder of counts. Wherever workers are, the files that appear in the
+output of ProcessFiles tell it, too. The larger number counts.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from transforms.stages import live_counts, metrics
+from transforms.stages.metrics import Counts
 
 from ..io.failure_counts import FailureCounts
 from ..io.job import Job, Written
@@ -53,7 +55,9 @@ class Watch:
       reads: finds the number of rows that other steps give to models, which may take long; None
         where there are no such steps. Its result is None if the number cannot be known.
       unit: what is counted.
-      is_local: whether workers are on this machine: else rows are seen in the output alone.
+      is_local: whether workers are on this machine.
+      is_shared: whether workers elsewhere keep their counts in the folder: else rows are seen in
+        the output alone.
 
     """
 
@@ -61,14 +65,17 @@ class Watch:
         self,
         jobs: Sequence[Job],
         folder: str,
+        *,
         reads: Callable[[], int | None] | None = None,
         unit: str = "rows",
         is_local: bool = True,
+        is_shared: bool = False,
     ) -> None:
         self._jobs = jobs
         self._folder = folder
         self._unit = unit
-        self._is_local = is_local
+        self._is_seen = is_local or is_shared
+        self._counts = _Polled(self._look_at_counts, 0.0 if is_local else _INTERVAL, Counts())
         self._reads = reads
         self._read_rows: int | None = None
         self._start = time.monotonic()
@@ -85,7 +92,7 @@ class Watch:
 
     def snapshot(self) -> Snapshot:
         """How far the job is."""
-        live = metrics.counts() + live_counts.of_other_processes(self._folder)
+        live = metrics.counts() + self._counts()
         written = self._written().rows - self._before
         computed = max(live.answered + live.failed, written)
         seconds = time.monotonic() - self._start
@@ -101,7 +108,7 @@ class Watch:
             is_about=any(not job.counts_rows for job in self._jobs),
             rate=self._rate.add(seconds, computed),
             unit=self._unit,
-            is_seen=self._is_local or bool(self._jobs or computed),
+            is_seen=self._is_seen or bool(self._jobs or computed),
             **_of_batches(live),
         )
 
@@ -110,6 +117,9 @@ class Watch:
         if self._reads is None:
             return rows if self._jobs else None
         return None if self._read_rows is None else rows + self._read_rows
+
+    def _look_at_counts(self) -> Counts:
+        return live_counts.of_other_processes(self._folder)
 
     def _look(self) -> Written:
         found = [job.written() for job in self._jobs]

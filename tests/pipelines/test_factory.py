@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from transformers import AutoModel, AutoModelForSequenceClassification
 from transforms.options.spec import ModelSpec
 from transforms.pipelines import patches
 from transforms.pipelines.construction_lock import computing
+from transforms.pipelines.errors import ModelLoadError
 from transforms.pipelines.factory import load, weightless
 
 Model = Callable[[str], str]
@@ -108,3 +111,19 @@ def test_both_pipelines_agree_on_the_dtype_of_a_model_that_does_not_say(
     spec = _spec(str(directory), dtype)
     expected = torch.bfloat16 if dtype == "auto" else torch.float32
     assert _dtypes(weightless(spec)) == _dtypes(load(spec)) == {expected}
+
+
+@pytest.mark.parametrize("build", [load, weightless])
+def test_a_directory_that_a_worker_lacks(
+    build: Callable[[ModelSpec], Any], model: Model, tmp_path: Path
+) -> None:
+    """It was there when the pipeline was built, on another machine."""
+    directory = tmp_path / "model"
+    shutil.copytree(model("bert-classification"), directory)
+    spec = ModelSpec(task="text-classification", source=str(directory))
+    shutil.rmtree(directory)
+    with pytest.raises(
+        ModelLoadError, match=r"has no directory '.*/model', which was there"
+    ) as error:
+        build(spec)
+    assert socket.gethostname() in str(error.value)

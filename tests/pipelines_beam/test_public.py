@@ -19,6 +19,7 @@ NAMES = {
     "DecodeImages",
     "ElementError",
     "Forward",
+    "LocalPipeline",
     "ModelLoadError",
     "Postprocess",
     "Preprocess",

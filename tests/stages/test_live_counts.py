@@ -6,6 +6,9 @@ import os
 import time
 from pathlib import Path
 
+import fsspec
+import pytest
+from apache_beam.options.value_provider import RuntimeValueProvider
 from support.commands import processes
 
 from transforms.stages import live_counts, metrics
@@ -39,6 +42,26 @@ def test_counts_of_another_process_are_seen_while_it_works(tmp_path: Path) -> No
     folder.rmdir()
     process.join(10)
     assert process.exitcode == 0
+
+
+def test_a_worker_of_a_cluster_finds_the_folder_in_the_options(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may be in an object store, and its counts are then seen, too."""
+    folder = "memory://counts"
+    monkeypatch.setattr(live_counts, "_STORE_INTERVAL", 0.01)
+    monkeypatch.setattr(live_counts, "_file_name", lambda: "other-1.json")
+    monkeypatch.setattr(live_counts, "_published", None)
+    monkeypatch.setattr(metrics, "_counts", metrics.Counts(answered=3))
+    monkeypatch.setattr(RuntimeValueProvider, "runtime_options", {live_counts.OPTION: folder})
+    fsspec.filesystem("memory").makedirs("counts", exist_ok=True)
+    live_counts.publish()
+    monkeypatch.setattr(live_counts, "_file_name", lambda: "driver-1.json")
+    until = time.monotonic() + 120
+    while not live_counts.of_other_processes(folder).answered:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert live_counts.of_other_processes(folder).answered == 3
 
 
 def test_counts_are_added_and_set_to_zero() -> None:

@@ -9,6 +9,8 @@ model is replaced, for the calling thread and for the time of the call: patches.
 from __future__ import annotations
 
 import logging
+import os
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,6 +39,7 @@ def load(spec: ModelSpec) -> Any:
 
     Its attribute `random_weights` has those that the checkpoint does not.
     """
+    _require_directories(spec)
     with patches.recorded() as loaded:
         try:
             devices.require_device(spec.device)
@@ -52,6 +55,17 @@ def load(spec: ModelSpec) -> Any:
     return pipe
 
 
+def _require_directories(spec: ModelSpec) -> None:
+    """The directories were there where the pipeline was built, which may be another machine."""
+    for path in (spec.source, spec.tokenizer, spec.processor):
+        if path is not None and os.path.isabs(path) and not os.path.isdir(path):
+            raise ModelLoadError(
+                f"the machine {socket.gethostname()} has no directory {path!r}, which was there "
+                "when the pipeline was built: put it there on every worker, for example into their "
+                "image, or give a URI that all of them can read, such as s3://…"
+            )
+
+
 def _load(spec: ModelSpec) -> Any:
     # A pickled checkpoint can run code when it is read: only safetensors, unless asked for.
     safe = {"use_safetensors": True, **spec.loading_options}
@@ -65,7 +79,11 @@ def _load(spec: ModelSpec) -> Any:
 
 
 def weightless(spec: ModelSpec) -> Any:
-    """The pipeline with its model on torch's meta device: configuration, no weights."""
+    """The pipeline with its model on torch's meta device: configuration, no weights.
+
+    Raises ModelLoadError where a directory is missing on this machine.
+    """
+    _require_directories(spec)
     cls = class_of(spec)
     if issubclass(cls, SelfLoadingPipeline):
         return cls.weightless(spec)

@@ -11,7 +11,7 @@ from ..engine.reports import Report
 from ..engine.tickets import AnyEngine, Parameters, each_unpacked
 from ..options.sizes import nbytes
 from ..options.spec import Spec
-from . import live_counts, metrics
+from . import live_counts, lost_runner, metrics
 from .base import StageFn, with_own_windows
 from .engine_loop import EngineLoop
 from .model_updates import ModelVersions, requested_model
@@ -40,6 +40,7 @@ class EngineFn(StageFn, EngineLoop):
     def setup(self) -> None:
         """Acquire the engine, which loads its model meanwhile."""
         live_counts.publish()
+        lost_runner.watch()
         self._in_flight = None
         self._metrics = metrics.StageMetrics()
         self._engine: AnyEngine

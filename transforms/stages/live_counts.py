@@ -1,7 +1,8 @@
-"""The counts of worker processes of this machine, while they work: for a progress bar.
+"""The counts of worker processes, while they work: for a progress bar.
 
-A job's first process names a folder in its environment, which the processes that it starts inherit:
-each keeps a file there with its counts. Beam's metrics of other processes come at the end only.
+A job's first process names a folder in its environment, which the processes that it starts inherit;
+workers of a cluster find it in the job's options. Each keeps a file there with its counts. Beam's
+metrics of other processes come at the end only.
 """
 
 from __future__ import annotations
@@ -9,16 +10,24 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+import fsspec
+from apache_beam.options.value_provider import RuntimeValueProvider
+
 from . import metrics
+
+#: The option of a job with the folder of its counts: a path or URI that its workers can reach.
+OPTION = "pipelines_beam_counts"
 
 _FOLDER = "PIPELINES_BEAM_COUNTS"
 _INTERVAL = 0.5  # seconds between two writes of a process
+_STORE_INTERVAL = 5.0  # where the folder is in an object store
 
 _lock = threading.Lock()
 _published: str | None = None
@@ -40,17 +49,17 @@ def collected(folder: str) -> Iterator[None]:
 
 def of_other_processes(folder: str) -> metrics.Counts:
     """The sum of the counts that other processes keep in a folder."""
-    total = metrics.Counts()
-    for path in Path(folder).glob("*.json"):
-        if path.stem != str(os.getpid()):
-            total += metrics.Counts(**json.loads(path.read_bytes()))
+    total, own = metrics.Counts(), _file_name()
+    for name, text in _read(folder):
+        if name != own:
+            total += metrics.Counts(**json.loads(text))
     return total
 
 
 def publish() -> None:
     """Keep the counts of this process where the job's first process looks for them, if it does."""
     global _published  # noqa: PLW0603 - of the process
-    folder = os.environ.get(_FOLDER)
+    folder = os.environ.get(_FOLDER) or RuntimeValueProvider.get_value(OPTION, str, None)
     with _lock:
         if folder is None or folder == _published:
             return
@@ -59,14 +68,45 @@ def publish() -> None:
 
 
 def _keep(folder: str) -> None:
-    """Write the counts whenever they have changed, until the folder is removed."""
-    path, before = Path(folder) / f"{os.getpid()}.json", metrics.Counts()
-    with contextlib.suppress(FileNotFoundError):
-        while os.path.isdir(folder):
+    """Write the counts whenever they have changed, until the folder is removed or is another."""
+    before = metrics.Counts()
+    interval = _STORE_INTERVAL if _is_store(folder) else _INTERVAL
+    with contextlib.suppress(Exception):  # of any store: nothing but the display needs it
+        while folder == _published and (_is_store(folder) or os.path.isdir(folder)):
             now = metrics.Counts(**asdict(metrics.counts()))
             if now != before:
-                temporary = path.with_suffix(".new")
-                temporary.write_text(json.dumps(asdict(now)))
-                temporary.replace(path)
+                _write(folder, json.dumps(asdict(now)))
                 before = now
-            time.sleep(_INTERVAL)
+            time.sleep(interval)
+
+
+def _is_store(folder: str) -> bool:
+    return "://" in folder
+
+
+def _file_name() -> str:
+    """The file of this process: workers of several machines may have the same process id."""
+    return f"{socket.gethostname()}-{os.getpid()}.json"
+
+
+def _write(folder: str, text: str) -> None:
+    """Write the file of this process: whoever reads it sees the old or the new text."""
+    if _is_store(folder):
+        files, path = fsspec.core.url_to_fs(folder)
+        files.pipe_file(f"{path}/{_file_name()}", text.encode())
+        return
+    path = Path(folder) / _file_name()
+    temporary = path.with_suffix(".new")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _read(folder: str) -> Iterator[tuple[str, bytes]]:
+    """The names and contents of the files."""
+    if not _is_store(folder):
+        yield from ((path.name, path.read_bytes()) for path in Path(folder).glob("*.json"))
+        return
+    files, path = fsspec.core.url_to_fs(folder)
+    files.invalidate_cache()
+    for each in files.glob(f"{path}/*.json"):
+        yield each.rpartition("/")[2], files.cat_file(each)

@@ -12,7 +12,7 @@ from ..media.ahead import Ahead
 from ..media.decode_ahead import DecodeAhead
 from ..pipelines.construction_lock import computing
 from ..rows.tables import TABLES
-from . import live_counts, metrics
+from . import live_counts, lost_runner, metrics
 from .base import TaskStageFn, with_own_windows
 from .record import Record
 from .record_pipeline import MOST_PREFETCHED, RecordPipeline
@@ -41,6 +41,7 @@ class PreprocessFn(TaskStageFn):
     def setup(self) -> None:
         """Load the tokenizer or processors, but no weights."""
         live_counts.publish()
+        lost_runner.watch()
         self.pipeline: RecordPipeline | None = None
         self.ahead: Ahead | None = None
         spec, task = self._spec, self._binding.task

@@ -1,0 +1,1 @@
+"""Where a job runs: files of Beam's options for `--on`, and what each runner needs, checked."""

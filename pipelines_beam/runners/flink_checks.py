@@ -1,0 +1,101 @@
+"""What a job on Flink needs: Java, Beam's job server, a cluster with free slots, and workers."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    JobServerOptions,
+    PipelineOptions,
+    PortableOptions,
+)
+from apache_beam.runners.portability.flink_runner import FlinkJarJobServer
+from apache_beam.utils.subprocess_server import JavaJarServer
+
+from . import downloads, flink_rest, worker_environment
+from .flink_rest import FlinkRest
+
+
+def missing(options: PipelineOptions) -> Iterator[str]:
+    """A line for each thing that is missing."""
+    cluster = flink_rest.of(options)
+    if not options.view_as(PortableOptions).job_endpoint:
+        yield from _java(options)
+        yield from _job_server(options)
+    if cluster is not None:
+        yield from _cluster(cluster, options.view_as(FlinkRunnerOptions))
+        yield from worker_environment.missing(options, cluster.is_here)
+
+
+def _java(options: PipelineOptions) -> Iterator[str]:
+    java = options.view_as(JobServerOptions).job_server_java_launcher
+    if shutil.which(java) is None:
+        yield (
+            f"  Java is not installed ({java!r} is not found), which runs Beam's job server: "
+            "install Java 11 or 17, or give --job_server_java_launcher=FILE"
+        )
+
+
+def _job_server(options: PipelineOptions) -> Iterator[str]:
+    flink = options.view_as(FlinkRunnerOptions)
+    given = flink.flink_job_server_jar
+    if given and "://" not in given and not os.path.exists(given):
+        yield f"  there is no job server {given!r}: give --flink_job_server_jar=FILE"
+        return
+    jar = given or FlinkJarJobServer(options).path_to_jar()
+    folder = options.view_as(JobServerOptions).jar_cache_dir or JavaJarServer.JAR_CACHE
+    if os.path.exists(jar) or os.path.exists(os.path.join(folder, os.path.basename(jar))):
+        return
+    if reason := downloads.unreachable(jar):
+        yield (
+            f"  Beam's job server for Flink {flink.flink_version} cannot be downloaded ({reason}): "
+            f"get {jar} where it can be reached, and give --flink_job_server_jar=FILE"
+        )
+
+
+def _cluster(cluster: FlinkRest, flink: Any) -> Iterator[str]:
+    try:
+        config, overview = cluster.ask("/config"), cluster.ask("/overview")
+        version = str(config["flink-version"])
+        slots, free, managers = (
+            int(overview[key]) for key in ("slots-total", "slots-available", "taskmanagers")
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = getattr(error, "reason", None) or f"{type(error).__name__}: {error}"
+        yield (
+            f"  no Flink cluster answers at {cluster.url} ({why}): start one, or give "
+            "--flink_master=HOST:PORT, the address of its web page"
+        )
+        return
+    short = ".".join(version.split(".")[:2])
+    if short != flink.flink_version:
+        yield _version(version, short, flink)
+    yield from _slots(flink.parallelism, slots, free, managers)
+
+
+def _version(version: str, short: str, flink: Any) -> str:
+    known = flink.PUBLISHED_FLINK_VERSIONS
+    said = f"  the cluster runs Flink {version}, and --flink_version is {flink.flink_version}: "
+    if short in known:
+        return f"{said}give --flink_version={short}"
+    return f"{said}Beam has job servers for {', '.join(known)}"
+
+
+def _slots(parallelism: int, slots: int, free: int, managers: int) -> Iterator[str]:
+    needed = max(parallelism, 1)
+    if needed > slots:
+        have = f"{slots} in {managers} TaskManagers"
+        advice = f"give --parallelism={slots}, or " if slots else ""
+        yield (
+            f"  parallelism {needed} needs as many task slots, and the cluster has {have}: "
+            f"{advice}start TaskManagers"
+        )
+    elif needed > free:
+        yield (
+            f"  parallelism {needed} needs as many task slots, and {free} of {slots} are free: "
+            "wait for the jobs that run, or cancel them"
+        )
