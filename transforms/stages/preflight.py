@@ -54,6 +54,9 @@ def check_task(spec: Spec, replaced: Collection[str] = ()) -> None:
         stages = sanitized(pipe, spec.parameters)
         generation.check_generation(pipe, stages[1])
         generation.check_names(pipe, spec.parameters.get("generate_kwargs"))
+        generation.check_speech(
+            pipe.model, {**spec.parameters, **(spec.parameters.get("generate_kwargs") or {})}
+        )
         _check_subtask(pipe, spec)
     except (AttributeError, KeyError, ValueError, TypeError) as error:
         given = ", ".join(f"{name}={shown(value)}" for name, value in spec.parameters.items())
