@@ -18,7 +18,7 @@ def test_a_refused_parameter_is_named_among_others() -> None:
 
 def test_tokens_beyond_the_vocabulary() -> None:
     given = {"sequence_bias": {(12,): 1.0}}
-    with pytest.raises(ValueError, match="sequence_bias cannot be .*12"):
+    with pytest.raises(ValueError, match=r"sequence_bias cannot be .*12"):
         try_generation(given, 10)
     try_generation(given, 20)
 

@@ -196,7 +196,7 @@ def test_a_language_of_a_model_that_knows_one(model: Model, tmp_path: Path) -> N
 
 
 def test_more_fillings_than_there_are_tokens(model: Model) -> None:
-    with pytest.raises(ValueError, match="top_k must be from 1 to 672, .*got 673"):
+    with pytest.raises(ValueError, match=r"top_k must be from 1 to 672, .*got 673"):
         build(pipeline("fill-mask", model("bert-mlm"), top_k=673))
     build(pipeline("fill-mask", model("bert-mlm"), top_k=672))
     build(pipeline("fill-mask", model("bert-mlm"), top_k=673, targets=["good"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -95,26 +96,30 @@ def check_speech(model: Any, keywords: Mapping[str, Any] | None) -> None:
     """Raise ValueError for one of Whisper's generate_kwargs that no sound can be answered with."""
     if not keywords or model.config.model_type != "whisper":
         return
-    known = model.generation_config
-    english = getattr(known, "is_multilingual", None) is False and "is_multilingual" not in keywords
-    for name in ("language", "task") if english else ():
-        if keywords.get(name) is not None:
+    _check_language(model.generation_config, keywords)
+    tokens, most = keywords.get("max_new_tokens") or 0, model.config.max_target_positions
+    if tokens >= most:
+        raise ValueError(
+            f"max_new_tokens must be less than the {most} tokens that the model can write, got "
+            f"{tokens}"
+        )
+
+
+def _check_language(config: GenerationConfig, keywords: Mapping[str, Any]) -> None:
+    """Raise ValueError for a language, or what to do with it, that Whisper does not know."""
+    multilingual = keywords.get("is_multilingual", getattr(config, "is_multilingual", None))
+    for name in ("language", "task"):
+        if multilingual is False and keywords.get(name) is not None:
             raise ValueError(f"the model knows English alone: leave out {name}={keywords[name]!r}")
-    languages, tasks = getattr(known, "lang_to_id", None), getattr(known, "task_to_id", None)
+    languages: Mapping[str, int] = getattr(config, "lang_to_id", {})
     for language in _listed(keywords.get("language")) if languages else ():
         if _language_token(language) not in languages:
-            names = {name: f"<|{code}|>" for name, code in TO_LANGUAGE_CODE.items()}
-            valid = [name for name, token in names.items() if token in languages]
+            codes = TO_LANGUAGE_CODE.items()
+            valid = [name for name, code in codes if f"<|{code}|>" in languages]
             raise ValueError(unknown("language", language, (), more={"languages": valid}))
-    task = keywords.get("task")
-    if tasks and task is not None and task not in tasks:
-        raise ValueError(unknown("task of generate_kwargs", task, tasks))
-    tokens = keywords.get("max_new_tokens") or 0
-    if tokens >= model.config.max_target_positions:
-        raise ValueError(
-            f"max_new_tokens must be less than the {model.config.max_target_positions} tokens that "
-            f"the model can write, got {tokens}"
-        )
+    tasks: Mapping[str, int] = getattr(config, "task_to_id", {})
+    if tasks and keywords.get("task") is not None and keywords["task"] not in tasks:
+        raise ValueError(unknown("task of generate_kwargs", keywords["task"], tasks))
 
 
 def _listed(value: Any) -> list[Any]:
@@ -165,8 +170,8 @@ def _check_type(name: str, value: Any, several: bool = False) -> None:
         if not isinstance(value, numbers.Integral) and type(value).__name__ != "bool":
             raise ValueError(f"{name} must be True or False, got {shown(value)}")
     elif name in _NUMBERS or isinstance(default, int | float):
-        numbers_given = value if several and isinstance(value, list | tuple) else [value]
-        if not all(is_number(each) and each == each for each in numbers_given):  # NaN is none
+        each_of = value if several and isinstance(value, list | tuple) else [value]
+        if not all(is_number(each) and not math.isnan(each) for each in each_of):
             raise ValueError(f"{name} must be a number, got {shown(value)}")
         whole = isinstance(value, numbers.Integral)
         if name == "num_beams" and not (whole and value >= 1):

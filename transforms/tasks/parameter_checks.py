@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -45,7 +46,7 @@ def number(name: str, value: Any) -> None:
     """Any number but NaN, which nothing is above or below."""
     if not is_number(value):
         raise TypeError(f"{name} must be a number, got {_quoted(value)}")
-    if value != value:
+    if math.isnan(value):
         raise ValueError(f"{name} must be a number, got {typed(value)}")
 
 
