@@ -210,6 +210,18 @@ def test_a_language_that_the_translator_does_not_know(
         build(pipeline("translation", model("mbart-seq2seq"), src_lang=source, tgt_lang=target))
 
 
+@pytest.mark.parametrize("task", ["object-detection", "image-segmentation", "depth-estimation"])
+def test_a_model_of_another_task(task: str, model: Model) -> None:
+    with pytest.raises(ValueError, match=f"{task}: ViTImageProcessor, .* is one of another task"):
+        build(pipeline(task, model("vit-classification")))
+
+
+def test_a_parameter_that_transformers_drops(model: Model) -> None:
+    given = {"candidate_labels": ["a"], "tokenizer_kwargs": {"truncation": True}}
+    with pytest.raises(ValueError, match="tokenizer_kwargs: .* does not read it"):
+        build(pipeline("zero-shot-image-classification", model("clip"), **given))
+
+
 def test_what_only_the_generate_of_a_model_knows_is_left_to_it(model: Model) -> None:
     """Whisper takes several temperatures, one after the other."""
     given = {"temperature": (0.0, 0.2), "logprob_threshold": -1.0}
