@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,8 @@ from apache_beam.yaml.yaml_transform import SafeLineLoader
 from transforms.options.shown import shown
 
 _BLOCK = 65_536  # bytes
-_BLANK = b" \t\r\n\xef\xbb\xbf"  # the last three: a byte order mark
+_MARK = b"\xef\xbb\xbf"  # of byte order
+_BLANK = b" \t\r\n" + _MARK
 #: The part of a file that its columns are read from, by the type of the source.
 _NEEDED = {"ReadFromCsv": "header", "ReadFromJson": "rows"}
 
@@ -25,11 +27,16 @@ def check(kind: str, config: Mapping[str, Any]) -> None:
       config: its `config` in the file.
 
     """
+    config = SafeLineLoader.strip_metadata(config)
     if kind == "Create":
-        _check_elements(SafeLineLoader.strip_metadata(config).get("elements"))
+        _check_elements(config.get("elements"))
     path = config.get("path")
     if kind in _NEEDED and isinstance(path, str):
-        _check_file(path, _NEEDED[kind])
+        first = _first_file(path)
+        if first is not None:
+            _check_file(path, first, _NEEDED[kind])
+            if kind == "ReadFromJson" and config.keys() <= {"path", "dtype", "lines"}:
+                _check_json(first, config.get("lines", True) is not False)
 
 
 def _check_elements(elements: Any) -> None:
@@ -63,20 +70,63 @@ def _check_dates(i: int, element: Any) -> None:
             )
 
 
-def _check_file(pattern: str, needed: str) -> None:
-    """Raises ValueError if the first file, which the columns are read from, is empty."""
+def _first_file(pattern: str) -> str | None:
+    """The file that the columns are read from; None where it cannot be found."""
     try:
         paths = [each.path for each in FileSystems.match([pattern], [1])[0].metadata_list]
-        if not paths or not _is_blank(paths[0]):
-            return
     except Exception:  # errors of any class; Beam's reader raises them again
+        return None
+    return paths[0] if paths else None
+
+
+def _check_file(pattern: str, path: str, needed: str) -> None:
+    """Raises ValueError if the first file, which the columns are read from, is empty."""
+    try:
+        if not _is_blank(path):
+            return
+    except Exception:  # as in `_first_file`
         return
-    if paths[0] == pattern:
+    if path == pattern:
         raise ValueError(f"{shown(pattern, 200)} has no {needed}: its columns are unknown")
     raise ValueError(
         f"the columns of {shown(pattern, 200)} are unknown: the first file that matches, "
-        f"{shown(paths[0], 200)}, has no {needed}"
+        f"{shown(path, 200)}, has no {needed}"
     )
+
+
+def _check_json(path: str, by_lines: bool) -> None:
+    """Raises ValueError for a first line that is no JSON object; for a byte order mark in any file.
+
+    The lines that follow are checked as far as one block of the file.
+    """
+    try:
+        with FileSystems.open(path) as file:
+            data: bytes = file.read(_BLOCK)
+    except Exception:  # as in `_first_file`
+        return
+    if data.startswith(_MARK):
+        raise ValueError(
+            f"{shown(path, 200)} begins with a byte order mark, which JSON must not have: save it "
+            "as UTF-8 without one"
+        )
+    whole = data if len(data) < _BLOCK else data[: data.rfind(b"\n") + 1]
+    hint = ". A file that is one JSON list is read with lines: false"
+    for i, line in enumerate(whole.split(b"\n") if by_lines else (), 1):
+        if line.strip():
+            name = f"line {i} of {shown(path, 200)}"
+            _check_object(name, line, hint if data.lstrip().startswith(b"[") else "")
+
+
+def _check_object(name: str, line: bytes, hint: str) -> None:
+    """Raises ValueError for a line that is no JSON object with columns."""
+    try:
+        row = json.loads(line, strict=False)  # Beam's reader, too, takes tabs within strings
+    except ValueError as error:
+        raise ValueError(f"{name} is not JSON: {error}{hint}") from error
+    if not isinstance(row, Mapping) or not row:
+        raise ValueError(
+            f'{name} must be an object such as {{"text": "…"}}, got {shown(row, 200)}{hint}'
+        )
 
 
 def _is_blank(path: str) -> bool:

@@ -9,7 +9,7 @@ from apache_beam.yaml.yaml_transform import SafeLineLoader
 
 from transforms.options.shown import shown
 from transforms.options.suggest import did_you_mean, likely, unknown
-from transforms.tasks import ALIASES, TASKS
+from transforms.tasks import ALIASES, TASKS, of_other_name
 
 from . import sources
 
@@ -112,10 +112,19 @@ def _check_transform(
         raise SpecificationError(f"{_where(node)}transform {shown(_name(node), 80)} has no type")
     if isinstance(config := node.get("config"), Mapping):
         try:
+            _check_failures(config.get("error_handling"))
             sources.check(str(kind), config)
         except ValueError as error:
             raise SpecificationError(f'"{_name(node)}"{_at(node)}: {error}') from error
     _check_inputs(node, names | given)
+
+
+def _check_failures(handling: Any) -> None:
+    """Raises ValueError for error_handling of another type than Beam expects."""
+    if handling is not None and not isinstance(handling, Mapping):
+        raise ValueError(
+            f"error_handling must be {{output: a name for the failures}}, got {shown(handling)}"
+        )
 
 
 def _check_inputs(node: Mapping[str, Any], names: Collection[str]) -> None:
@@ -159,7 +168,8 @@ def _unknown_type(kind: str, types: Collection[str]) -> str:
     if task is not None:
         return f"{shown(kind)} is a task: the type of its transform is {task.transform!r}"
     names = [each for each in types if "-" not in each]
-    close = likely(kind, names)
+    other = of_other_name(kind)
+    close = TASKS[other].transform if other in TASKS else likely(kind, names)
     if close is not None:  # the list is too long
         return f"unknown transform type {shown(kind)}. {did_you_mean(close)}"
     return unknown("transform type", kind, names)

@@ -5,6 +5,7 @@ What transformers answers is answered.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from types import SimpleNamespace as Some
 from typing import Any
@@ -290,3 +291,19 @@ def test_a_chunk_of_a_sound_that_is_too_short_says_so(model: Model) -> None:
 )
 def test_the_samples_that_a_model_needs(config: Any, samples: int) -> None:
     assert lengths._least_samples(config) == samples
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "example", "most"),
+    [
+        ("zero-shot-image-classification", "clip", np.zeros((32, 32, 3), np.uint8), 77),
+        ("zero-shot-audio-classification", "clap", np.zeros(4_800, np.float32), 128),
+    ],
+)
+def test_a_label_that_is_too_long_says_so(
+    task: str, name: str, example: Any, most: int, model: Model
+) -> None:
+    transform = pipeline(task, model(name), candidate_labels=["a " * 400, "b"])
+    _, (row,) = answers_and_failures([example], transform)
+    said = rf"the input has \d+ tokens, and the model takes {most} at most: shorten it, or save"
+    assert re.match(said, row.message)

@@ -40,6 +40,43 @@ def test_a_file_without_rows_is_named(
     assert "no files that match" in refusal("run", job(tmp_path, chain(missing, LOG)))
 
 
+LIST = r"got \[.*\. A file that is one JSON list is read with lines: false"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("\n{}\n", r'line 2 of .* must be an object such as \{"text": "…"\}, got \{\}$'),
+        ('null\n{"text": "a"}\n', "line 1 of .* must be an object .* got None$"),
+        ('{"text": "a"}\n\n[1]\n', r"line 3 of .* must be an object .* got \[1\]$"),
+        ('{"text": "a"}{"text": "b"}\n', "line 1 of .* is not JSON: Extra data"),
+        ('{"text": "a"}\n{"text": "b"\n', "line 2 of .* is not JSON: Expecting ','"),
+        ('[{"text": "a"}]\n', LIST),
+        ('[\n{"text": "a"}\n]\n', "line 1 of .* is not JSON: .* is read with lines: false"),
+        ('\ufeff{"text": "a"}\n', "begins with a byte order mark"),
+    ],
+)
+def test_a_line_that_is_no_object_is_named(content: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=said):
+        sources.check("ReadFromJson", {"path": f"{tmp_path}/in.jsonl", "__line__": 3})
+
+
+@pytest.mark.parametrize(
+    ("content", "more"),
+    [
+        ('\n\n{"text": "a"}\n \n{"text": "b"}', {}),
+        ('{"text": "a\tb"}\r\n\r\n', {}),
+        ('[{"text": "a"}]', {"lines": False}),
+        ('{"0": {"text": "a"}}', {"lines": False, "orient": "index"}),
+        ('{"text": "' + "a" * 70_000 + '"}', {}),
+    ],
+)
+def test_a_file_that_beam_reads(content: str, more: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "in.jsonl").write_text(content, encoding="utf-8")
+    sources.check("ReadFromJson", {"path": f"{tmp_path}/in.jsonl", **more})
+
+
 @pytest.mark.parametrize(
     ("elements", "said"),
     [

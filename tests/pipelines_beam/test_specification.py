@@ -70,6 +70,12 @@ def test_what_is_valid_is_said(refusal: Refusal, tmp_path: Path) -> None:
         (chain(CREATE, {"type": "TextClasification"}), "Did you mean 'TextClassification'?"),
         (chain(CREATE, {"type": "textClassification"}), "Did you mean 'TextClassification'?"),
         (chain(CREATE, {"type": "readfromparquet"}), "Did you mean 'ReadFromParquet'?"),
+        (chain(CREATE, {"type": "asr"}), "Did you mean 'AutomaticSpeechRecognition'?"),
+        (chain(CREATE, {"type": "stt"}), "Did you mean 'AutomaticSpeechRecognition'?"),
+        (
+            chain(CREATE, {"type": "LogForTesting", "config": {"error_handling": True}}),
+            "error_handling must be {output: a name for the failures}, got True",
+        ),
         (chain(CREATE, {"type": "ner"}), "the type of its transform is 'TokenClassification'"),
         (chain({"type": "Create", "config": {"elemnts": [1]}}, LOG), "elemnts"),
         (

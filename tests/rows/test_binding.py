@@ -274,6 +274,12 @@ def test_types_of_columns_are_checked_at_build(model: Model) -> None:
     passes("token-classification", "bert-ner", "words", is_split_into_words=True)
 
 
+@pytest.mark.parametrize("keyed", ["yes", "false", 1, None])
+def test_keyed_is_true_or_false(keyed: Any, model: Model) -> None:
+    with pytest.raises(TypeError, match=f"keyed must be True or False, got {keyed!r}"):
+        pipeline("text-classification", model("bert-classification"), keyed=keyed)
+
+
 def test_names_that_a_schema_cannot_have(model: Model) -> None:
     options: dict[str, Any] = {"model": model("bert-classification"), "input": "text"}
     for name in ("my label", "class"):

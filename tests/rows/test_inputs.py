@@ -216,6 +216,14 @@ def test_a_list_that_is_no_text_says_how_words_are_taken(model: Model) -> None:
     assert "is_split_into_words=True takes a list of strings" in bad[0].message
 
 
+@pytest.mark.parametrize(("item", "said"), [(5, "int 5"), (None, "None")])
+def test_a_word_that_is_no_text_is_named(item: Any, said: str, model: Model) -> None:
+    options: dict[str, Any] = {"is_split_into_words": True, "input": "words"}
+    transform = pipeline("token-classification", model("bert-ner"), **options)
+    _, (row,) = outputs([{"words": ["the", item]}], transform)
+    assert f"text[1] must be a string, got {said}" in row.message
+
+
 # chats
 
 

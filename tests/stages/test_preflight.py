@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -129,6 +130,96 @@ def test_a_value_is_checked_wherever_it_is_given(model: Model) -> None:
 )
 def test_a_value_that_generate_takes(model: Model, parameters: dict[str, Any]) -> None:
     build(TextGeneration(model("gpt2-lm"), **parameters))
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"eos_token_id": "5"}, "eos_token_id cannot be '5'"),
+        ({"eos_token_id": [1, "2"]}, r"eos_token_id cannot be \[1, '2'\]"),
+        ({"bad_words_ids": "bad"}, "bad_words_ids cannot be 'bad'.*non-empty list"),
+        ({"suppress_tokens": "1"}, "suppress_tokens cannot be '1'"),
+        ({"sequence_bias": 3}, "sequence_bias cannot be 3"),
+        ({"forced_eos_token_id": "a"}, "forced_eos_token_id cannot be 'a'"),
+        ({"min_new_tokens": 2.5}, "min_new_tokens cannot be 2.5"),
+        ({"exponential_decay_length_penalty": 3}, "exponential_decay_length_penalty cannot be 3"),
+        ({"watermarking_config": {"x": 1}}, "unexpected keyword argument 'x'"),
+        ({"max_new_tokens": float("nan")}, "max_new_tokens must be a number, got nan"),
+    ],
+)
+def test_a_value_that_generate_refuses_after_the_first_stage(
+    model: Model, parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        build(TextGeneration(model("gpt2-lm"), **parameters))
+
+
+SPEECH = "automatic-speech-recognition"
+
+
+@pytest.mark.parametrize(
+    ("task", "name", "parameters", "message"),
+    [
+        (SPEECH, "whisper", {"num_beams": "2"}, "num_beams must be a number, got '2'"),
+        (SPEECH, "whisper", {"temperature": (0.0, "x")}, "temperature must be a number"),
+        (SPEECH, "whisper", {"language": "klingon"}, "unknown language 'klingon'.* german"),
+        (SPEECH, "whisper", {"language": ["de", "fr"]}, "unknown language 'fr'.* german"),
+        (SPEECH, "whisper", {"task": "transcrib"}, "unknown task .*Did you mean 'transcribe'"),
+        (SPEECH, "whisper", {"max_new_tokens": 10_000}, "less than the 48 tokens"),
+        ("text-to-audio", "musicgen", {"max_new_tokens": "9"}, "max_new_tokens must be a number"),
+    ],
+)
+def test_a_value_that_a_generate_of_its_own_would_refuse(
+    task: str, name: str, parameters: dict[str, Any], message: str, model: Model
+) -> None:
+    with pytest.raises(ValueError, match=f"{task}: .*{message}"):
+        build(pipeline(task, model(name), generate_kwargs=parameters))
+
+
+def test_keywords_of_the_first_stage_of_sounds_are_checked_as_others(model: Model) -> None:
+    with pytest.raises(ValueError, match="max_new_tokens must be a number, got '9'"):
+        build(pipeline("text-to-audio", model("musicgen"), forward_params={"max_new_tokens": "9"}))
+
+
+@pytest.mark.parametrize("language", ["German", "de", "<|de|>", ["de", "en"]])
+def test_languages_that_whisper_takes(language: Any, model: Model) -> None:
+    given = {"language": language, "task": "translate", "max_new_tokens": 10}
+    build(pipeline(SPEECH, model("whisper"), generate_kwargs=given))
+
+
+def test_a_language_of_a_model_that_knows_one(model: Model, tmp_path: Path) -> None:
+    shutil.copytree(model("whisper"), tmp_path / "english")
+    config = tmp_path / "english" / "generation_config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "is_multilingual": False}))
+    with pytest.raises(ValueError, match="knows English alone: leave out language='en'"):
+        build(pipeline(SPEECH, str(tmp_path / "english"), generate_kwargs={"language": "en"}))
+
+
+def test_more_fillings_than_there_are_tokens(model: Model) -> None:
+    with pytest.raises(ValueError, match=r"top_k must be from 1 to 672, .*got 673"):
+        build(pipeline("fill-mask", model("bert-mlm"), top_k=673))
+    build(pipeline("fill-mask", model("bert-mlm"), top_k=672))
+    build(pipeline("fill-mask", model("bert-mlm"), top_k=673, targets=["good"]))
+
+
+@pytest.mark.parametrize(("source", "target"), [("xx", "fr_XX"), ("en_XX", "xx")])
+def test_a_language_that_the_translator_does_not_know(
+    source: str, target: str, model: Model
+) -> None:
+    with pytest.raises(ValueError, match="must be a language of the tokenizer, got 'xx'"):
+        build(pipeline("translation", model("mbart-seq2seq"), src_lang=source, tgt_lang=target))
+
+
+@pytest.mark.parametrize("task", ["object-detection", "image-segmentation", "depth-estimation"])
+def test_a_model_of_another_task(task: str, model: Model) -> None:
+    with pytest.raises(ValueError, match=f"{task}: ViTImageProcessor, .* is one of another task"):
+        build(pipeline(task, model("vit-classification")))
+
+
+def test_a_parameter_that_transformers_drops(model: Model) -> None:
+    given = {"candidate_labels": ["a"], "tokenizer_kwargs": {"truncation": True}}
+    with pytest.raises(ValueError, match="tokenizer_kwargs: .* does not read it"):
+        build(pipeline("zero-shot-image-classification", model("clip"), **given))
 
 
 def test_what_only_the_generate_of_a_model_knows_is_left_to_it(model: Model) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -73,6 +74,22 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("image-feature-extraction", {"image_processor_kwargs": "a"}, "must be a mapping"),
     ("video-classification", {"num_frames": "5"}, f"num_frames must .*'5': {QUOTES}"),
     ("video-classification", {"top_k": -1}, "top_k must be a whole number from 1, got int -1"),
+    ("video-classification", {"num_frames": 0}, "num_frames must be a whole number from 1, got"),
+    ("video-classification", {"frame_sampling_rate": 0}, "must be a number above 0, got int 0"),
+    ("mask-generation", {"crop_n_points_downscale_factor": 0}, "a number above 0, got int 0"),
+    ("object-detection", {"threshold": math.nan}, "threshold must be a number, got float nan"),
+    ("image-segmentation", {"mask_threshold": np.float32("nan")}, "a number, got float32 .*nan"),
+    ("automatic-speech-recognition", {"chunk_length_s": math.nan}, "a number, got float nan"),
+    (
+        "zero-shot-classification",
+        {"candidate_labels": " , "},
+        "candidate_labels must have a label between its commas, got str ' , '",
+    ),
+    (
+        "zero-shot-audio-classification",
+        {"candidate_labels": ","},
+        "candidate_labels must have a label between its commas, got str ','",
+    ),
     ("automatic-speech-recognition", {"chunk_length_s": -1}, "a number from 0, got int -1"),
     ("automatic-speech-recognition", {"chunk_length_s": "5"}, f"a number.*'5': {QUOTES}"),
     ("automatic-speech-recognition", {"stride_length_s": [1, "2"]}, r"stride_length_s\[1\] must"),

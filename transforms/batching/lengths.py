@@ -158,7 +158,7 @@ class Lengths:
             how = f"truncation=True{'' if knows else f', max_length={limit}'}"
         elif "tokenize_kwargs" in names and not knows:
             how = f"tokenize_kwargs={own}"
-        elif "tokenizer_kwargs" in names:
+        elif "tokenizer_kwargs" in names and "candidate_labels" not in names:
             how = f"tokenizer_kwargs={own}"
         elif "max_seq_len" in names:
             how = f"max_seq_len={limit}"
@@ -223,7 +223,9 @@ def _count(features: Any) -> int:
     ids = features.get("input_ids")
     if isinstance(ids, torch.Tensor) and ids.ndim:
         return ids.shape[-1]
-    nested = features.get("model_inputs")
+    nested = features.get("model_inputs", features.get("text_inputs"))
+    if isinstance(nested, list | tuple):  # zero-shot tasks have the labels' texts so
+        return max(map(_count, nested), default=0)
     return _count(nested) if nested is not None else 0
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import math
 import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import transformers
 from transformers import GenerationConfig, GenerationMixin
+from transformers.models.whisper.tokenization_whisper import TO_LANGUAGE_CODE
 
 from ..options.shown import shown
 from ..options.suggest import unknown
 from ..tasks.parameter_checks import is_number
 from ..tasks.task import generation_keywords
+from .generation_trial import try_generation
 
 #: Beside those whose default says of what type they are.
 _NUMBERS = frozenset(
@@ -56,16 +59,20 @@ def check_generation(pipe: Any, forward: Mapping[str, Any]) -> None:
     asked = _asked(forward)
     if not asked or not generates(pipe):
         return
-    if getattr(type(pipe.model), "generate", None) is not GenerationMixin.generate:
-        return  # one of its own knows better: Whisper's takes several temperatures
+    own = _has_own(pipe.model)
     for name, value in asked.items():
-        _check_type(name, value)
+        _check_type(name, value, several=own and name == "temperature")
+    if own:
+        return  # it knows better how values go together, and may read some of them itself
     given = asked.get("generation_config")
     if given is not None:
         asked = {**given.to_diff_dict(), **asked}
     in_force = {**generation_parameters(pipe, forward), **asked}
     _check_values(asked, bool(in_force.get("do_sample")))
     _config(in_force)
+    vocabulary = getattr(pipe.model.config.get_text_config(decoder=True), "vocab_size", None)
+    if vocabulary:
+        try_generation(asked, vocabulary)
 
 
 def check_names(pipe: Any, keywords: Mapping[str, Any] | None) -> None:
@@ -73,7 +80,7 @@ def check_names(pipe: Any, keywords: Mapping[str, Any] | None) -> None:
     model = pipe.model
     if not keywords or not generates(pipe):
         return
-    own = getattr(type(model), "generate", None) is not GenerationMixin.generate
+    own = _has_own(model)
     if own and model.config.model_type != "whisper":  # it may have any keywords
         return
     taken = {*generation_keywords(), *inspect.signature(model.generate).parameters}
@@ -85,16 +92,67 @@ def check_names(pipe: Any, keywords: Mapping[str, Any] | None) -> None:
             raise ValueError(unknown("keyword of generate_kwargs", name, (), more=valid)) from error
 
 
+def check_speech(model: Any, keywords: Mapping[str, Any] | None) -> None:
+    """Raise ValueError for one of Whisper's generate_kwargs that no sound can be answered with."""
+    if not keywords or model.config.model_type != "whisper":
+        return
+    _check_language(model.generation_config, keywords)
+    tokens, most = keywords.get("max_new_tokens") or 0, model.config.max_target_positions
+    if tokens >= most:
+        raise ValueError(
+            f"max_new_tokens must be less than the {most} tokens that the model can write, got "
+            f"{tokens}"
+        )
+
+
+def _check_language(config: GenerationConfig, keywords: Mapping[str, Any]) -> None:
+    """Raise ValueError for a language, or what to do with it, that Whisper does not know."""
+    multilingual = keywords.get("is_multilingual", getattr(config, "is_multilingual", None))
+    for name in ("language", "task"):
+        if multilingual is False and keywords.get(name) is not None:
+            raise ValueError(f"the model knows English alone: leave out {name}={keywords[name]!r}")
+    languages: Mapping[str, int] = getattr(config, "lang_to_id", {})
+    for language in _listed(keywords.get("language")) if languages else ():
+        if _language_token(language) not in languages:
+            codes = TO_LANGUAGE_CODE.items()
+            valid = [name for name, code in codes if f"<|{code}|>" in languages]
+            raise ValueError(unknown("language", language, (), more={"languages": valid}))
+    tasks: Mapping[str, int] = getattr(config, "task_to_id", {})
+    if tasks and keywords.get("task") is not None and keywords["task"] not in tasks:
+        raise ValueError(unknown("task of generate_kwargs", keywords["task"], tasks))
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
+
+
+def _language_token(language: str) -> str:
+    """The token of a language, given as that token, its name or its code."""
+    language = language.lower()
+    if language.startswith("<|"):
+        return language
+    return f"<|{TO_LANGUAGE_CODE.get(language, language)}|>"
+
+
 def _asked(forward: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of generation among the keywords of a forward stage."""
-    nested = forward.get("generate_kwargs")
-    if nested is not None and not isinstance(nested, Mapping):
-        raise ValueError(f"generate_kwargs must be a mapping, got {shown(nested)}")
+    found = dict(forward)
+    for outer in ("forward_params", "generate_kwargs"):
+        nested = forward.get(outer)
+        if nested is not None and not isinstance(nested, Mapping):
+            raise ValueError(f"{outer} must be a mapping, got {shown(nested)}")
+        found |= nested or {}
     names = generation_keywords()
-    return {k: v for k, v in {**forward, **(nested or {})}.items() if k in names and v is not None}
+    return {k: v for k, v in found.items() if k in names and v is not None}
 
 
-def _check_type(name: str, value: Any) -> None:
+def _has_own(model: Any) -> bool:
+    """Whether a model's class has a `generate` of its own."""
+    return getattr(type(model), "generate", None) is not GenerationMixin.generate
+
+
+def _check_type(name: str, value: Any, several: bool = False) -> None:
+    """Raise ValueError for a value of a wrong type. `several`: a sequence of numbers may be it."""
     default = GenerationConfig._get_default_generation_params().get(name)
     if name == "generation_config":
         if not isinstance(value, GenerationConfig):
@@ -112,7 +170,8 @@ def _check_type(name: str, value: Any) -> None:
         if not isinstance(value, numbers.Integral) and type(value).__name__ != "bool":
             raise ValueError(f"{name} must be True or False, got {shown(value)}")
     elif name in _NUMBERS or isinstance(default, int | float):
-        if not is_number(value):
+        each_of = value if several and isinstance(value, list | tuple) else [value]
+        if not all(is_number(each) and not math.isnan(each) for each in each_of):
             raise ValueError(f"{name} must be a number, got {shown(value)}")
         whole = isinstance(value, numbers.Integral)
         if name == "num_beams" and not (whole and value >= 1):

@@ -56,6 +56,8 @@ class Binding:
     row_check: RowCheck | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.keyed, bool):
+            raise TypeError(f"keyed must be True or False, got {shown(self.keyed)}")
         self._check_json_chats()
         if self.input is None:
             if self.output is not None:

@@ -14,7 +14,7 @@ from ..options.nested import plain, without_rows
 from ..options.shown import shown, typed
 from ..options.suggest import unknown
 from ..tasks.task import Parameters, Task
-from ..tasks.text_checks import hint
+from ..tasks.text_checks import hint, list_of_texts
 from .chats import (
     A_CHAT,
     begins_like_chat,
@@ -173,6 +173,8 @@ class Inputs:
             raise TypeError(f"{name} must be a string or a chat, {A_CHAT}, got {typed(value)}")
         if len(value) == 1:
             return self._listed(name, value[0], changed)
+        if lists == "words" and self._split and any(isinstance(word, str) for word in value):
+            list_of_texts(name, value)  # raises for the word that is none
         raise TypeError(self._several(name, len(value)))
 
     def _is_one(self, value: list[Any]) -> bool:

@@ -54,7 +54,11 @@ def check_task(spec: Spec, replaced: Collection[str] = ()) -> None:
         stages = sanitized(pipe, spec.parameters)
         generation.check_generation(pipe, stages[1])
         generation.check_names(pipe, spec.parameters.get("generate_kwargs"))
-        _check_subtask(pipe, spec)
+        generation.check_speech(
+            pipe.model, {**spec.parameters, **(spec.parameters.get("generate_kwargs") or {})}
+        )
+        if "postprocess" not in replaced:
+            _check_processor(pipe, spec)
     except (AttributeError, KeyError, ValueError, TypeError) as error:
         given = ", ".join(f"{name}={shown(value)}" for name, value in spec.parameters.items())
         raise ValueError(f"{spec.task}: {_reason(error)} (given: {given})") from error
@@ -100,13 +104,32 @@ def _check_shapes(spec: ModelSpec, model: Any) -> None:
             )
 
 
-def _check_subtask(pipe: Any, spec: Spec) -> None:
-    """Raises ValueError for a kind of segmentation that the model's processor does not know."""
-    subtask = spec.parameters.get("subtask")
-    if spec.model.pipeline_class is not None or subtask is None:
+#: What a task's postprocess calls of the model's image processor: one of these methods.
+_POSTPROCESSES = {
+    "object-detection": ("post_process_object_detection",),
+    "depth-estimation": ("post_process_depth_estimation",),
+    "image-segmentation": tuple(
+        f"post_process_{kind}_segmentation" for kind in ("panoptic", "instance", "semantic")
+    ),
+}
+
+
+def _check_processor(pipe: Any, spec: Spec) -> None:
+    """Raises ValueError for a model of another task, or a kind of segmentation it does not know.
+
+    Its image processor then lacks what would be called of it after the model has run.
+    """
+    if spec.model.pipeline_class is not None:
         return
-    if not hasattr(pipe.image_processor, f"post_process_{subtask}_segmentation"):
-        raise ValueError(f"{type(pipe.image_processor).__name__} has no subtask {shown(subtask)}")
+    processor, subtask = getattr(pipe, "image_processor", None), spec.parameters.get("subtask")
+    if subtask is not None and not hasattr(processor, f"post_process_{subtask}_segmentation"):
+        raise ValueError(f"{type(processor).__name__} has no subtask {shown(subtask)}")
+    needed = _POSTPROCESSES.get(spec.task, ())
+    if needed and pipe.tokenizer is None and not any(hasattr(processor, each) for each in needed):
+        raise ValueError(
+            f"{type(processor).__name__}, the processor of {type(pipe.model).__name__}, has no "
+            f"{' or '.join(needed)}: the model is one of another task"
+        )
 
 
 def _check_read(pipe: Any, spec: Spec, stages: Any, replaced: Collection[str]) -> None:

@@ -91,6 +91,8 @@ def _sharing(options: Options) -> Sharing:
 
 def error_output(error_handling: Mapping[str, Any]) -> str:
     """The name of the failures' output in Beam YAML's error_handling."""
+    if not isinstance(error_handling, Mapping):
+        raise ValueError(f"error_handling must be {{output: a name}}, got {shown(error_handling)}")
     names = {name: value for name, value in error_handling.items() if not name.startswith("__")}
     if set(names) != {"output"} or not isinstance(names["output"], str):
         raise ValueError(f"error_handling must be {{output: a name}}, got {shown(names)}")

@@ -1,6 +1,6 @@
 """Tasks: one small declaration each."""
 
-from .registry import ABSENT, ALIASES, LEFT_OUT, TASKS, canonical, find
+from .registry import ABSENT, ALIASES, LEFT_OUT, TASKS, canonical, find, of_other_name
 from .task import REQUIRED, Task
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     "Task",
     "canonical",
     "find",
+    "of_other_name",
 ]

@@ -15,7 +15,7 @@ from .columns import Audio
 from .input_structures import itself
 from .task import Columns, Parameters, Task
 from .text import LABELS, Label
-from .text_checks import GENERATION, template, text, texts
+from .text_checks import GENERATION, labels, template, text, texts
 
 #: The types of an audio input, see media/audio.py.
 AUDIO = (
@@ -92,7 +92,7 @@ TASKS = (
             "candidate_labels": None,
             "hypothesis_template": "This is a sound of {}.",
         },
-        texts={"candidate_labels": texts, "hypothesis_template": template},
+        texts={"candidate_labels": labels, "hypothesis_template": template},
         columns=lambda parameters: {"predictions": Sequence[Label]},
         values=lambda inference, parameters: {"predictions": inference},
         pipeline=_PIPELINES + "ZeroShotAudioClassificationPipeline",

@@ -11,7 +11,7 @@ from .input_structures import itself, pair
 from .parameter_checks import whole
 from .task import Columns, Parameters, Task
 from .text import LABELS, Label
-from .text_checks import template, texts
+from .text_checks import labels, template
 
 #: The types of an image input, besides Pillow images; see media/image.py.
 IMAGE = (bytes, bytearray, memoryview, str, os.PathLike, Mapping, np.ndarray)
@@ -100,7 +100,7 @@ def _on_labelled_images() -> dict[str, Any]:
         "optional_inputs": frozenset({"candidate_labels"}),
         "media": {"image": "image"},
         "structures": {"candidate_labels": itself},
-        "texts": {"candidate_labels": texts, "hypothesis_template": template},
+        "texts": {"candidate_labels": labels, "hypothesis_template": template},
     }
 
 

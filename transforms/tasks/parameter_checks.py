@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 import numbers
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -42,9 +43,11 @@ def flag(name: str, value: Any) -> None:
 
 
 def number(name: str, value: Any) -> None:
-    """Any number."""
+    """Any number but NaN, which nothing is above or below."""
     if not is_number(value):
         raise TypeError(f"{name} must be a number, got {_quoted(value)}")
+    if math.isnan(value):
+        raise ValueError(f"{name} must be a number, got {typed(value)}")
 
 
 def amount(name: str, value: Any) -> None:
@@ -52,6 +55,13 @@ def amount(name: str, value: Any) -> None:
     number(name, value)
     if not value >= 0:
         raise ValueError(f"{name} must be a number from 0, got {typed(value)}")
+
+
+def positive(name: str, value: Any) -> None:
+    """A number above 0."""
+    number(name, value)
+    if not value > 0:
+        raise ValueError(f"{name} must be a number above 0, got {typed(value)}")
 
 
 def whole(least: int) -> Check:
@@ -145,6 +155,7 @@ PARAMETER_CHECKS: Mapping[str, Check] = {
     "return_timestamps": word_or_condition("char", "word"),
     "subtask": word("instance", "panoptic", "semantic"),
     "chunk_length_s": amount,
+    **dict.fromkeys(("crop_n_points_downscale_factor", "frame_sampling_rate"), positive),
     "stride_length_s": _strides,
     **dict.fromkeys(
         (
@@ -153,13 +164,13 @@ PARAMETER_CHECKS: Mapping[str, Check] = {
             "max_length",
             "max_question_len",
             "max_seq_len",
-            "num_frames",
             "stride",
         ),
         whole(0),
     ),
     **dict.fromkeys(
-        ("max_answer_len", "points_per_batch", "points_per_crop", "top_k", "topk"), whole(1)
+        ("max_answer_len", "num_frames", "points_per_batch", "points_per_crop", "top_k", "topk"),
+        whole(1),
     ),
     **dict.fromkeys(("add_special_tokens", "skip_special_tokens"), flag),
     **dict.fromkeys(

@@ -100,9 +100,14 @@ def find(name: str) -> Task:
     return found
 
 
+def of_other_name(name: object) -> str | None:
+    """The name of the task that has another common name, such as "asr"; else None."""
+    return _OTHER_NAMES.get(normal(name).removesuffix("pipeline"))
+
+
 def _meant(name: object) -> str | None:
     """The name of the task that was probably meant by an unknown name."""
-    task = _OTHER_NAMES.get(normal(name).removesuffix("pipeline"))
+    task = of_other_name(name)
     if task is not None:
         return task
     by_transform = {task.transform: task.name for task in TASKS.values()}

@@ -13,7 +13,7 @@ import numpy as np
 from .input_structures import itself
 from .parameter_checks import whole_or_float
 from .task import REQUIRED, Columns, Parameters, Task
-from .text_checks import list_of_texts, template, text, texts
+from .text_checks import labels, list_of_texts, template, text, texts
 
 _TEXT = {"text": (str,)}
 #: The types of the candidate labels of one element.
@@ -287,7 +287,7 @@ TASKS = (
             "hypothesis_template": "This example is {}.",
             "multi_label": False,
         },
-        texts={"candidate_labels": texts, "hypothesis_template": template},
+        texts={"candidate_labels": labels, "hypothesis_template": template},
         columns=_fixed(labels=Sequence[str], scores=Sequence[float]),
         values=lambda inference, parameters: {k: inference[k] for k in ("labels", "scores")},
         outputs=frozenset({"logits"}),

@@ -39,6 +39,13 @@ def texts(name: str, value: Any) -> None:
         _listed(name, value, "a string or a list of strings")
 
 
+def labels(name: str, value: Any) -> None:
+    """Candidate labels: a flat list of strings, or one string with labels between its commas."""
+    texts(name, value)
+    if isinstance(value, str) and value and not value.replace(",", "").strip():
+        raise ValueError(f"{name} must have a label between its commas, got {typed(value)}")
+
+
 def list_of_texts(name: str, value: Any) -> None:
     """A flat list of strings: in a single string, transformers would look for substrings."""
     if isinstance(value, str):

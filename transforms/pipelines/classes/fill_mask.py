@@ -14,6 +14,19 @@ class FillMaskPipeline(_FillMaskPipeline):  # type: ignore[misc]
     They are 50,000 numbers a token, of which postprocess reads those of the masks.
     """
 
+    def _sanitize_parameters(
+        self, top_k: int | None = None, targets: Any = None, **kwargs: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if top_k is not None and not targets:
+            most = self.model.config.vocab_size
+            if top_k > most:
+                raise ValueError(
+                    f"top_k must be from 1 to {most}, the number of the model's tokens, got {top_k}"
+                )
+        found: tuple[dict[str, Any], dict[str, Any], dict[str, Any]]
+        found = super()._sanitize_parameters(top_k=top_k, targets=targets, **kwargs)
+        return found
+
     def _forward(self, model_inputs: Any) -> Any:
         outputs = super()._forward(model_inputs)
         masks = outputs["input_ids"] == self.tokenizer.mask_token_id

@@ -255,6 +255,8 @@ class TranslationPipeline(Text2TextGenerationPipeline):
         preprocess, forward, postprocess = super()._sanitize_parameters(**kwargs)
         languages = {"src_lang": src_lang, "tgt_lang": tgt_lang}
         preprocess |= {name: code for name, code in languages.items() if code is not None}
+        if src_lang is not None and tgt_lang is not None:
+            self.preprocess("a", src_lang=src_lang, tgt_lang=tgt_lang)  # raises for an unknown one
         return preprocess, forward, postprocess
 
     def preprocess(

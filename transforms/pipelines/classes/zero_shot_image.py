@@ -21,6 +21,15 @@ class ZeroShotImageClassificationPipeline(_ZeroShotImageClassificationPipeline):
         given = own_labels(image, candidate_labels)
         return super().__call__(given.pop("image"), **given, **kwargs)
 
+    def _sanitize_parameters(self, tokenizer_kwargs: Any = None, **kwargs: Any) -> Any:
+        found = super()._sanitize_parameters(tokenizer_kwargs=tokenizer_kwargs, **kwargs)
+        if tokenizer_kwargs and "tokenizer_kwargs" not in found[0]:
+            raise ValueError(
+                "tokenizer_kwargs: transformers' pipeline takes it, but does not read it: save a "
+                "tokenizer with these settings, and give its directory as tokenizer"
+            )
+        return found
+
 
 class ZeroShotObjectDetectionPipeline(_ZeroShotObjectDetectionPipeline):  # type: ignore[misc]
     """transformers' pipeline; a call's labels are for mappings without labels, too.
