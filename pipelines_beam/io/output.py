@@ -21,7 +21,7 @@ from fsspec.implementations.local import LocalFileSystem
 _WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"})
 _TRIES = 3
 #: Folders within the output. Readers of a folder leave out names that begin with "_".
-JOB, FAILURES = "_job", "_failures"
+JOB, FAILURES, AUDIT = "_job", "_failures", "_audit"
 _TEMPORARY = f"{JOB}/temporary"
 #: Answers of a cache, for shards of which other rows are computed.
 CACHED = f"{JOB}/cached"
@@ -133,7 +133,7 @@ class Output:
     def clear(self) -> None:
         """Remove everything that jobs have written; other files stay."""
         for name in self.names():
-            if name in (JOB, FAILURES) or is_shard(name):
+            if name in (JOB, FAILURES, AUDIT) or is_shard(name):
                 self.remove(name)
 
     def _full(self, name: str) -> str:

@@ -84,6 +84,7 @@ def prepare(settings: Settings, writes: bool = True) -> Job:
         schema=schema,
         is_limited=settings.limit is not None,
         guard=_guard(output, settings),
+        audit=settings.audit_options,
     )
 
 

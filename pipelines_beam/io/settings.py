@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from transforms import TaskTransform
 from transforms.options.shown import shown
 
+from .audit.options import AuditOptions
 from .failure_limit import FailureLimit
 
 
@@ -29,6 +31,7 @@ class Settings:
     cache: str | None = None
     limit: int | None = None
     max_failures: int | str | None = None
+    audit: float | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, TaskTransform):
@@ -48,6 +51,12 @@ class Settings:
             raise ValueError(f"cache must be the path or URI of a folder, got {shown(self.cache)}")
         if self.max_failures is not None:
             FailureLimit.of(self.max_failures)
+        _ = self.audit_options
+
+    @property
+    def audit_options(self) -> AuditOptions | None:
+        """What is audited; None for nothing."""
+        return None if self.audit is None else AuditOptions.of(self.audit)
 
     @property
     def uses_cache(self) -> bool:

@@ -17,6 +17,8 @@ from transforms import TaskTransform
 from ..beam_options import DEFAULT_RUNNER
 from ..progress import show
 from ..workers import use_cores
+from .audit.options import check_auditable
+from .audit.rows import Audit
 from .cache import Cache
 from .cached_rows import FromCache, ToCache
 from .job import Job
@@ -84,6 +86,9 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
       max_failures: stop when more rows than that have failed: a number, or a share such as "1%" of
         the rows that are done, once they are 100. It is looked at whenever a file of the output is
         written and before the next is begun, so each worker finishes the file that it is at.
+      audit: compute this part of the rows once more, each alone and in float32, and report how far
+        the answers are from that; or a mapping: see AuditOptions. Refused where answers may differ
+        although nothing is wrong, such as with sampling.
 
     The pipeline gets {"files_written": the paths of the files, "failed": failure rows without the
     elements}. What there is and what is to be done is found when the transform is applied.
@@ -117,6 +122,7 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
         cache: str | None = None,
         limit: int | None = None,
         max_failures: int | str | None = None,
+        audit: float | Mapping[str, Any] | None = None,
     ) -> None:
         options = {name: value for name, value in locals().items() if name not in _NO_SETTINGS}
         super().__init__()
@@ -135,6 +141,9 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
     def expand(self, pbegin: Any) -> Any:
         """The files that are written, and the failure rows."""
         settings, task = self.settings, self.settings.task
+        audit = settings.audit_options
+        if audit is not None:
+            check_auditable(task)
         cache = Cache(str(settings.cache), task) if settings.uses_cache else None
         self.job = job = prepare(settings, self.writes)
         logger.info("%s: %d of %d shards are there", job.output.uri, job.done, job.shards)
@@ -155,6 +164,8 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
         if cache is not None:
             merged = beam.ParDo(ToCache(job.output, cache))
             good = good | "ToCache" >> merged.with_output_types(pa.Table)
+        if audit is not None:
+            good = good | "Audit" >> Audit(audit, task, job.output, schema)
         writer = WriteFailures(job.output, task.failure_schema(schema))
         failed = bad | "WriteFailures" >> beam.ParDo(writer).with_output_types(pa.Table)
         written = good | "WriteResults" >> beam.ParDo(
