@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -172,6 +172,7 @@ def _describe(followed: Followed) -> None:
     }
     record.machine = machine.described(settings.task.plan.spec.model.device)
     record.shards, record.shards_before = job.shards, job.done
+    record.audit = {} if job.audit is None else asdict(job.audit)
 
 
 def _speed(settings: Settings) -> dict[str, str]:

@@ -18,6 +18,7 @@ from ..beam_options import DEFAULT_RUNNER
 from ..progress import show
 from ..workers import use_cores
 from .audit.options import check_auditable
+from .audit.results import AuditResult, audit_result
 from .audit.rows import Audit
 from .cache import Cache
 from .cached_rows import FromCache, ToCache
@@ -190,6 +191,8 @@ class Processed:
     written: int
     #: The folder of the output.
     output: str
+    #: How far audited rows are from float32; None without an audit.
+    audit: AuditResult | None = None
 
     def report(self) -> Report:
         """What the job did, for a notebook or as one HTML file: see `report`."""
@@ -253,4 +256,15 @@ def process_files(
         job.done,
         written,
         job.output.uri,
+        _audited(job),
     )
+
+
+def _audited(job: Job) -> AuditResult | None:
+    """What the audit of a job has found; logs what is more than its options allow."""
+    if job.audit is None:
+        return None
+    found = audit_result(job.output)
+    for excess in found.excesses(job.audit):
+        logger.warning("%s: %s", job.output.uri, excess)
+    return found

@@ -1,1 +1,1 @@
-"""Some rows of a job once more, each alone and in float32: how far the job's answers are from it."""
+"""Some rows of a job once more, alone and in float32: how far its answers are from that."""

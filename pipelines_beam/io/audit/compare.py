@@ -27,9 +27,9 @@ class Difference:
 
     #: Whether it is another answer: another label, another text, another number of items.
     flips: bool = False
-    #: The largest difference of its numbers: of scores, the difference; of numbers above 1, relative
-    #: to the reference; of vectors, the distance relative to the reference's length; of images, the
-    #: mean difference of the pixels, from 0 to 1.
+    #: The largest difference of its numbers: of scores, the difference; of numbers above 1, the
+    #: difference relative to the reference; of vectors and sounds, the distance relative to the
+    #: reference's length; of images, the mean difference of the pixels, which are 0 to 1.
     size: float = 0.0
 
     def __or__(self, other: Difference) -> Difference:
@@ -42,9 +42,9 @@ SAME, OTHER = Difference(), Difference(flips=True)
 def compare(answer: Any, reference: Any) -> Difference:
     """How far an answer is from the reference: the cells of a row, by their columns, or a value.
 
-    Lists of labels with scores flip if the first label is another one; scores are compared by label.
-    Other lists are compared item by item, and flip if they have not as many. Texts flip if they are
-    not equal.
+    Lists of labels with scores flip if the first label is another one, and their scores are
+    compared by label. Other lists are compared item by item, and flip if they have not as many
+    items. Texts flip if they are not equal.
     """
     if isinstance(answer, Mapping) and isinstance(reference, Mapping):
         return _of_mappings(answer, reference)
@@ -83,9 +83,9 @@ def _labels(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _of_lists(answer: list[Any], reference: list[Any]) -> Difference:
     if _is_ranking(answer) and _is_ranking(reference):
         return _of_rankings(answer, reference)
-    vectors = [_vector(answer), _vector(reference)]
-    if vectors[0] is not None and vectors[1] is not None:
-        return _of_vectors(*vectors)
+    one, other = _vector(answer), _vector(reference)
+    if one is not None and other is not None:
+        return _of_vectors(one, other)
     if len(answer) != len(reference):
         return OTHER
     return _joined(starmap(compare, zip(answer, reference, strict=True)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from transforms.stages.metrics import StageTimes
 from transforms.stages.plan import TaskPlan
 from transforms.stages.runner import worker_processes
 
-from ...report.texts import brief
+from ...readable import bounded, whole
 from ..formats import ROW
 from ..output import AUDIT, Output, as_parquet
 from ..stages import shard_of
@@ -116,8 +117,8 @@ class AuditRows(beam.DoFn):  # type: ignore[misc]
                 {
                     "file": row.get("path") if file is None else file,
                     "row": number,
-                    "input": brief(self._input(row), _LONGEST),
-                    "answer": brief(answer, _LONGEST),
+                    "input": _text(self._input(row)),
+                    "answer": _text(answer),
                     **_compared(answer, reference),
                     "error": errors.get(number),
                 }
@@ -147,8 +148,15 @@ def _compared(answer: Any, reference: Any) -> dict[str, Any]:
     return {
         "flips": found.flips,
         "size": found.size,
-        "reference": brief(reference, _LONGEST),
+        "reference": _text(reference),
     }
+
+
+def _text(value: Any) -> str:
+    """A value as people read it: a text as it is, anything else as JSON."""
+    found = bounded(value)
+    text = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+    return whole(text[:_LONGEST])
 
 
 def audited_rows(table: pa.Table, names: Sequence[str], share: float) -> list[int]:
