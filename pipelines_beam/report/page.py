@@ -24,6 +24,7 @@ from .audited import Audited, audited
 from .examples import FailedRows, Subject, examples, failed_rows
 from .gallery import cards
 from .parts import Card
+from .plan_beside_run import planned
 
 _NAMES = {
     "load": "loading the model",
@@ -145,6 +146,7 @@ def _page(content: _Content) -> str:
         shown_run=None if run is None else _history(run),
         figures=_figures(content),
         about=[] if run is None else _about(run),
+        planned=None if run is None else planned(run),
         timing=None if run is None else _timing(run),
         advice=None if run is None else advice(run),
         is_short=run is not None and is_short(run),
