@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transforms import *  # noqa: F403 - the public names, which a test lists
 
+    from .kept_engine import release_model as release_model
     from .predictions import predict as predict
+
+#: Functions of this package that are no part of `transforms`.
+_OWN = ("predict", "release_model")
 
 
 def __getattr__(name: str) -> Any:
     """The names of `transforms`, imported on first use, so that the command line starts fast."""
-    if not (
-        name[0].isupper() or name in ("pipeline", "predict", "__all__")
-    ):  # a module, such as cli
+    if not (name[0].isupper() or name in ("pipeline", *_OWN, "__all__")):  # a module, such as cli
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import transforms
 
@@ -34,10 +36,14 @@ def __getattr__(name: str) -> Any:
         from .predictions import predict
 
         return predict
-    return [*transforms.__all__, "predict"] if name == "__all__" else getattr(transforms, name)
+    if name == "release_model":
+        from .kept_engine import release_model
+
+        return release_model
+    return [*transforms.__all__, *_OWN] if name == "__all__" else getattr(transforms, name)
 
 
 def __dir__() -> list[str]:
     import transforms
 
-    return [*globals(), *transforms.__all__, "predict"]
+    return [*globals(), *transforms.__all__, *_OWN]

@@ -26,6 +26,7 @@ NAMES = {
     "TaskTransform",
     "pipeline",
     "predict",
+    "release_model",
 }
 
 
