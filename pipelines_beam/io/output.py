@@ -25,6 +25,8 @@ JOB, FAILURES, AUDIT = "_job", "_failures", "_audit"
 _TEMPORARY = f"{JOB}/temporary"
 #: Answers of a cache, for shards of which other rows are computed.
 CACHED = f"{JOB}/cached"
+#: Answers that several shards need.
+SHARED = f"{JOB}/shared"
 
 
 class OutputError(RuntimeError):

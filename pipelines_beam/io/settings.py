@@ -12,6 +12,8 @@ from transforms.options.shown import shown
 from .audit.options import AuditOptions
 from .failure_limit import FailureLimit
 
+_DEDUPE = ("shard", "job")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -28,6 +30,7 @@ class Settings:
     rows_per_shard: int | None = None
     bytes_per_shard: int = 64 * 1024 * 1024
     reuse: bool = True
+    dedupe: str = "shard"
     cache: str | None = None
     limit: int | None = None
     max_failures: int | str | None = None
@@ -45,6 +48,10 @@ class Settings:
                 raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
         if not isinstance(self.reuse, bool):
             raise ValueError(f"reuse must be True or False, got {shown(self.reuse)}")
+        if self.dedupe not in _DEDUPE:
+            raise ValueError(f"dedupe must be 'shard' or 'job', got {shown(self.dedupe)}")
+        if self.dedupes_job and not self.reuse:
+            raise ValueError("dedupe='job' reuses answers: not with reuse=False (--no-reuse)")
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite exclude each other")
         if not isinstance(self.cache, str | None) or self.cache == "":
@@ -57,6 +64,11 @@ class Settings:
     def audit_options(self) -> AuditOptions | None:
         """What is audited; None for nothing."""
         return None if self.audit is None else AuditOptions.of(self.audit)
+
+    @property
+    def dedupes_job(self) -> bool:
+        """Whether equal rows are computed once in the whole job, and not in each shard."""
+        return self.dedupe == "job"
 
     @property
     def uses_cache(self) -> bool:

@@ -22,8 +22,9 @@ from .audit.results import AuditResult, audit_result
 from .audit.rows import Audit
 from .cache import Cache
 from .cached_rows import FromCache, ToCache
+from .dedupe import ComputeShared
 from .job import Job
-from .output import FAILURES, is_shard
+from .output import FAILURES, SHARED, Output, is_shard
 from .prepare import prepare
 from .recorder import Followed, Recorder
 from .reporting import report
@@ -80,6 +81,9 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
       bytes_per_shard: the most bytes that are read for it.
       reuse: compute rows of one shard once if their inputs are equal, where that gives the same
         answers: not with sampling, nor with a pipeline class or a function of your own.
+      dedupe: "shard", or "job": compute rows once if their inputs are equal, in whatever files they
+        are. All inputs are read once more for that, before anything is computed. Refused where
+        equal inputs may have different answers, and for media that are not columns of bytes.
       cache: the path or URI of a folder with answers of earlier jobs, which are taken for rows with
         the same inputs, and to which those of this job are added. Not with reuse=False.
       limit: read only so many rows, the first ones: for trying a job. Its output is not resumed
@@ -120,6 +124,7 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
         rows_per_shard: int | None = None,
         bytes_per_shard: int = Settings.bytes_per_shard,
         reuse: bool = True,
+        dedupe: str = Settings.dedupe,
         cache: str | None = None,
         limit: int | None = None,
         max_failures: int | str | None = None,
@@ -142,28 +147,25 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
     def expand(self, pbegin: Any) -> Any:
         """The files that are written, and the failure rows."""
         settings, task = self.settings, self.settings.task
-        audit = settings.audit_options
+        audit, cache = settings.audit_options, self._answers()
         if audit is not None:
             check_auditable(task)
-        cache = Cache(str(settings.cache), task) if settings.uses_cache else None
         self.job = job = prepare(settings, self.writes)
         logger.info("%s: %d of %d shards are there", job.output.uri, job.done, job.shards)
         schema = with_rows(job.schema)
-        tables = (
+        shards = (
             pbegin
             | "Plan" >> beam.Create(job.segments).with_output_types(Any)
             | "Shards" >> beam.ParDo(ReadPlan(job.output)).with_output_types(Any)
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.ParDo(ReadShards(job)).with_output_types(pa.Table)
         )
+        tables = shards | "Read" >> beam.ParDo(ReadShards(job)).with_output_types(pa.Table)
         if cache is not None:
-            results = task.schema(schema)
-            known = beam.ParDo(FromCache(job.output, cache, results))
-            tables = tables | "FromCache" >> known.with_output_types(pa.Table)
+            tables = self._without_known(job, cache, shards, tables)
         computing = task.with_reuse() if settings.reuse else task
         good, bad = tables | computing.with_exception_handling()
         if cache is not None:
-            merged = beam.ParDo(ToCache(job.output, cache))
+            merged = beam.ParDo(ToCache(job.output, cache if settings.uses_cache else None))
             good = good | "ToCache" >> merged.with_output_types(pa.Table)
         if audit is not None:
             good = good | "Audit" >> Audit(audit, task, job.output, schema)
@@ -174,6 +176,24 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
         ).with_output_types(str)
         rows = failed | "FailureRows" >> beam.FlatMap(failure_rows).with_output_types(_FAILURE_ROW)
         return {"files_written": written, "failed": rows}
+
+    def _answers(self) -> Cache | None:
+        """Where answers are that are not computed, or not by each shard."""
+        settings = self.settings
+        if settings.uses_cache:
+            return Cache(str(settings.cache), settings.task)
+        if settings.dedupes_job:
+            return Cache(f"{Output(settings.output).uri}/{SHARED}", settings.task, "dedupe")
+        return None
+
+    def _without_known(self, job: Job, cache: Cache, shards: Any, tables: Any) -> Any:
+        """The tables without the rows whose answers are in the cache, or are computed for it."""
+        awaited: list[Any] = []
+        if self.settings.dedupes_job:
+            kept = shards | "ComputeShared" >> ComputeShared(job, self.task, cache)
+            awaited = [beam.pvalue.AsIter(kept)]
+        known = FromCache(job.output, cache, self.task.schema(with_rows(job.schema)))
+        return tables | "FromCache" >> beam.ParDo(known, *awaited).with_output_types(pa.Table)
 
 
 _NO_SETTINGS = ("self", "__class__")
