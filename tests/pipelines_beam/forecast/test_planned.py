@@ -154,6 +154,22 @@ def test_the_speed_of_another_machine(folder: Path, model: Model) -> None:
         plan(folder, task, profile=str(path))
 
 
+def test_texts_that_are_too_long_are_known_without_the_model(tmp_path: Path, model: Model) -> None:
+    (tmp_path / "in").mkdir()
+    texts = ["short"] * 9 + [" ".join(CORPUS) * 4]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "in/a.parquet")
+    task = TextClassification(model("bert-classification"), input="text", device="cpu")
+    (tmp_path / "large.json").write_text(PROFILE.as_json())
+    measured = plan(tmp_path, task, seconds=0.5)
+    looked_at = plan(tmp_path, task, profile=str(tmp_path / "large.json"))
+    for found in (measured, looked_at):
+        (failure,) = found.failures
+        assert (failure.stage, failure.error) == ("forward", "TooLongError")
+        assert (failure.in_sample, failure.expected) == (1, 1)
+        assert any("truncation: true cuts them off" in each for each in found.warnings)
+    assert measured.failures[0].message == looked_at.failures[0].message
+
+
 @pytest.mark.parametrize(
     ("option", "said"),
     [
