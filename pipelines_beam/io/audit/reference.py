@@ -15,6 +15,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 from transforms import TaskTransform
 from transforms.engine.errors import is_fatal
 from transforms.engine.reports import Report
+from transforms.media import suspects
 from transforms.options.spec import Spec
 from transforms.stages import metrics
 from transforms.stages.failure_rows import failure
@@ -66,9 +67,10 @@ class ReferenceFn(TableFn):
 
     def answers(self, table: pa.Table) -> tuple[pa.Table | None, pa.Table | None]:
         """The rows of a table with their predictions, and the failure rows; None for neither."""
-        self.start_bundle()
-        results = [*self.process(table, WindowedValue(table, 0, (GlobalWindow(),)))]
-        results += self.finish_bundle()
+        with suspects.collected():  # the job has counted them
+            self.start_bundle()
+            results = [*self.process(table, WindowedValue(table, 0, (GlobalWindow(),)))]
+            results += self.finish_bundle()
         good = [each.value for each in results if not isinstance(each, TaggedOutput)]
         bad = [each.value.value for each in results if isinstance(each, TaggedOutput)]
         counts, answered = metrics.counts(), sum(map(len, good))

@@ -13,17 +13,19 @@ import pytest
 import torch
 from apache_beam.options.pipeline_options import PipelineOptions
 from support.counting import counted_inferences
+from support.pictures import picture
 from support.runs import RUNNER
 from support.texts import CORPUS
 from transformers import AutoModelForSequenceClassification
 
-from pipelines_beam import TextClassification, TextGeneration, cli
+from pipelines_beam import ImageClassification, TextClassification, TextGeneration, cli
 from pipelines_beam.commands import statuses
 from pipelines_beam.io import process_files
 from pipelines_beam.io.audit.options import AuditOptions
 from pipelines_beam.io.audit.results import AuditResult, audit_result, worst
 from pipelines_beam.io.audit.rows import audited_rows
 from pipelines_beam.io.output import Output
+from pipelines_beam.io.run_record import runs
 
 Model = Callable[[str], str]
 TEXTS = CORPUS[:12]
@@ -112,6 +114,20 @@ def test_audited_rows_are_no_work_of_the_job(tmp_path: Path, model: Model) -> No
     process(tmp_path, task, overwrite=True)
     assert plain.equals(pq.read_table(tmp_path / "out"))
     assert not (tmp_path / "out/_audit").exists()
+
+
+def test_media_are_counted_by_the_job_alone(tmp_path: Path, model: Model) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("ant", "bee"):
+        image = picture(name, 40, 30)
+        image.putalpha(100)
+        image.save(tmp_path / f"in/{name}.png")
+    task = ImageClassification(model("vit-classification"), input="path", share="process")
+    found = process(tmp_path, task, audit=1.0)
+    assert (found.rows, found.flips) == (2, 0)
+    (run,) = runs(Output(str(tmp_path / "out")))
+    assert run.counters == {"suspect_images_transparent": 2}
+    assert run.stages["audit"] > 0
 
 
 def test_a_resumed_job_audits_the_same_rows(tmp_path: Path, model: Model) -> None:
