@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 
@@ -40,3 +41,13 @@ def _swap(release: Callable[[], None] | None) -> None:
         before, _release = _release, release
     if before is not None:
         before()
+
+
+def _forget() -> None:
+    """In a forked child: the engine is the parent's."""
+    global _lock, _release
+    _lock, _release = threading.Lock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

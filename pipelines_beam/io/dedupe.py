@@ -124,6 +124,7 @@ class ReadFirst(beam.DoFn):  # type: ignore[misc]
     def __init__(self, job: Job) -> None:
         self._output = job.output
         self._reader = ReadShards(job)
+        self._plan: Plan | None = None
 
     def setup(self) -> None:
         """Make the counters."""
@@ -137,8 +138,9 @@ class ReadFirst(beam.DoFn):  # type: ignore[misc]
         rows: dict[int, list[np.ndarray]] = {}
         for number, some in parts:
             rows.setdefault(number, []).append(some)
-        plan = Plan.read(self._output, plan_name)
-        shards = tuple(plan.shards((number, number + 1) for number in sorted(rows)))
+        if self._plan is None or self._plan.name != plan_name:
+            self._plan = Plan.read(self._output, plan_name)
+        shards = tuple(self._plan.shards((number, number + 1) for number in sorted(rows)))
         for table in self._reader.process(shards):
             number = place_of(shard_of(table)["name"])[1]
             yield chosen(table, np.sort(np.concatenate(rows[number])).tolist())

@@ -25,12 +25,14 @@ class AuditOptions:
     device: int | str | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("share", 0), ("max_flips", -1), ("max_difference", -1)):
+        if not _is_part(self.share) or not self.share:
+            raise ValueError(
+                f"audit: share must be a number above 0 and at most 1, got {shown(self.share)}"
+            )
+        for name in ("max_flips", "max_difference"):
             value = getattr(self, name)
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or not least < value <= 1 or value < 0:
-                span = "above 0 and at most 1" if least == 0 else "from 0 to 1"
-                raise ValueError(f"audit: {name} must be a number {span}, got {shown(value)}")
+            if not _is_part(value):
+                raise ValueError(f"audit: {name} must be a number from 0 to 1, got {shown(value)}")
 
     @classmethod
     def of(cls, given: Any) -> Self:
@@ -44,6 +46,10 @@ class AuditOptions:
         if "share" not in given:
             raise ValueError("audit: share, the part of the rows, is missing")
         return cls(**given)
+
+
+def _is_part(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def check_auditable(task: TaskTransform) -> None:
