@@ -13,20 +13,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 #: The names that are not those of `transforms`, and the modules that have them.
-_OWN = {"LocalPipeline": "workers", "predict": "predictions"}
+_OWN = {"LocalPipeline": "workers", "predict": "predictions", "release_model": "kept_engine"}
 
 if TYPE_CHECKING:
     from transforms import *  # noqa: F403 - the public names, which a test lists
 
+    from .kept_engine import release_model as release_model
     from .predictions import predict as predict
     from .workers import LocalPipeline as LocalPipeline
 
 
 def __getattr__(name: str) -> Any:
     """The names of `transforms`, imported on first use, so that the command line starts fast."""
-    if not (
-        name[0].isupper() or name in ("pipeline", "predict", "__all__")
-    ):  # a module, such as cli
+    if not (name[0].isupper() or name in ("pipeline", *_OWN, "__all__")):  # a module, such as cli
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import transforms
 

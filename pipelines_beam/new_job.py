@@ -56,6 +56,9 @@ pipeline:
         # cache: out/answers
         # Stop when more rows than that have failed: a number, or a share of those that are done.
         # max_failures: 1%
+        # Compute this part of the rows once more, alone and in float32, and say how far the answers
+        # are from that.
+        # audit: 0.01
         task:
           type: {transform}
           config:

@@ -16,6 +16,7 @@ from transforms.tasks import find
 
 from .frames import Frame, frame_of
 from .in_memory import outputs_of
+from .kept_engine import kept
 
 _ROW = "__row__"
 _ROWS = 1000  # of a table: an element of Beam
@@ -36,7 +37,8 @@ def predict(
     ```
 
     The answers are those of the task's transform in a pipeline: this is one, in this process. A
-    progress bar is shown if standard error is a terminal.
+    progress bar is shown if standard error is a terminal. The model stays loaded for the next call
+    with the same; one with another model, or `release_model()`, lets it go.
 
     Args:
       task: the name of a task.
@@ -71,10 +73,12 @@ def predict(
         if "input" not in options:
             options["input"] = _input_of(task, frame.names)
         made = transforms.pipeline(task, model, **options)
-        results, failures = _of_frame(made, frame, on_error == "raise")
+        with kept(made):
+            results, failures = _of_frame(made, frame, on_error == "raise")
     elif isinstance(data, list | tuple):
         made = transforms.pipeline(task, model, keyed=True, **options)
-        results, failures = _of_list(made, data, on_error == "raise")
+        with kept(made):
+            results, failures = _of_list(made, data, on_error == "raise")
     else:
         raise TypeError(
             "data must be a list, a pandas DataFrame or Series, a pyarrow Table or a Dataset of "

@@ -6,7 +6,7 @@ import base64
 import datetime
 import json
 import math
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from transforms.options.nested import columns_of, plain
 
 #: Characters of the text for a value that no file format has, such as an image in memory.
 _LONGEST = 200
+#: Of values that people read: characters of a text, items, levels of lists and structs.
+_MOST_CHARACTERS, _MOST_ITEMS, _DEEPEST = 400, 40, 4
 
 
 def jsonable(value: Any) -> Any:
@@ -45,6 +47,22 @@ def as_json(value: Any) -> str | None:
     if isinstance(plain_value, str):
         return whole(plain_value)
     return None if plain_value is None else json.dumps(plain_value)
+
+
+def bounded(value: Any, depth: int = 0) -> Any:
+    """The value as JSON can represent it, with as much in it as people read: bytes are counted."""
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"{len(value):,} bytes"
+    if isinstance(value, str):
+        return value[:_MOST_CHARACTERS]
+    if isinstance(value, Mapping | list | tuple) and depth > _DEEPEST:
+        return "…"
+    if isinstance(value, Mapping):
+        some = list(value.items())[:_MOST_ITEMS]
+        return {str(name): bounded(each, depth + 1) for name, each in some}
+    if isinstance(value, list | tuple):
+        return [bounded(each, depth + 1) for each in value[:_MOST_ITEMS]]
+    return jsonable(value)
 
 
 def is_missing(value: Any) -> bool:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from apache_beam.runners.runner import PipelineResult
@@ -15,9 +16,10 @@ from transforms.stages import metrics
 
 from . import samples
 from .io import in_yaml
+from .io.audit.results import audit_result
 from .io.failure_counts import FailureCounts
 from .io.job import Job
-from .io.output import FAILURES
+from .io.output import AUDIT, FAILURES
 from .outcome import Failures, Outcome, totals
 from .samples import clean, printable
 from .yaml_steps import Sink
@@ -109,6 +111,7 @@ def _job_as_data(job: Job) -> dict[str, Any]:
         "files_from_before": job.done,
         "failed_rows": job.output.path(FAILURES) if failures.count else None,
         "failures": _failures_as_data(failures),
+        "audit": _audit_as_data(job),
     }
 
 
@@ -144,6 +147,23 @@ def _show_job(job: Job) -> None:
     if count := found.count():
         print(f"failed rows: {count:,} in {printable(job.output.path(FAILURES))}")
         _show_reasons(found.reasons())
+    if job.audit is not None:
+        result = audit_result(job.output)
+        print(result)
+        for excess in result.excesses(job.audit):
+            print(f"warning: {excess}: see {printable(job.output.path(AUDIT))}", file=sys.stderr)
+
+
+def _audit_as_data(job: Job) -> dict[str, Any] | None:
+    """What the audit of a job has found; None for a job without one."""
+    if job.audit is None:
+        return None
+    result = audit_result(job.output)
+    return {
+        **asdict(result),
+        "files": job.output.path(AUDIT),
+        "warnings": result.excesses(job.audit),
+    }
 
 
 def show_resume(outcome: Outcome, command: str) -> None:

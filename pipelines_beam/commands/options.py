@@ -7,6 +7,8 @@ from typing import Any
 
 from .messages import unknown
 
+_EXISTING = "existing"
+
 
 class Assign(argparse.Action):
     """Stores NAME=VALUE in a dict; a name may be given only once."""
@@ -35,13 +37,30 @@ def add_existing(parser: argparse.ArgumentParser, resume: str, overwrite: str) -
     existing = parser.add_mutually_exclusive_group()
     for name, text in (("resume", resume), ("overwrite", overwrite)):
         existing.add_argument(
-            f"--{name}", dest="existing", action="store_const", const=name, help=text
+            f"--{name}", dest=_EXISTING, action="store_const", const=name, help=text
         )
 
 
 def asked_of_existing(existing: str | None) -> dict[str, bool]:
     """What is asked of an output that exists, as options of ProcessFiles; empty for None."""
     return {} if existing is None else {each: each == existing for each in ("resume", "overwrite")}
+
+
+def given(options: argparse.Namespace, parser: argparse.ArgumentParser) -> list[str]:
+    """The options that a command was given, as words; without --resume and --overwrite."""
+    words = []
+    for action in parser._actions:
+        value = getattr(options, action.dest, action.default)
+        if value == action.default or action.dest == _EXISTING:
+            continue
+        flag = action.option_strings[-1]
+        if action.nargs == 0:
+            words.append(flag)
+        elif isinstance(value, dict):
+            words += [f"{flag}={name}={each}" for name, each in value.items()]
+        else:
+            words += [f"{flag}={each}" for each in (value if isinstance(value, list) else [value])]
+    return words
 
 
 def add_talk(parser: argparse.ArgumentParser) -> None:

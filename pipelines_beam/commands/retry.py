@@ -14,6 +14,7 @@ from .statuses import DONE, FAILED, REFUSED, ROWS_FAILED
 if TYPE_CHECKING:
     from transforms import TaskTransform
 
+_MOST_REASONS = 10  # that are printed
 _RETRY = """\
 Compute the failed rows of a job over files (ProcessFiles) again, and no others. Rows that are
 answered now are written to where they belong in the files of results.
@@ -139,4 +140,19 @@ def _retry(options: argparse.Namespace, task: TaskTransform, output: str, settin
     print(f"{done.failed:,} rows had failed: {done.answered:,} are answered now, {again:,} are not")
     if again:
         print(f"rows that failed: {printable(os.path.dirname(done.failures[0]))}")
+        _show_reasons(output)
     return ROWS_FAILED if again else DONE
+
+
+def _show_reasons(output: str) -> None:
+    """Print why rows of an output are still failed, the commonest reasons first."""
+    from ..io.failure_counts import FailureCounts
+    from ..io.output import Output
+    from ..samples import clean, printable
+
+    reasons = FailureCounts(Output(output)).with_examples()
+    for each in reasons[:_MOST_REASONS]:
+        print(f"  {each.count:,} x {clean(each.text)}")
+        print(f"    such as {printable(str(each.file))}, row {each.row}")
+    if reasons[_MOST_REASONS:]:
+        print(f"  and {len(reasons) - _MOST_REASONS:,} more reasons")

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .messages import failed, own_names, quiet
-from .options import add_existing, add_set, add_talk, asked_of_existing, count
+from .options import add_existing, add_set, add_talk, asked_of_existing, count, given, number
 from .statuses import DONE, FAILED, REFUSED, ROWS_FAILED
 
 if TYPE_CHECKING:
@@ -102,6 +102,13 @@ def _add_of_files(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="ProcessFiles computes equal rows each on its own",
     )
+    parser.add_argument(
+        "--audit",
+        type=functools.partial(number, what="rows: the part of them, such as 0.01"),
+        metavar="SHARE",
+        help="ProcessFiles computes this part of the rows once more, alone and in float32, and "
+        "says how far its answers are from that: 0.01",
+    )
 
 
 def _beam_option(text: str) -> str:
@@ -121,34 +128,40 @@ def run(options: argparse.Namespace, rest: list[str], parser: argparse.ArgumentP
     if not any(not each.startswith("-") for each in rest):
         parser.error("the Beam YAML file to run is missing")
     try:
-        file, flags, given = beam_options.parsed(rest, own_names(parser), options.beam_option)
+        file, flags, values = beam_options.parsed(rest, own_names(parser), options.beam_option)
     except beam_options.OptionsError as error:
         parser.error(str(error))
-    return _run_file(options, file, flags, given)
+    job = _built(options, file, flags, values)
+    if isinstance(job, int):
+        return job
+    if options.dry_run:
+        return _show_dry(options, job)
+    return _started(options, job, _resuming(options, parser, file, flags))
 
 
-def _run_file(
-    options: argparse.Namespace, file: str, flags: list[str], given: Mapping[str, Any]
-) -> int:
+def _built(
+    options: argparse.Namespace, file: str, flags: list[str], values: Mapping[str, Any]
+) -> YamlJob | int:
+    """The job of a file; the exit status of a file that has an error."""
     from .. import yaml_job
 
-    runs = not options.dry_run
+    asked, runs = _asked(options), not options.dry_run
     try:
-        asked = _asked(options)
-        job = yaml_job.built(file, options.set, flags, given, asked, on=options.on, runs=runs)
+        return yaml_job.built(file, options.set, flags, values, asked, on=options.on, runs=runs)
     except Exception as error:
         return failed(options, file, error, REFUSED)
-    return (
-        _started(options, job, _resuming(options, file, flags)) if runs else _show_dry(options, job)
-    )
 
 
 def _asked(options: argparse.Namespace) -> dict[str, Any]:
     """What the command asks of ProcessFiles."""
-    given = {"limit": options.limit, "max_failures": options.max_failures}
+    found = {
+        "limit": options.limit,
+        "max_failures": options.max_failures,
+        "audit": options.audit,
+    }
     return {
         **asked_of_existing(options.existing),
-        **{name: value for name, value in given.items() if value is not None},
+        **{name: value for name, value in found.items() if value is not None},
         **({"reuse": False} if options.no_reuse else {}),
     }
 
@@ -199,7 +212,10 @@ def _failed_while_running(
 
     is_stopped = is_caused_by(error, KeyboardInterrupt)
     if not is_stopped:  # within a step: Beam makes an error of it
-        failed(options, job.file, job.excess() or error, FAILED)
+        excess = job.excess()
+        failed(options, job.file, excess or error, FAILED)
+        if excess is not None:
+            print("a resumed job stops again unless more rows may fail", file=sys.stderr)
     summary.show_resume(job.outcome, command)
     if is_stopped:
         raise KeyboardInterrupt from error
@@ -222,13 +238,10 @@ def _finished(options: argparse.Namespace, job: YamlJob, seconds: float, result:
     return ROWS_FAILED if rows_failed else DONE
 
 
-def _resuming(options: argparse.Namespace, file: str, flags: Sequence[str]) -> str:
-    """The command that goes on with a job that has ended early."""
-    unchecked = [f"--{each}" for each in options.beam_option]
-    words = [file, *(each for each in flags if each not in unchecked)]
-    words += [f"--beam-option={each}" for each in options.beam_option]
-    words += [] if options.on is None else [f"--on={options.on}"]
-    words += [f"--set={name}={value}" for name, value in options.set.items()]
-    words += [] if options.limit is None else [f"--limit={options.limit}"]
-    words += ["--no-reuse"] if options.no_reuse else []
+def _resuming(
+    options: argparse.Namespace, parser: argparse.ArgumentParser, file: str, flags: Sequence[str]
+) -> str:
+    """The command that goes on with a job that has ended early: with the same options."""
+    unchecked = {f"--{each}" for each in options.beam_option}
+    words = [file, *(each for each in flags if each not in unchecked), *given(options, parser)]
     return shlex.join(["pipelines-beam", "run", *words, "--resume"])

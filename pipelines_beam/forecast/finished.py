@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +11,9 @@ from typing import Any
 
 from transforms import TaskTransform
 
+from .. import user_folder
 from ..io import identity
+from ..io.kept_forecast import relevant
 from ..io.output import Output
 from ..io.run_record import DONE, RunRecord, runs
 from .profile import RUNNER_SECONDS, Profile, ProfileError
@@ -22,8 +22,6 @@ from .profile import RUNNER_SECONDS, Profile, ProfileError
 _LEAST = 1.0
 #: What must be the same of a machine for its runs to be compared.
 _MACHINE = ("cores", "processor", "accelerator")
-#: What may differ between jobs that take as long for a row.
-_IRRELEVANT = frozenset({"columns", "limit", "output", "input"})
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class Speed:
 
 def described(task: TaskTransform, format: str) -> identity.Description:
     """What decides how long a row of a job takes."""
-    return _relevant(identity.described(task, None, format))
+    return relevant(identity.described(task, None, format))
 
 
 def correction(
@@ -62,7 +60,7 @@ def correction(
     """
     for record in reversed(_records(output)):
         rows = record.rows + record.failed
-        is_same = _relevant(record.job) == job and _is_on(record, machine)
+        is_same = relevant(record.job) == job and _is_on(record, machine)
         seconds = record.seconds - record.stages.get("load", 0.0) - RUNNER_SECONDS
         if record.state == DONE and is_same and rows and seconds >= _LEAST:
             return seconds / max(speed.seconds(rows, record.padded_tokens), 1e-9)
@@ -74,10 +72,6 @@ def _records(output: Output) -> list[RunRecord]:
         return runs(output)
     except (OSError, TypeError, ValueError):  # of a run that was killed, or of another version
         return []
-
-
-def _relevant(job: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in job.items() if name not in _IRRELEVANT}
 
 
 def _is_on(record: RunRecord, machine: Mapping[str, Any]) -> bool:
@@ -93,11 +87,9 @@ class Store:
     @classmethod
     def of(cls, job: identity.Description, machine: Mapping[str, Any]) -> Store:
         """The place of a job's profile; PIPELINES_BEAM_CACHE names another folder."""
-        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        folder = os.environ.get("PIPELINES_BEAM_CACHE") or os.path.join(cache, "pipelines-beam")
         about = [dict(job), {name: machine.get(name) for name in _MACHINE}]
         name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:24]
-        return cls(Path(folder) / "profiles" / f"{name}.json")
+        return cls(user_folder.kept_at("profiles", f"{name}.json"))
 
     def read(self) -> Profile | None:
         """The profile, if there is one that can be read."""
@@ -108,11 +100,7 @@ class Store:
 
     def write(self, profile: Profile) -> None:
         """Keep a profile. A folder that cannot be written to is no reason to fail."""
-        with contextlib.suppress(OSError):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.path.with_suffix(f".{os.getpid()}")
-            temporary.write_text(profile.as_json(), encoding="utf-8")
-            temporary.replace(self.path)
+        user_folder.keep(self.path, profile.as_json())
 
     def corrected(self, profile: Profile, correction: float | None) -> Profile:
         """The profile with a new correction, or the one that is kept; it is kept from now on."""

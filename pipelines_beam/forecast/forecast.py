@@ -27,8 +27,10 @@ class Forecast:
     rows_counted: bool
     shards: int
     sizes: Histogram | None
-    #: Rows that were measured, and how long that took.
+    #: Rows of the sample; how many rows were measured, of a small job some several times; and how
+    #: long that took.
     sample_rows: int
+    measured_rows: int
     sample_seconds: float
     #: Where the speed comes from: "this machine", or that of a profile.
     device: str
@@ -115,5 +117,8 @@ def _facts(forecast: Forecast) -> Iterator[tuple[str, str]]:
 
 
 def _measured(forecast: Forecast) -> str:
-    took = f"{forecast.sample_rows:,} rows in {duration(forecast.sample_seconds)}"
-    return f"{took}, {forecast.source}: {forecast.device}"
+    rows = f"{forecast.measured_rows:,} rows"
+    if forecast.measured_rows > forecast.sample_rows:
+        rows += f", of {forecast.sample_rows:,} that differ,"
+    took = duration(forecast.sample_seconds)
+    return f"{rows} in {took}, {forecast.source}: {forecast.device}"

@@ -109,6 +109,10 @@ def _chunks(fn: PreprocessFn, example: Any, fetched: Any) -> list[Any]:
 
 
 def _add(found: Lengths, chunks: Sequence[Any], program: Program, pipe: Any) -> None:
+    refused = next(filter(None, map(program.likely_refusal, chunks)), None)
+    if refused is not None:
+        found.failures.add("forward", type(refused).__name__, str(refused))
+        return
     with computing:
         found.slots += program.batch_slots(chunks)
     sizes = [_size(unpacked(chunk), pipe) for chunk in chunks]

@@ -15,8 +15,10 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from transforms import TaskTransform
 from transforms.engine.reports import BatchReport, LoadReport, Report
+from transforms.rows.tables import chosen
 from transforms.stages.tables import TableFn
 
+from ..io.formats import ROW
 from ..io.output import as_parquet
 from .failures import FoundFailures
 from .sample import Sample
@@ -85,9 +87,11 @@ class Measured:
         self.model_bytes = self.memory = 0
         #: The rounds that count, all of about the same size.
         self.rounds: list[Round] = []
-        #: Rows that were computed in all, and those of them that failed.
-        self.rows = 0
+        #: Rows that were computed, those of them that differ, and those of these that failed. A
+        #: small job has fewer rows than are measured: they are computed several times.
+        self.rows = self.different_rows = 0
         self.failures = FoundFailures()
+        self._failed: set[int] = set()
         self.input_tables: list[pa.Table] = []
 
     def __enter__(self) -> Self:
@@ -137,7 +141,9 @@ class Measured:
         done = self._computed(tables)
         done.read_seconds = seconds
         self.rows += done.rows
-        self.input_tables += tables
+        new = [found for table in tables if len(found := self._sample.first_seen(table))]
+        self.different_rows += sum(map(len, new))
+        self.input_tables += new
         return done
 
     def _computed(self, tables: Sequence[pa.Table]) -> Round:
@@ -160,17 +166,24 @@ class Measured:
         answered = []
         for each in results:
             if isinstance(each, TaggedOutput):
-                self.failures.add_table(each.value.value)
+                self._add_failures(each.value.value)
             else:
                 answered.append(each.value)
         if not answered:
             return
-        table = pa.concat_tables(answered)
+        table = pa.concat_tables(answered).drop_columns([ROW])
         start = time.perf_counter()
         nbytes = len(as_parquet(table))
         done.write_seconds = time.perf_counter() - start
         done.answered = len(table)
         done.nbytes = max(nbytes - len(as_parquet(table.slice(0, 0))), 0)
+
+    def _add_failures(self, failed: pa.Table) -> None:
+        """Note rows that failed, each once."""
+        rows = failed["element"].combine_chunks().field(ROW).to_pylist()
+        new = [i for i, row in enumerate(rows) if row not in self._failed]
+        self._failed.update(rows)
+        self.failures.add_table(chosen(failed, new))
 
     def _take_batches(self) -> list[BatchReport]:
         for each in self._fn.reports:

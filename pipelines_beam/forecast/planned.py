@@ -14,6 +14,7 @@ from transforms.options.shown import shown
 from .. import machine
 from .. import workers as local_workers
 from ..io.job import Job
+from ..io.kept_forecast import KeptForecast
 from . import memory, predict, warnings
 from .failures import ExpectedFailures, FoundFailures
 from .finished import Speed, Store, correction, described
@@ -60,7 +61,9 @@ class _Found:
     profile: Profile
     estimate: Estimate
     source: str
+    #: Different rows, and how many were computed.
     rows: int
+    measured_rows: int
     seconds: float
     failures: FoundFailures
     lengths: Lengths
@@ -79,7 +82,24 @@ def forecast(job: Job, task: TaskTransform, options: Options) -> Forecast:
     """
     sample = Sample(job)
     found = _by_profile(sample, task, options) if options.profile else _here(sample, task, options)
-    return _forecast(sample, task, options, found)
+    made = _forecast(sample, task, options, found)
+    _keep(made, job, task, options)
+    return made
+
+
+def _keep(made: Forecast, job: Job, task: TaskTransform, options: Options) -> None:
+    """Keep a forecast for the report of the job's run."""
+    seconds = made.seconds_of_workers + -options.build_seconds
+    KeptForecast(
+        job=described(task, job.format),
+        rows=made.rows,
+        failed=sum(each.expected for each in made.failures),
+        seconds=(seconds.low, seconds.value, seconds.high),
+        workers=made.workers,
+        device=made.device,
+        batch_rows=made.batch_rows,
+        padding=made.padding,
+    ).keep(job.output.uri)
 
 
 def profile(job: Job, task: TaskTransform, seconds: float) -> Profile:
@@ -153,6 +173,7 @@ def _here(sample: Sample, task: TaskTransform, options: Options) -> _Found:
         found,
         Estimate(seconds, _joined(error, unseen)),
         "on this machine, corrected by a finished run" if is_corrected else "on this machine",
+        measured.different_rows,
         measured.rows,
         measured.seconds,
         measured.failures,
@@ -172,7 +193,7 @@ def _by_profile(sample: Sample, task: TaskTransform, options: Options) -> _Found
     known = options.profile
     assert known is not None
     other = known.check_of(task.plan.spec.task, task.plan.spec.model.source)
-    tables = list(sample.tables(_SIZED, places=32))
+    tables = list(filter(len, map(sample.first_seen, sample.tables(_SIZED, places=32))))
     lengths = lengths_of(task, tables, options.seconds)
     if not lengths.slots:
         raise EmptyJobError(
@@ -185,6 +206,7 @@ def _by_profile(sample: Sample, task: TaskTransform, options: Options) -> _Found
         known,
         Estimate(seconds, predict.UNSEEN_OF_PROFILE),
         "looked at here; the speed is that of a profile",
+        lengths.rows,
         lengths.rows,
         lengths.seconds,
         lengths.failures,
@@ -235,6 +257,7 @@ def _forecast(sample: Sample, task: TaskTransform, options: Options, found: _Fou
         shards=sample.shards,
         sizes=Histogram.of(found.lengths.unit, found.lengths.sizes),
         sample_rows=found.rows,
+        measured_rows=found.measured_rows,
         sample_seconds=found.seconds,
         device=known.device,
         source=found.source,

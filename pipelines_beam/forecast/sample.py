@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from ..io.formats import FORMATS
+from transforms.rows.tables import chosen
+
+from ..io.formats import FORMATS, ROW
 from ..io.job import Job
 from ..io.plan import Plan, Shard
-from ..io.stages import InputError
+from ..io.stages import InputError, with_rows
 
 #: Steps of this size, from any point of a circle, never come close to each other.
 _GOLDEN = 0.6180339887498949
+_ROW_BITS = 32  # of the number of a row within its shard
 
 
 @dataclass
@@ -34,6 +37,7 @@ class Sample:
     _shards: list[tuple[Plan, int]] = field(default_factory=list)
     _ends: np.ndarray = field(default_factory=lambda: np.zeros(0))
     _tables: dict[str, pa.Table] = field(default_factory=dict)
+    _seen: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         names = self.job.output.names() if self.job.done else []
@@ -66,7 +70,10 @@ class Sample:
         return sum(file.size for plan in self.job.plans for file in plan.files())
 
     def tables(self, count: int, places: int = 4) -> Iterator[pa.Table]:
-        """About so many further rows, as neighbours from some places each."""
+        """About so many further rows, as neighbours from some places each.
+
+        Their column ROW says which rows they are: of few rows, some are there several times.
+        """
         each = max(1, -(-count // places))
         while count > 0:
             table = self._next(min(each, count))
@@ -74,6 +81,13 @@ class Sample:
                 return
             count -= len(table)
             yield table
+
+    def first_seen(self, table: pa.Table) -> pa.Table:
+        """The rows of a table that it was not asked about before."""
+        rows = table[ROW].to_pylist()
+        new = [i for i, row in enumerate(rows) if row not in self._seen]
+        self._seen.update(rows)
+        return chosen(table, new)
 
     def _next(self, count: int) -> pa.Table:
         """Up to so many neighbouring rows from the next place; none if the shards have no rows."""
@@ -87,14 +101,16 @@ class Sample:
             start = int(share * max(len(table) - count + 1, 1))
             if len(table):
                 return table.slice(start, count)
-        return self.job.schema.empty_table()
+        return with_rows(self.job.schema).empty_table()
 
     def _table(self, i: int) -> pa.Table:
         plan, number = self._shards[i]
         (shard,) = plan.shards([(number, number + 1)])
         if shard.name not in self._tables:
             self._tables.clear()  # one at a time: a shard has up to 64 MB
-            self._tables[shard.name] = self._read(shard)
+            table = self._read(shard)
+            rows = pa.array(range(i << _ROW_BITS, (i << _ROW_BITS) + len(table)), pa.int64())
+            self._tables[shard.name] = table.append_column(ROW, rows)
         return self._tables[shard.name]
 
     def _read(self, shard: Shard) -> pa.Table:

@@ -1,5 +1,7 @@
 """Jobs over files that can be stopped and resumed: files in, files out, each part exactly once."""
 
+from .audit.options import AuditOptions as AuditOptions
+from .audit.results import AuditResult as AuditResult
 from .failure_limit import TooManyFailuresError as TooManyFailuresError
 from .files import InputChangedError as InputChangedError
 from .files import StoreError as StoreError

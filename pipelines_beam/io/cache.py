@@ -29,25 +29,25 @@ _NO_PART = ("input", "columns", "format")
 _OPEN_FILES = 4  # of which the answers are held: neighbouring rows mostly come from one
 
 
-def computation(task: TaskTransform) -> str:
+def computation(task: TaskTransform, option: str = "cache") -> str:
     """The name of the folder for answers of a task: the hash of what decides them.
 
-    Raises ValueError for a task whose answers are not decided by the input alone, or whose inputs
-    may change although they look the same.
+    Raises ValueError, which names the option, for a task whose answers are not decided by the input
+    alone, or whose inputs may change although they look the same.
     """
     binding = task.plan.binding
     if task.plan.replaced_stages or not task.repeats:
         raise ValueError(
-            "cache: equal inputs may have different answers, since tokens are drawn at random, or "
-            "a function or pipeline class of your own answers"
+            f"{option}: equal inputs may have different answers, since tokens are drawn at random, "
+            "or a function or pipeline class of your own answers"
         )
     if binding.task.media and binding.task.lists == "chat":
-        raise ValueError("cache: chats may name images by their URIs, whose content may change")
+        raise ValueError(f"{option}: chats may name images by their URIs, whose content may change")
     about = identity.described(task, None, "")
     return identity.hashed({k: text for k, text in about.items() if k not in _NO_PART})[:32]
 
 
-def check_columns(task: TaskTransform, schema: pa.Schema) -> None:
+def check_columns(task: TaskTransform, schema: pa.Schema, option: str) -> None:
     """Raises ValueError for inputs that are names of files, whose content may change.
 
     And for those of a type that is not compared.
@@ -55,13 +55,15 @@ def check_columns(task: TaskTransform, schema: pa.Schema) -> None:
     columns = _columns(task)
     for name in columns.values():
         if has_dictionary(schema.field(name).type):
-            raise ValueError(f"cache: the column {name!r} is a dictionary, which is not compared")
+            raise ValueError(
+                f"{option}: the column {name!r} is a dictionary, which is not compared"
+            )
     for name in task.plan.binding.task.media.keys() & columns.keys():
         kind = schema.field(columns[name]).type
         if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
             raise ValueError(
-                f"cache: the column {columns[name]!r} of {name} must hold the bytes of files, got "
-                f"{kind}: what is at a path may change"
+                f"{option}: the column {columns[name]!r} of {name} must hold the bytes of files, "
+                f"got {kind}: what is at a path may change"
             )
 
 
@@ -74,8 +76,8 @@ def _columns(task: TaskTransform) -> dict[str, str]:
 class Cache:
     """The answers of one kind of computation."""
 
-    def __init__(self, uri: str, task: TaskTransform) -> None:
-        self._folder = Output(f"{uri.rstrip('/')}/{computation(task)}")
+    def __init__(self, uri: str, task: TaskTransform, option: str = "cache") -> None:
+        self._folder = Output(f"{uri.rstrip('/')}/{computation(task, option)}")
         self._columns = _columns(task)
         self._schema = task.schema()
 
@@ -92,7 +94,7 @@ class Cache:
 
     def found(self, table: pa.Table) -> tuple[list[int], pa.Table]:
         """The rows of a table that have an answer, and the columns of the answers."""
-        keys = np.array(self._hashes(table), _DTYPE)
+        keys = np.array(self.hashes(table), _DTYPE)
         places = np.searchsorted(self._keys, keys)
         known = places < len(self._keys)
         known[known] = self._keys[places[known]] == keys[known]
@@ -106,13 +108,13 @@ class Cache:
         """Keep the answers in a table of results, in a file of their own."""
         if not len(table):
             return
-        hashes = self._hashes(table)
+        hashes = self.hashes(table)
         name = f"part-{hashlib.sha256(b''.join(hashes)).hexdigest()[:32]}.parquet"
         keys = pa.array(hashes, pa.binary(_KEY_BYTES))
         answers = table.select(self._schema.names).combine_chunks().add_column(0, KEY, keys)
         self._folder.write(name, as_parquet(answers.replace_schema_metadata()))
 
-    def _hashes(self, table: pa.Table) -> list[bytes]:
+    def hashes(self, table: pa.Table) -> list[bytes]:
         """The hash of the inputs of each row."""
         columns = [table[name] for name in self._columns.values()]
         inputs = zip(self._columns, columns, strict=True)

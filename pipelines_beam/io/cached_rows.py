@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -36,11 +37,20 @@ class FromCache(beam.DoFn):  # type: ignore[misc]
         self._schema = schema
 
     def setup(self) -> None:
-        """Find out which answers there are."""
-        self._cache.load()
+        """Note that nothing is known yet of the answers."""
+        self._is_loaded = False
 
-    def process(self, table: pa.Table) -> Iterator[pa.Table]:
-        """The rows without an answer; none, if all have one."""
+    def process(self, table: pa.Table, awaited: Any = None) -> Iterator[pa.Table]:
+        """The rows without an answer; none, if all have one.
+
+        Args:
+          table: the rows of a shard.
+          awaited: a side input: what it is made of may add answers, so they are looked for now.
+
+        """
+        if not self._is_loaded:
+            self._cache.load()
+            self._is_loaded = True
         rows, answers = self._cache.found(table)
         about = shard_of(table)
         if rows:
@@ -55,16 +65,23 @@ class FromCache(beam.DoFn):  # type: ignore[misc]
 
 
 class ToCache(beam.DoFn):  # type: ignore[misc]
-    """Tables of answers to the same with those of the cache in their places; keeps the new ones."""
+    """Tables of answers to the same with those of the cache in their places.
 
-    def __init__(self, output: Output, cache: Cache) -> None:
+    Args:
+      output: the output of the job.
+      cache: where the new answers are kept for later jobs. None: nowhere.
+
+    """
+
+    def __init__(self, output: Output, cache: Cache | None) -> None:
         self._output = output
         self._cache = cache
 
     def process(self, table: pa.Table) -> Iterator[pa.Table]:
         """The answered rows of a shard."""
         about = shard_of(table)
-        self._cache.add(table)
+        if self._cache is not None:
+            self._cache.add(table)
         if about["cached"]:
             data = self._output.read(f"{CACHED}/{about['name']}")
             known = pq.read_table(io.BytesIO(data)).cast(table.schema)

@@ -19,6 +19,7 @@ OPTIONS = {
     "limit": "--limit",
     "max_failures": "--max-failures",
     "reuse": "--no-reuse",
+    "audit": "--audit",
 }
 
 
@@ -32,13 +33,21 @@ def factory(asked: Mapping[str, Any], writes: bool = True) -> Callable[..., Proc
     """
 
     def create(files: Any, task: Any, output: str, **config: Any) -> ProcessFiles:
-        config = SafeLineLoader.strip_metadata(config) | asked
+        config = _with_asked(SafeLineLoader.strip_metadata(config), asked)
         files = SafeLineLoader.strip_metadata(files)
         made = ProcessFiles(files, task_of(SafeLineLoader.strip_metadata(task)), output, **config)
         made.writes = writes
         return made
 
     return create
+
+
+def _with_asked(config: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with what the command line asks; of an audit it asks the share alone."""
+    known = config.get("audit")
+    if "audit" in asked and isinstance(known, Mapping):
+        asked = {**asked, "audit": {**known, "share": asked["audit"]}}
+    return {**config, **asked}
 
 
 def steps_in(node: Any) -> Iterator[ProcessFiles]:

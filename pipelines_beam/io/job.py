@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from .audit.options import AuditOptions
 from .failure_limit import FailureGuard, TooManyFailuresError
 from .formats import FORMATS
 from .output import JOB, Output
@@ -52,6 +53,8 @@ class Job:
     #: Whether only some of the rows are read.
     is_limited: bool = False
     guard: FailureGuard | None = None
+    #: What is audited of it; None for nothing.
+    audit: AuditOptions | None = None
 
     @property
     def counts_rows(self) -> bool:

@@ -24,10 +24,12 @@ _TRIES = 3
 #: Errors of a disk, or of a user's share of it, that has no room.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 #: Folders within the output. Readers of a folder leave out names that begin with "_".
-JOB, FAILURES = "_job", "_failures"
+JOB, FAILURES, AUDIT = "_job", "_failures", "_audit"
 _TEMPORARY = f"{JOB}/temporary"
 #: Answers of a cache, for shards of which other rows are computed.
 CACHED = f"{JOB}/cached"
+#: Answers that several shards need.
+SHARED = f"{JOB}/shared"
 
 
 class OutputError(RuntimeError):
@@ -141,7 +143,7 @@ class Output:
     def clear(self) -> None:
         """Remove everything that jobs have written; other files stay."""
         for name in self.names():
-            if name in (JOB, FAILURES) or is_shard(name):
+            if name in (JOB, FAILURES, AUDIT) or is_shard(name):
                 self.remove(name)
 
     def _full(self, name: str) -> str:

@@ -26,6 +26,7 @@ from .pieces import Piece
 from .ranges import Range
 
 _NAME = re.compile(r"plan-(\d{3,})-([0-9a-f]{12})\.parquet")
+_SHARD_NAME = re.compile(r"part-(.+)-(\d{7,})\.parquet")
 _SCHEMA = pa.schema(
     [
         ("shard", pa.int32()),
@@ -182,6 +183,13 @@ class Plan:
         row, count = rows[0], sum(row["rows"] for row in rows)
         place = (row["start"], row["stop"])
         return Shard(self.shard_name(number), files, place, count, row["group"])
+
+
+def place_of(shard_name: str) -> tuple[str, int]:
+    """The name of the plan of a shard, and its number there."""
+    match = _SHARD_NAME.fullmatch(shard_name)
+    assert match is not None
+    return match[1], int(match[2])
 
 
 def plans(output: Output) -> list[Plan]:

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +20,7 @@ from transforms.stages import metrics as live
 
 from .. import machine
 from .job import ABOUT, Job
+from .kept_forecast import kept_forecast
 from .output import is_shard
 from .run_metrics import RunMetrics
 from .run_record import DONE, FAILED, STOPPED, SUBMITTED, RunRecord
@@ -172,6 +173,8 @@ def _describe(followed: Followed) -> None:
     }
     record.machine = machine.described(settings.task.plan.spec.model.device)
     record.shards, record.shards_before = job.shards, job.done
+    record.forecast = kept_forecast(job.output.uri, record.job)
+    record.audit = {} if job.audit is None else asdict(job.audit)
 
 
 def _speed(settings: Settings) -> dict[str, str]:

@@ -13,7 +13,7 @@ from transforms.options.metrics_namespace import NAMESPACE
 from .run_record import RunRecord
 
 _BATCHES = re.compile(r"batches_of_(\d+)(?:_to_\d+)?")
-_STAGES = ("read", "preprocess", "wait", "postprocess", "write", "compute", "idle")
+_STAGES = ("read", "preprocess", "wait", "postprocess", "audit", "write", "compute", "idle")
 _OTHER = ("splits_", "engine_restarts", "replayed", "failures_", "suspect_", "values_that_do_not")
 
 

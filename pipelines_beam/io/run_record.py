@@ -57,6 +57,10 @@ class RunRecord:
     model_bytes: int = 0
     #: Other counters that are not 0, such as splits_memory.
     counters: Mapping[str, int] = field(default_factory=dict)
+    #: What it was to take, if it was planned before: see KeptForecast.
+    forecast: Mapping[str, Any] = field(default_factory=dict)
+    #: What was audited: see AuditOptions; empty for nothing.
+    audit: Mapping[str, Any] = field(default_factory=dict)
     #: Why it failed; "" if it did not.
     error: str = ""
 

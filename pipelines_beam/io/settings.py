@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from transforms import TaskTransform
 from transforms.options.shown import shown
 
+from .audit.options import AuditOptions
 from .failure_limit import FailureLimit
+
+_DEDUPE = ("shard", "job")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +30,11 @@ class Settings:
     rows_per_shard: int | None = None
     bytes_per_shard: int = 64 * 1024 * 1024
     reuse: bool = True
+    dedupe: str = "shard"
     cache: str | None = None
     limit: int | None = None
     max_failures: int | str | None = None
+    audit: float | Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.task, TaskTransform):
@@ -42,12 +48,27 @@ class Settings:
                 raise ValueError(f"{name} must be a positive integer, got {shown(value)}")
         if not isinstance(self.reuse, bool):
             raise ValueError(f"reuse must be True or False, got {shown(self.reuse)}")
+        if self.dedupe not in _DEDUPE:
+            raise ValueError(f"dedupe must be 'shard' or 'job', got {shown(self.dedupe)}")
+        if self.dedupes_job and not self.reuse:
+            raise ValueError("dedupe='job' reuses answers: not with reuse=False (--no-reuse)")
         if self.resume and self.overwrite:
             raise ValueError("resume and overwrite exclude each other")
         if not isinstance(self.cache, str | None) or self.cache == "":
             raise ValueError(f"cache must be the path or URI of a folder, got {shown(self.cache)}")
         if self.max_failures is not None:
             FailureLimit.of(self.max_failures)
+        _ = self.audit_options
+
+    @property
+    def audit_options(self) -> AuditOptions | None:
+        """What is audited; None for nothing."""
+        return None if self.audit is None else AuditOptions.of(self.audit)
+
+    @property
+    def dedupes_job(self) -> bool:
+        """Whether equal rows are computed once in the whole job, and not in each shard."""
+        return self.dedupe == "job"
 
     @property
     def uses_cache(self) -> bool:

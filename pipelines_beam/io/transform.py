@@ -17,10 +17,14 @@ from transforms import TaskTransform
 from ..beam_options import DEFAULT_RUNNER
 from ..progress import show
 from ..workers import use_cores
+from .audit.options import check_auditable
+from .audit.results import AuditResult, audit_result
+from .audit.rows import Audit
 from .cache import Cache
 from .cached_rows import FromCache, ToCache
+from .dedupe import ComputeShared
 from .job import Job
-from .output import FAILURES, is_shard
+from .output import FAILURES, SHARED, Output, is_shard
 from .prepare import prepare, rows_per_shard
 from .recorder import Followed, Recorder
 from .reporting import report
@@ -77,6 +81,9 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
       bytes_per_shard: the most bytes that are read for it.
       reuse: compute rows of one shard once if their inputs are equal, where that gives the same
         answers: not with sampling, nor with a pipeline class or a function of your own.
+      dedupe: "shard", or "job": compute rows once if their inputs are equal, in whatever files they
+        are. All inputs are read once more for that, before anything is computed. Refused where
+        equal inputs may have different answers, and for media that are not columns of bytes.
       cache: the path or URI of a folder with answers of earlier jobs, which are taken for rows with
         the same inputs, and to which those of this job are added. Not with reuse=False.
       limit: read only so many rows, the first ones: for trying a job. Its output is not resumed
@@ -84,6 +91,9 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
       max_failures: stop when more rows than that have failed: a number, or a share such as "1%" of
         the rows that are done, once they are 100. It is looked at whenever a file of the output is
         written and before the next is begun, so each worker finishes the file that it is at.
+      audit: compute this part of the rows once more, each alone and in float32, and report how far
+        the answers are from that; or a mapping: see AuditOptions. Refused where answers may differ
+        although nothing is wrong, such as with sampling.
 
     The pipeline gets {"files_written": the paths of the files, "failed": failure rows without the
     elements}. What there is and what is to be done is found when the transform is applied.
@@ -114,9 +124,11 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
         rows_per_shard: int | None = None,
         bytes_per_shard: int = Settings.bytes_per_shard,
         reuse: bool = True,
+        dedupe: str = Settings.dedupe,
         cache: str | None = None,
         limit: int | None = None,
         max_failures: int | str | None = None,
+        audit: float | Mapping[str, Any] | None = None,
     ) -> None:
         options = {name: value for name, value in locals().items() if name not in _NO_SETTINGS}
         super().__init__()
@@ -135,29 +147,31 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
     def expand(self, pbegin: Any) -> Any:
         """The files that are written, and the failure rows."""
         settings, task = self.settings, self.settings.task
-        cache = Cache(str(settings.cache), task) if settings.uses_cache else None
+        audit, cache = settings.audit_options, self._answers()
+        if audit is not None:
+            check_auditable(task)
         self.job = job = prepare(settings, self.writes)
         logger.info("%s: %d of %d shards are there", job.output.uri, job.done, job.shards)
         schema = with_rows(job.schema)
-        tables = (
+        shards = (
             pbegin
             | "Plan" >> beam.Create(job.segments).with_output_types(Any)
             | "Shards" >> beam.ParDo(ReadPlan(job.output)).with_output_types(Any)
             | "Spread" >> beam.Reshuffle()
-            | "Read" >> beam.ParDo(ReadShards(job)).with_output_types(pa.Table)
         )
+        tables = shards | "Read" >> beam.ParDo(ReadShards(job)).with_output_types(pa.Table)
         if cache is not None:
-            results = task.schema(schema)
-            known = beam.ParDo(FromCache(job.output, cache, results))
-            tables = tables | "FromCache" >> known.with_output_types(pa.Table)
+            tables = self._without_known(job, cache, shards, tables)
         computing = task.with_reuse() if settings.reuse else task
         computing = computing.with_open_tables(
             rows_per_shard(settings, job.format), settings.bytes_per_shard
         )
         good, bad = tables | computing.with_exception_handling()
         if cache is not None:
-            merged = beam.ParDo(ToCache(job.output, cache))
+            merged = beam.ParDo(ToCache(job.output, cache if settings.uses_cache else None))
             good = good | "ToCache" >> merged.with_output_types(pa.Table)
+        if audit is not None:
+            good = good | "Audit" >> Audit(audit, task, job.output, schema)
         writer = WriteFailures(job.output, task.failure_schema(schema))
         failed = bad | "WriteFailures" >> beam.ParDo(writer).with_output_types(pa.Table)
         written = good | "WriteResults" >> beam.ParDo(
@@ -165,6 +179,24 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
         ).with_output_types(str)
         rows = failed | "FailureRows" >> beam.FlatMap(failure_rows).with_output_types(_FAILURE_ROW)
         return {"files_written": written, "failed": rows}
+
+    def _answers(self) -> Cache | None:
+        """Where answers are that are not computed, or not by each shard."""
+        settings = self.settings
+        if settings.uses_cache:
+            return Cache(str(settings.cache), settings.task)
+        if settings.dedupes_job:
+            return Cache(f"{Output(settings.output).uri}/{SHARED}", settings.task, "dedupe")
+        return None
+
+    def _without_known(self, job: Job, cache: Cache, shards: Any, tables: Any) -> Any:
+        """The tables without the rows whose answers are in the cache, or are computed for it."""
+        awaited: list[Any] = []
+        if self.settings.dedupes_job:
+            kept = shards | "ComputeShared" >> ComputeShared(job, self.task, cache)
+            awaited = [beam.pvalue.AsIter(kept)]
+        known = FromCache(job.output, cache, self.task.schema(with_rows(job.schema)))
+        return tables | "FromCache" >> beam.ParDo(known, *awaited).with_output_types(pa.Table)
 
 
 _NO_SETTINGS = ("self", "__class__")
@@ -182,6 +214,8 @@ class Processed:
     written: int
     #: The folder of the output.
     output: str
+    #: How far audited rows are from float32; None without an audit.
+    audit: AuditResult | None = None
 
     def report(self) -> Report:
         """What the job did, for a notebook or as one HTML file: see `report`."""
@@ -245,4 +279,15 @@ def process_files(
         job.done,
         written,
         job.output.uri,
+        _audited(job),
     )
+
+
+def _audited(job: Job) -> AuditResult | None:
+    """What the audit of a job has found; logs what is more than its options allow."""
+    if job.audit is None:
+        return None
+    found = audit_result(job.output)
+    for excess in found.excesses(job.audit):
+        logger.warning("%s: %s", job.output.uri, excess)
+    return found

@@ -20,9 +20,11 @@ from ..io.output import Output, is_shard
 from ..io.run_record import RunRecord, runs
 from . import charts, texts
 from .advice import advice, is_short, padding_share
+from .audited import Audited, audited
 from .examples import FailedRows, Subject, examples, failed_rows
 from .gallery import cards
 from .parts import Card
+from .plan_beside_run import planned
 
 _NAMES = {
     "load": "loading the model",
@@ -32,10 +34,11 @@ _NAMES = {
     "preprocess": "preparing inputs: fetching, decoding, tokenizing",
     "wait": "waiting for the model",
     "postprocess": "making predictions of outputs",
+    "audit": "auditing: some rows once more, in float32",
     "write": "writing files",
 }
 _OF_MODEL = ("compute", "idle", "load")
-_OF_ROWS = ("read", "preprocess", "wait", "postprocess", "write")
+_OF_ROWS = ("read", "preprocess", "wait", "postprocess", "audit", "write")
 _STATES = {
     "done": "done",
     "failed": "failed",
@@ -65,6 +68,7 @@ class _Content:
     files: int
     failed: FailedRows
     cards: Sequence[Card]
+    audited: Audited | None
 
     @property
     def run(self) -> RunRecord | None:
@@ -119,7 +123,9 @@ def _content(output: Output, given: str) -> _Content:
         ) from error
     shards = sum(map(is_shard, output.names()))
     found = cards(examples(output, subject), subject)
-    return _Content(output.uri, subject, runs(output), shards, failed_rows(output), found)
+    records = runs(output)
+    failed, audit = failed_rows(output), audited(output, records)
+    return _Content(output.uri, subject, records, shards, failed, found, audit)
 
 
 def _page(content: _Content) -> str:
@@ -140,6 +146,7 @@ def _page(content: _Content) -> str:
         shown_run=None if run is None else _history(run),
         figures=_figures(content),
         about=[] if run is None else _about(run),
+        planned=None if run is None else planned(run),
         timing=None if run is None else _timing(run),
         advice=None if run is None else advice(run),
         is_short=run is not None and is_short(run),
@@ -211,6 +218,7 @@ def _stages(run: RunRecord, keys: Sequence[str]) -> list[Stage]:
     return [
         Stage(_NAMES[key], key, texts.seconds(value), round(100 * value / total, 1))
         for key, value in found.items()
+        if value or key != "audit"  # most jobs have none
     ]
 
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Mapping
 from typing import Any
 
-from ..readable import jsonable
+from ..readable import bounded
 
 #: Characters of a text of an example, and of one that stands beside others.
 LONGEST, SHORT = 700, 200
@@ -54,23 +53,7 @@ def brief(value: Any, longest: int = SHORT) -> str:
     """Any value as a short text."""
     if isinstance(value, str):
         return cut(value, longest)
-    return cut(json.dumps(_bounded(value), ensure_ascii=False), longest)
-
-
-def _bounded(value: Any, depth: int = 0) -> Any:
-    """A value with as much in it as can be shown, before it becomes text."""
-    if isinstance(value, bytes | bytearray | memoryview):
-        return f"{len(value):,} bytes"
-    if isinstance(value, str):
-        return value[: 2 * SHORT]
-    if isinstance(value, Mapping | list | tuple) and depth > 4:
-        return "…"
-    if isinstance(value, Mapping):
-        some = list(value.items())[:40]
-        return {str(name): _bounded(each, depth + 1) for name, each in some}
-    if isinstance(value, list | tuple):
-        return [_bounded(each, depth + 1) for each in value[:40]]
-    return jsonable(value)
+    return cut(json.dumps(bounded(value), ensure_ascii=False), longest)
 
 
 def number(value: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import datasets
@@ -15,7 +15,9 @@ from support.pictures import picture
 from support.texts import CORPUS
 
 import pipelines_beam
-from pipelines_beam import ElementError, predict
+from pipelines_beam import ElementError, predict, release_model
+from transforms.batching.replica import Replica
+from transforms.engine import registry
 
 Model = Callable[[str], str]
 
@@ -33,6 +35,41 @@ def name(model: Model) -> str:
 def answers(name: str) -> list[Any]:
     pipe = transformers.pipeline(TASK, name)
     return [pipe(text, truncation=True)[0] for text in TEXTS]
+
+
+@pytest.fixture(autouse=True)
+def _model_goes() -> Iterator[None]:
+    yield
+    release_model()
+
+
+def test_the_model_stays_for_the_next_call(
+    name: str, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+    load = Replica.__init__
+
+    def noted(self: Any, spec: Any, *more: Any, **others: Any) -> None:
+        loads.append(spec.source)
+        load(self, spec, *more, **others)
+
+    monkeypatch.setattr(Replica, "__init__", noted)
+    before = registry.running()
+    first = predict(TASK, ["Yes", "No"], name)
+    assert predict(TASK, pd.Series(["Yes", "No"]), name).label.tolist() == [
+        each["label"] for (each,) in first
+    ]
+    with pytest.raises(ElementError):
+        predict(TASK, [None], name, top_k=2)
+    assert loads == [name]
+    assert registry.running() == before + 1
+    other = model("roberta-classification")
+    predict(TASK, ["Yes"], other)
+    assert loads == [name, other]
+    assert registry.running() == before + 1
+    release_model()
+    release_model()
+    assert registry.running() == before
 
 
 def same(found: Any, answers: Any) -> None:

@@ -28,6 +28,7 @@ NAMES = {
     "TaskTransform",
     "pipeline",
     "predict",
+    "release_model",
 }
 
 

@@ -45,10 +45,12 @@ def test_of_an_output(folder: Path, model: Model, capsys: pytest.CaptureFixture[
     process(folder, model)
     assert cli.main(["retry", "out"]) == statuses.ROWS_FAILED
     said = capsys.readouterr().out
-    assert said == (
+    assert said.startswith(
         f"2 rows had failed: 0 are answered now, 2 are not\nrows that failed: "
-        f"{folder}/out/_failures\n"
+        f"{folder}/out/_failures\n  1 x TooLongError: "
     )
+    assert f"    such as {folder}/in/a.parquet, row 1\n  1 x TypeError: column 'text'" in said
+    assert said.endswith(f"    such as {folder}/in/a.parquet, row 2\n")
     assert cli.main(["retry", "out", "--set", "truncation=true"]) == statuses.ROWS_FAILED
     said = capsys.readouterr().out
     assert "changed: truncation: not given → true\n2 rows had failed: 1 are answered now" in said

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines_beam import cli
-from pipelines_beam.commands import statuses
+from pipelines_beam.commands import run, statuses
 from pipelines_beam.io import failure_limit
 
 Model = Callable[[str], str]
@@ -102,9 +104,52 @@ def test_a_job_that_goes_wrong_is_stopped(
     assert reason.startswith(f"{file}: too many rows failed: 50 of 100 that are done, and max_fai")
     assert "50 x TypeError: column 'text'" in reason
     assert said[-1].endswith(
-        f"of {folder}/out are there: go on with pipelines-beam run {file} --resume"
+        f"of {folder}/out are there: go on with pipelines-beam run {file} --max-failures=10% "
+        "--resume"
     )
+    assert "a resumed job stops again unless more rows may fail" in said
     assert "Traceback" not in "".join(said)
+
+
+#: Each option of the command that a job is run with, and what it is given as.
+OPTIONS = {
+    "set": "--set=name=a value",
+    "beam_option": "--beam-option=job=x",
+    "limit": "--limit=7",
+    "max_failures": "--max-failures=1%",
+    "no_reuse": "--no-reuse",
+    "audit": "--audit=0.5",
+    "json": "--json",
+    "verbose": "--verbose",
+    "traceback": "--traceback",
+}
+
+
+def test_the_command_that_resumes_has_all_options() -> None:
+    parser = run.add(argparse.ArgumentParser().add_subparsers())
+    of_nothing = {"help", "help_beam", "dry_run", "existing"}  # with those, no job is run
+    assert {action.dest for action in parser._actions} == OPTIONS.keys() | of_nothing
+    options = parser.parse_args([*OPTIONS.values(), "--overwrite"])
+    command = run._resuming(options, parser, "my job.yaml", ["--runner=X", "--job=x"])
+    words = shlex.split(command)
+    assert words[:4] == ["pipelines-beam", "run", "my job.yaml", "--runner=X"]
+    assert sorted(words[4:]) == sorted([*OPTIONS.values(), "--resume"])
+    again = parser.parse_args(words[4:])
+    assert {**vars(again), "existing": "overwrite"} == vars(options)
+
+
+def test_rows_are_audited(folder: Path, model: Model, capsys: pytest.CaptureFixture[str]) -> None:
+    audit = {"share": 0.1, "max_flips": 0}
+    file = of_files(folder, model("bert-classification"), audit=audit)
+    assert cli.main(["run", file, "--json", "--audit=1"]) == statuses.ROWS_FAILED
+    (job,) = events(capsys.readouterr().out)[-1]["jobs"]
+    audited = job["audit"]
+    assert (audited["rows"], audited["flips"], audited["warnings"]) == (6, 0, [])
+    assert audited["files"] == f"{folder}/out/_audit"
+    assert cli.main(["run", file, "--audit=1", "--resume"]) == statuses.ROWS_FAILED
+    said = capsys.readouterr()
+    assert "audited 6 rows in float32: 0 with another answer (0.00%)" in said.out
+    assert "warning" not in said.err
 
 
 def _started(*arguments: str, **options: Any) -> subprocess.Popen[str]:

@@ -7,6 +7,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines_beam.io.audit.rows import SCHEMA
 from pipelines_beam.report import Report
 from transforms.rows.files import png, wav
 
@@ -24,6 +28,7 @@ HOSTILE = (
     "\u05e9\u05dc\u05d5\u05dd from right to left",
 )
 _SCORE = 0.5
+AUDITED = ("file", "input", "answer", "reference")
 
 
 def results() -> dict[str, tuple[dict[str, str], list[dict[str, Any]]]]:
@@ -63,13 +68,25 @@ def failures() -> list[dict[str, Any]]:
     ]
 
 
+def audit(output: Path) -> None:
+    """Audited rows whose every text is hostile."""
+    (output / "_audit").mkdir()
+    rows = [
+        {"row": i, "flips": i % 2 == 0, "size": _SCORE, **dict.fromkeys(AUDITED, text)}
+        for i, text in enumerate(HOSTILE)
+    ]
+    table = pa.Table.from_pylist(rows, SCHEMA)
+    pq.write_table(table, output / "_audit/part-000-0.parquet")
+
+
 def main(folder: Path) -> None:
     """Write a page for each task."""
     folder.mkdir(parents=True, exist_ok=True)
-    run = a_run(state="failed", error=HOSTILE[1], job={"model": HOSTILE[0]})
+    run = a_run(state="failed", error=HOSTILE[1], job={"model": HOSTILE[0]}, audit={"share": 0.1})
     with tempfile.TemporaryDirectory() as outputs:
         for task, (inputs, rows) in results().items():
             output = output_of(Path(outputs) / task, task, inputs, rows, failed=failures(), run=run)
+            audit(Path(output))
             Report(output).write(folder / f"{task}.html")
 
 

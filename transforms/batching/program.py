@@ -73,6 +73,15 @@ class Program:
                 slots += self._slots.of(block, [row.index for row in group])
         return slots
 
+    def likely_refusal(self, chunk: Any) -> Exception | None:
+        """What the model would say of a chunk that it takes for too long or too short.
+
+        It is not asked: a model whose positions go beyond its table answers all the same.
+        """
+        asked = IndexError()
+        found = self._lengths.explained(asked, unpacked(chunk))
+        return None if found is asked else found
+
     def _new_slot(self, features: Features, unique_key: Hashable) -> interface.BatchSlot:
         return collate.batch_slot(features, self._padding, unique_key)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -147,6 +147,17 @@ def count_reused(answered: int, failed: int) -> None:
     Metrics.counter(NAMESPACE, "reused").inc(answered + failed)
     _counts.answered += answered
     _counts.failed += failed
+
+
+def take_back(answered: int, kinds_of_failures: Sequence[str] = ()) -> None:
+    """Take back the counts of rows that are counted once more, as reused or failed."""
+    failed = len(kinds_of_failures)
+    Metrics.counter(NAMESPACE, "reused").dec(answered)
+    for kind in kinds_of_failures:
+        Metrics.counter(NAMESPACE, f"failures_{kind}").dec()
+    _counts.read -= answered + failed
+    _counts.answered -= answered
+    _counts.failed -= failed
 
 
 #: The counter of values that a sink left out, because they do not fit the type of their column.

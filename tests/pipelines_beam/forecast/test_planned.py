@@ -29,7 +29,9 @@ from pipelines_beam.forecast.forecast import Forecast
 from pipelines_beam.forecast.profile import EmptyJobError, Profile, ProfileError
 from pipelines_beam.forecast.sample import Sample
 from pipelines_beam.io import InputError, plan_files, process_files
+from pipelines_beam.io.output import Output
 from pipelines_beam.io.prepare import prepare
+from pipelines_beam.io.run_record import runs
 from pipelines_beam.io.settings import Settings
 
 Model = Callable[[str], str]
@@ -75,7 +77,11 @@ def test_a_forecast_of_texts(folder: Path, model: Model) -> None:
     (failure,) = found.failures
     assert (failure.stage, failure.error) == ("preprocess", "TypeError")
     assert failure.expected == pytest.approx(10, abs=4)
-    assert any("'text' has no value in" in each for each in found.warnings)
+    assert found.sample_rows <= 100 < found.measured_rows
+    assert failure.in_sample <= 10
+    (said,) = [each for each in found.warnings if "'text' has no value in" in each]
+    assert f"{failure.in_sample} of {found.sample_rows} rows of the sample" in said
+    assert f"rows, of {found.sample_rows} that differ, in " in str(found)
     assert found.sizes is not None
     assert found.sizes.unit == "tokens"
     assert not (folder / "out").exists()
@@ -103,6 +109,19 @@ def test_a_forecast_of_pictures_and_of_sounds(tmp_path: Path, model: Model) -> N
     assert found.sizes is not None
     assert found.sizes.unit == "seconds of sound"
     assert found.sizes.most == pytest.approx(max(map(len, SOUNDS)) / RATE, abs=0.01)
+
+
+def test_the_record_of_a_run_has_its_forecast(folder: Path, model: Model) -> None:
+    found = plan(folder, classifier(model), seconds=0.5)
+    output = str(folder / "out")
+    process_files(str(folder / "in"), classifier(model), output, rows_per_shard=20)
+    (run,) = runs(Output(output))
+    kept = run.forecast
+    assert (kept["rows"], kept["failed"]) == (100, found.failures[0].expected)
+    assert kept["seconds"] == list(vars(found.seconds_of_workers).values())
+    other = classifier(model, top_k=2)
+    process_files(str(folder / "in"), other, output, overwrite=True)
+    assert [each.forecast for each in runs(Output(output))] == [{}]
 
 
 def test_what_is_done_is_not_forecast(folder: Path, model: Model) -> None:
@@ -133,6 +152,22 @@ def test_the_speed_of_another_machine(folder: Path, model: Model) -> None:
     path.write_text(replace(PROFILE, task="fill-mask").as_json())
     with pytest.raises(ProfileError, match="'fill-mask'"):
         plan(folder, task, profile=str(path))
+
+
+def test_texts_that_are_too_long_are_known_without_the_model(tmp_path: Path, model: Model) -> None:
+    (tmp_path / "in").mkdir()
+    texts = ["short"] * 9 + [" ".join(CORPUS) * 4]
+    pq.write_table(pa.table({"text": texts}), tmp_path / "in/a.parquet")
+    task = TextClassification(model("bert-classification"), input="text", device="cpu")
+    (tmp_path / "large.json").write_text(PROFILE.as_json())
+    measured = plan(tmp_path, task, seconds=0.5)
+    looked_at = plan(tmp_path, task, profile=str(tmp_path / "large.json"))
+    for found in (measured, looked_at):
+        (failure,) = found.failures
+        assert (failure.stage, failure.error) == ("forward", "TooLongError")
+        assert (failure.in_sample, failure.expected) == (1, 1)
+        assert any("truncation: true cuts them off" in each for each in found.warnings)
+    assert measured.failures[0].message == looked_at.failures[0].message
 
 
 @pytest.mark.parametrize(

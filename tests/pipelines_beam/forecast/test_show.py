@@ -25,6 +25,7 @@ FORECAST = Forecast(
     shards=1000,
     sizes=SIZES,
     sample_rows=9000,
+    measured_rows=9000,
     sample_seconds=55.0,
     device="a processor",
     source="on this machine",

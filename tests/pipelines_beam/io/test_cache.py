@@ -133,7 +133,7 @@ def test_which_input_a_column_is_decides(model: Model, cache: str) -> None:
     table = pa.table({"a": ["one"], "b": ["two"]})
 
     def hashes(**inputs: str) -> list[bytes]:
-        return Cache(cache, TextClassification(name, input=inputs))._hashes(table)
+        return Cache(cache, TextClassification(name, input=inputs)).hashes(table)
 
     found = [
         hashes(text="a", text_pair="b"),
@@ -143,4 +143,4 @@ def test_which_input_a_column_is_decides(model: Model, cache: str) -> None:
     ]
     assert len({each[0] for each in found}) == 4
     assert hashes(text_pair="b", text="a") == found[0]
-    assert Cache(cache, TextClassification(name, input="a"))._hashes(table) == found[3]
+    assert Cache(cache, TextClassification(name, input="a")).hashes(table) == found[3]
