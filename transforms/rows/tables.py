@@ -76,7 +76,7 @@ class TableBinding:
     def __init__(self, binding: Binding) -> None:
         if binding.keyed:
             raise ValueError("keyed=True takes (key, value) pairs, got elements that are tables")
-        if binding.input is None:
+        if not binding.of_rows:
             columns = " and ".join(binding.task.inputs) or "the input"
             raise ValueError(f"the elements are tables: set input= to the column of {columns}")
         self._binding = binding
@@ -102,7 +102,7 @@ class TableBinding:
     @property
     def columns_read(self) -> list[str]:
         """The names of the columns that an example is made of."""
-        return list(dict.fromkeys(self._binding.input_columns.values()))
+        return list(self._binding.columns_read)
 
     def examples(self, rows: Table) -> Iterator[Any]:
         """The example of each row; in place of it the error that says why it has none."""

@@ -75,7 +75,7 @@ class PreprocessFn(TaskStageFn):
 
         Raises TypeError for a table: it can no longer become one.
         """
-        if isinstance(element, TABLES) and self._binding.input is not None:
+        if isinstance(element, TABLES) and self._binding.of_rows:
             raise TypeError(_UNDECLARED)
         if not self._buffer:
             self._started = time.monotonic()

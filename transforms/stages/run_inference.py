@@ -31,7 +31,13 @@ from .model_updates import requested_model, version_spec
 from .plan import TaskPlan
 from .record import Record
 from .record_pipeline import MOST_PREFETCHED, RecordPipeline
-from .task_options import default_model, media_limits, model_spec, task_plan
+from .task_options import (
+    default_model,
+    media_limits,
+    model_spec,
+    part_rows_from_parameters,
+    task_plan,
+)
 from .task_transform import TaskTransform, options_of
 from .window import InFlightWindow
 
@@ -139,7 +145,8 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
         for name in options:
             if name in ALTERNATIVES:
                 raise TypeError(f"TaskModelHandler has no option {name!r}: {ALTERNATIVES[name]}")
-            if name in options_of(TaskTransform) and name not in SUPPORTED:
+            is_option = name in options_of(TaskTransform) and name not in find(task).parameters
+            if is_option and name not in SUPPORTED:
                 raise TypeError(
                     f"TaskModelHandler has no option {name!r}: only the transform of the task has"
                 )
@@ -213,6 +220,7 @@ def _plan(name: str, model: str | None, given: Mapping[str, Any]) -> TaskPlan:
     bound = inspect.signature(TaskTransform).bind(model, **given)
     bound.apply_defaults()
     options = bound.arguments
+    part_rows_from_parameters(name, options)
     task = find(name)
     task.check_parameters(options["parameters"], options_of(TaskTransform), complete=False)
     if model is None:

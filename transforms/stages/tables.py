@@ -308,7 +308,7 @@ def takes_tables(plan: TaskPlan, pcoll: Any) -> bool:
 
     A pipeline class of the user's may take a whole table for one input.
     """
-    is_input = plan.binding.input is None and plan.binding.task.open_inputs
+    is_input = not plan.binding.of_rows and plan.binding.task.open_inputs
     return not is_input and (
         tables.is_table_type(pcoll.element_type)
         or (pcoll.element_type is typehints.Any and _is_read(pcoll))

@@ -18,7 +18,9 @@ from ..options.spec import Limits, ModelSpec, Sharing, Spec
 from ..options.suggest import unknown
 from ..pipelines.custom import returned_type, values
 from ..rows.binding import Binding
-from ..tasks import Task, find
+from ..rows.prompts import prompt_of
+from ..rows.row_parameters import RowParameters
+from ..tasks import ALIASES, TASKS, Task, find
 from .plan import TaskPlan
 
 Options: TypeAlias = Mapping[str, Any]
@@ -30,6 +32,22 @@ def model_spec(task: str, options: Options) -> ModelSpec:
     if arguments["model_kwargs"] is None:
         del arguments["model_kwargs"]
     return ModelSpec(**arguments)
+
+
+def part_rows_from_parameters(name: str, options: dict[str, Any]) -> None:
+    """Tell the options about rows from parameters of the same names: some tasks have a prompt.
+
+    The columns of parameters are among the parameters as "parameters".
+    """
+    parameters = options["parameters"]
+    task = TASKS.get(ALIASES.get(name, name))
+    if task is None or task.open_inputs or "prompt" in task.parameters:
+        for own in ("prompt", "messages"):
+            if options[own] is not None:
+                parameters[own] = options[own]
+                options[own] = None
+    columns = parameters.pop("parameters", None) if task is not None and task.generates else None
+    options["row_parameters"] = None if columns is None else RowParameters(columns)
 
 
 def default_model(task: str, revision: str | None) -> dict[str, Any]:
@@ -60,7 +78,12 @@ def task_plan(model: ModelSpec, task: Task, options: Options) -> TaskPlan:
         of_rows = options["input"] is not None
         task = replace(task, **_custom_columns(postprocess, of_rows))
     updates = _updates(options["model_metadata_pcoll"], options["watch_model_pattern"])
-    bound = {**_fields(Binding, options), "task": task, "versioned": updates is not None}
+    bound = {
+        **_fields(Binding, options),
+        "task": task,
+        "versioned": updates is not None,
+        "prompt": prompt_of(options["prompt"], options["messages"]),
+    }
     return TaskPlan(
         spec=spec,
         binding=Binding(**bound),
@@ -92,7 +115,7 @@ def _check_used(task: Task, options: Options) -> None:
         ignored["output"] = "postprocess is a transform of your own, which names its columns itself"
     if first and last:
         own = "preprocess and postprocess are transforms of your own, which read the elements"
-        ignored |= {"input": own, "keyed": own}
+        ignored |= dict.fromkeys(("input", "keyed", "prompt", "messages"), own)
     if options["preprocess"] is not None:
         ignored["media_limits"] = "preprocess is your own, which reads the media"
     elif not task.media:
