@@ -178,6 +178,6 @@ def test_rows_of_tables_and_images_have_prompts(model: Any) -> None:
         max_new_tokens=3,
     )
     assert found["id"].to_pylist() == [1]
-    assert found["generated_text"][0].as_py().startswith(" Which cat is it?")
+    assert found["generated_text"][0].as_py().startswith("<image> Which cat is it?")
     assert failed["row"].to_pylist() == [1]
     assert "None in this row: thing" in failed["message"][0].as_py()

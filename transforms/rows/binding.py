@@ -92,6 +92,13 @@ class Binding:
         return self._row.columns
 
     @property
+    def row_options(self) -> dict[str, Any]:
+        """The options that say what else of a row decides its answer, as they were given."""
+        found = {} if self.prompt is None else {self.prompt.option: self.prompt.template}
+        own = self.row_parameters
+        return found if own is None else {**found, "parameters": dict(own.columns)}
+
+    @property
     def columns_read(self) -> tuple[str, ...]:
         """The names of the columns that decide the answer to a row."""
         return self._row.columns_read
