@@ -155,6 +155,12 @@ class Binding:
         value = cell(own, self.input)
         return value if self.is_text(value) else self._of_columns(self._inputs.of, value)
 
+    @functools.cached_property
+    def parameter_columns(self) -> list[str]:
+        """The names of the columns of parameters that rows have for themselves."""
+        own = self.row_parameters
+        return [] if own is None else list(dict.fromkeys(own.columns.values()))
+
     def parameters_of(self, element: Any) -> dict[str, Any]:
         """The parameters that an element has for itself, in columns.
 

@@ -9,7 +9,7 @@ from typing import Any
 from ..options.nested import plain
 from ..options.shown import shown, typed
 from ..options.suggest import unknown
-from ..tasks.parameter_checks import condition, is_number, whole
+from ..tasks.parameter_checks import is_number, whole
 from ..tasks.text_checks import Check, texts
 from .row_types import fits
 
@@ -32,7 +32,6 @@ def _number(least: float, most: float, *, above: bool = False) -> Check:
 #: They are what is decided for each row of a batch, and each token, by itself.
 ROW_PARAMETERS: Mapping[str, tuple[Check, tuple[type, ...]]] = {
     "max_new_tokens": (whole(1), (int,)),
-    "do_sample": (condition, (bool, int)),
     "temperature": (_number(0, float("inf"), above=True), (int, float)),
     "top_k": (whole(0), (int,)),
     "top_p": (_number(0, 1, above=True), (int, float)),

@@ -116,6 +116,14 @@ class TableBinding:
             row = {self._input: cell}
             yield cell if is_text(cell) else attempted(self._binding.example, row)
 
+    def parameters(self, rows: Table) -> Iterator[Any]:
+        """The parameters that each row has for itself; in place of them what is wrong with one."""
+        names = self._binding.parameter_columns
+        columns = [values(rows[name]) for name in names]
+        for i in range(len(rows)):
+            row = {name: column[i] for name, column in zip(names, columns, strict=True)}
+            yield attempted(self._binding.parameters_of, row)
+
     def cells(self) -> Callable[[Any], dict[str, Any]]:
         """A function from an inference to the cells of its columns, without `model_id`."""
         return self._binding.prediction.cells(as_mapping=True)

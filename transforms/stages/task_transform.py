@@ -236,7 +236,9 @@ class TaskTransform(WithFailures):
 
         plan = replace(self.plan.pinned, element_type=pcoll.element_type, is_whole=True)
         of_tables = Tables(plan, self._tags) if takes_tables(plan, pcoll) else None
-        preflight.check_task(plan.spec, plan.replaced_stages)
+        own = plan.binding.row_parameters
+        row_parameters = () if own is None else tuple(own.columns)
+        preflight.check_task(plan.spec, plan.replaced_stages, row_parameters)
         if of_tables is not None:
             return pcoll | "Tables" >> of_tables
         bad: list[Any] = []
