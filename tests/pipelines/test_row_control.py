@@ -154,7 +154,9 @@ def test_rows_have_parameters_of_their_own(loaded: Loaded) -> None:
 def test_rows_draw_and_stop_as_they_ask(model: Model) -> None:
     loaded = Loaded("text-generation", model("gpt2-lm"))
     plain = {"do_sample": True, "seed": 1, "max_new_tokens": 12, "return_full_text": False}
-    longest = max((each[0]["generated_text"] for each in loaded.ask(TEXTS, ALONE, **plain)), key=len)
+    longest = max(
+        (each[0]["generated_text"] for each in loaded.ask(TEXTS, ALONE, **plain)), key=len
+    )
     own: list[dict[str, Any]] = [
         {"temperature": 0.2},
         {"top_k": 1},

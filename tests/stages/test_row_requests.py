@@ -77,7 +77,10 @@ def test_rows_have_parameters_in_columns_and_details_of_their_answers(model: Mod
     assert found["finish_reason"].to_pylist() == ["length", "length"]
     assert all(each < 0 for each in found["logprob"].to_pylist())
     assert failed["row"].to_pylist() == [2]
-    assert "column 'most': max_new_tokens must be a whole number from 1" in failed["message"][0].as_py()
+    assert (
+        "column 'most': max_new_tokens must be a whole number from 1"
+        in failed["message"][0].as_py()
+    )
 
 
 def test_details_of_several_sequences_are_lists(model: Model) -> None:

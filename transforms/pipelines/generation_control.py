@@ -67,7 +67,9 @@ class GenerationControl:
 
     """
 
-    def __init__(self, pipe: Any, parameters: Mapping[str, Any], forward: Mapping[str, Any]) -> None:
+    def __init__(
+        self, pipe: Any, parameters: Mapping[str, Any], forward: Mapping[str, Any]
+    ) -> None:
         self._pipe = pipe
         self._own = own_parameters(pipe, parameters)
         self._in_force: dict[str, Any] = {}
@@ -80,9 +82,7 @@ class GenerationControl:
     @functools.cached_property
     def obstacles(self) -> list[str]:
         """The parameters with which rows of a batch cannot be told apart; "model" for its class."""
-        found = [
-            name for name, fine in _NOT_BY_ROW.items() if self._in_force.get(name) not in fine
-        ]
+        found = [name for name, fine in _NOT_BY_ROW.items() if self._in_force.get(name) not in fine]
         stock = getattr(type(self._pipe.model), "generate", None) is GenerationMixin.generate
         return found if stock else [*found, "model"]
 

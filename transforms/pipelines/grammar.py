@@ -30,7 +30,8 @@ class Grammar:
 
     Raises:
       ModuleNotFoundError: llguidance is not installed.
-      ValueError: the form is none that it knows, or no text has it; or the tokenizer is slow.
+      ValueError: the form is none that it knows, or no text has it; or the tokenizer is one that
+        it cannot read: a slow one, or one of unigrams, as T5 has.
 
     """
 
@@ -93,8 +94,14 @@ def _tokenizer(tokenizer: Any, vocabulary: int, ends: tuple[int, ...]) -> Any:
         raise ValueError(
             f"response_format needs a fast tokenizer, and the model has {type(tokenizer).__name__}"
         )
-    with _lock:
-        return _compiled(tokenizer.backend_tokenizer.to_str(), vocabulary, ends)
+    try:
+        with _lock:
+            return _compiled(tokenizer.backend_tokenizer.to_str(), vocabulary, ends)
+    except ValueError as error:
+        raise ValueError(
+            f"response_format needs a tokenizer that llguidance reads, and the model has "
+            f"{type(tokenizer).__name__}: {error}"
+        ) from error
 
 
 @functools.lru_cache(4)

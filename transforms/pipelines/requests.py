@@ -66,7 +66,9 @@ class Requests:
 
     """
 
-    def __init__(self, pipe: Any, parameters: Mapping[str, Any], forward: Mapping[str, Any]) -> None:
+    def __init__(
+        self, pipe: Any, parameters: Mapping[str, Any], forward: Mapping[str, Any]
+    ) -> None:
         own = own_parameters(pipe, parameters)
         self._tokenizer = pipe.tokenizer
         self._generates = generates(pipe)

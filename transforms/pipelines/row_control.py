@@ -120,9 +120,7 @@ class RowControl(LogitsProcessor):  # type: ignore[misc]
             numbers = [self._rows[row].numbers.random() for row in rows]
             chosen[own] = _draw(_warped(drawing, input_ids[own], scores[own]), numbers)
         logprobs = scores.log_softmax(-1).gather(1, chosen[:, None])[:, 0]
-        for row, token, logprob in zip(
-            self._rows, chosen.tolist(), logprobs.tolist(), strict=True
-        ):
+        for row, token, logprob in zip(self._rows, chosen.tolist(), logprobs.tolist(), strict=True):
             if row.finished is None:
                 row.add(token, logprob)
         return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)

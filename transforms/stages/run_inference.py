@@ -36,6 +36,7 @@ from .task_options import (
     media_limits,
     model_spec,
     part_rows_from_parameters,
+    read_response_format,
     task_plan,
 )
 from .task_transform import TaskTransform, options_of
@@ -48,6 +49,8 @@ ALTERNATIVES = {
     "watch_model_pattern": "use RunInference's watch_model_pattern",
     "keyed": "wrap the handler in Beam's KeyedModelHandler",
     "input": "use the handler's with_preprocess_fn",
+    "prompt": "use the handler's with_preprocess_fn",
+    "messages": "use the handler's with_preprocess_fn",
     "output": "use the handler's with_postprocess_fn",
     "preprocess": "use the handler's with_preprocess_fn",
     "postprocess": "use the handler's with_postprocess_fn",
@@ -142,11 +145,10 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
             model_copies=model_copies,
             env_vars=dict(env_vars or {}),
         )
-        for name in options:
+        for name in options.keys() - find(task).parameters.keys():
             if name in ALTERNATIVES:
                 raise TypeError(f"TaskModelHandler has no option {name!r}: {ALTERNATIVES[name]}")
-            is_option = name in options_of(TaskTransform) and name not in find(task).parameters
-            if is_option and name not in SUPPORTED:
+            if name in options_of(TaskTransform) and name not in SUPPORTED:
                 raise TypeError(
                     f"TaskModelHandler has no option {name!r}: only the transform of the task has"
                 )
@@ -220,6 +222,7 @@ def _plan(name: str, model: str | None, given: Mapping[str, Any]) -> TaskPlan:
     bound = inspect.signature(TaskTransform).bind(model, **given)
     bound.apply_defaults()
     options = bound.arguments
+    read_response_format(name, options["parameters"])
     part_rows_from_parameters(name, options)
     task = find(name)
     task.check_parameters(options["parameters"], options_of(TaskTransform), complete=False)

@@ -21,6 +21,7 @@ from ..rows.binding import Binding
 from ..rows.prompts import prompt_of
 from ..rows.row_parameters import RowParameters
 from ..tasks import ALIASES, TASKS, Task, find
+from ..tasks.response_format import normal
 from .plan import TaskPlan
 
 Options: TypeAlias = Mapping[str, Any]
@@ -32,6 +33,17 @@ def model_spec(task: str, options: Options) -> ModelSpec:
     if arguments["model_kwargs"] is None:
         del arguments["model_kwargs"]
     return ModelSpec(**arguments)
+
+
+def read_response_format(name: str, parameters: dict[str, Any]) -> None:
+    """Put a JSON schema in the place of a class of pydantic, which workers may not have.
+
+    Raises TypeError or ValueError for a response_format that is none.
+    """
+    task = TASKS.get(ALIASES.get(name, name))
+    form = parameters.get("response_format")
+    if form is not None and task is not None and task.answers_in_text:
+        parameters["response_format"] = normal(form)
 
 
 def part_rows_from_parameters(name: str, options: dict[str, Any]) -> None:

@@ -149,6 +149,7 @@ class TaskTransform(WithFailures):
         for stage in ("preprocess", "postprocess"):
             options[stage] = functions.custom_stage(stage, options[stage])
         name = parameters.pop("task", None) or self.task
+        task_options.read_response_format(name, parameters)
         #: The options that are given, by name: the config of the same transform in Beam YAML.
         self.config = _given(options, {} if name == self.task else {"task": name})
         task_options.part_rows_from_parameters(name, options)

@@ -54,7 +54,16 @@ def normal(given: Any) -> Schema | str:
         found: Schema = json.loads(json.dumps(schema))
     except (TypeError, ValueError) as error:
         raise TypeError(f"response_format is no JSON: {error}: {shown(schema)}") from None
-    if not found.keys() & {"type", "properties", "anyOf", "oneOf", "allOf", "enum", "const", "$ref"}:
+    if not found.keys() & {
+        "type",
+        "properties",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "enum",
+        "const",
+        "$ref",
+    }:
         raise ValueError(
             "response_format: a JSON schema has a type, properties, enum, const, anyOf, oneOf, "
             f"allOf or $ref, got {shown(found)}"
