@@ -17,7 +17,7 @@ from transforms.pipelines.split_call import SplitPipeline, sanitized
 
 Model = Callable[[str], str]
 
-SAMPLES = {"do_sample": True, "max_new_tokens": 8, "seed": 3}
+SAMPLES: dict[str, Any] = {"do_sample": True, "max_new_tokens": 8, "seed": 3}
 TEXTS = [CORPUS[i] for i in (0, 3, 7, 2, 9, 4)]
 
 
@@ -47,8 +47,8 @@ class Loaded:
                 requests.add([chunk], {} if own is None else own[i])
                 chunks.append(chunk)
             for i, outputs in zip(batch, program.run(chunks), strict=True):
-                outputs, answer = answer_of(outputs)
-                inference = split.postprocess(texts[i], [outputs], [1])
+                plain, answer = answer_of(outputs)
+                inference = split.postprocess(texts[i], [plain], [1])
                 found[i] = requests.answered(inference, [answer])
         return found
 
@@ -98,7 +98,7 @@ def test_what_cannot_be_told_apart_by_row_is_drawn_alone(
 
 def test_tokens_are_drawn_as_often_as_the_model_says(model: Model) -> None:
     loaded = Loaded("text-generation", model("gpt2-lm"))
-    parameters = {"max_new_tokens": 1, "do_sample": True, "top_k": 4}
+    parameters: dict[str, Any] = {"max_new_tokens": 1, "do_sample": True, "top_k": 4}
     given = loaded._pipe.tokenizer("a", return_tensors="pt")
     with torch.no_grad():
         logits = loaded._pipe.model(**given).logits[0, -1]
@@ -115,7 +115,7 @@ def test_tokens_are_drawn_as_often_as_the_model_says(model: Model) -> None:
 
 
 def test_greedy_answers_are_those_without_details(loaded: Loaded) -> None:
-    plain = {"max_new_tokens": 7, "num_beams": 1}
+    plain: dict[str, Any] = {"max_new_tokens": 7, "num_beams": 1}
     expected = loaded.ask(TEXTS, ALONE, **plain)
     found = loaded.ask(TEXTS, TOGETHER, **plain, details=True)
     for own, known in zip(found, expected, strict=True):
@@ -127,7 +127,7 @@ def test_greedy_answers_are_those_without_details(loaded: Loaded) -> None:
 
 def test_logprobs_and_counts_are_those_of_the_tokens(model: Model) -> None:
     loaded = Loaded("text-generation", model("llama-lm"))
-    parameters = {"max_new_tokens": 5, "details": True, "return_tensors": True}
+    parameters: dict[str, Any] = {"max_new_tokens": 5, "details": True, "return_tensors": True}
     for text, found in zip(TEXTS, loaded.ask(TEXTS, TOGETHER, **parameters), strict=True):
         own = found[0]
         ids = own["generated_token_ids"]
@@ -142,7 +142,7 @@ def test_logprobs_and_counts_are_those_of_the_tokens(model: Model) -> None:
 
 def test_rows_have_parameters_of_their_own(loaded: Loaded) -> None:
     own = [{"max_new_tokens": 1 + i} for i in range(6)]
-    plain = {"num_beams": 1, "max_new_tokens": 3}
+    plain: dict[str, Any] = {"num_beams": 1, "max_new_tokens": 3}
     expected = [
         loaded.ask([text], [[0]], num_beams=1, max_new_tokens=1 + i)[0]
         for i, text in enumerate(TEXTS)
@@ -153,7 +153,7 @@ def test_rows_have_parameters_of_their_own(loaded: Loaded) -> None:
 
 def test_rows_draw_and_stop_as_they_ask(model: Model) -> None:
     loaded = Loaded("text-generation", model("gpt2-lm"))
-    plain = {"do_sample": True, "seed": 1, "max_new_tokens": 12, "return_full_text": False}
+    plain: dict[str, Any] = {**SAMPLES, "max_new_tokens": 12, "return_full_text": False}
     longest = max(
         (each[0]["generated_text"] for each in loaded.ask(TEXTS, ALONE, **plain)), key=len
     )
@@ -175,7 +175,7 @@ def test_rows_draw_and_stop_as_they_ask(model: Model) -> None:
 
 def test_an_answer_that_ends_at_a_stop_string_says_so(model: Model) -> None:
     loaded = Loaded("text-generation", model("gpt2-lm"))
-    plain = {"max_new_tokens": 12, "return_full_text": False, "details": True}
+    plain: dict[str, Any] = {"max_new_tokens": 12, "return_full_text": False, "details": True}
     (whole,) = loaded.ask(TEXTS[:1], [[0]], **plain)
     stop = next(each for each in whole[0]["generated_text"][2:] if each.isalpha())
     own = [{"stop_strings": stop}, *({} for _ in TEXTS[1:])]

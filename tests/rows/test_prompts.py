@@ -134,14 +134,14 @@ def test_options_that_do_not_fit_a_prompt_are_refused(
 
 
 def test_messages_need_a_task_that_takes_chats() -> None:
-    from pipelines_beam import Summarization  # noqa: PLC0415
+    from pipelines_beam import Summarization
 
     with pytest.raises(TypeError, match="summarization takes no chats"):
         Summarization("some/model", messages=[{"role": "user", "content": "{{ a }}"}])
 
 
 def test_the_parameter_prompt_of_a_task_stays_a_parameter() -> None:
-    from pipelines_beam import ImageToText  # noqa: PLC0415
+    from pipelines_beam import ImageToText
 
     captions = ImageToText("some/model", prompt="a photo of")
     assert captions.spec.parameters == {"prompt": "a photo of"}

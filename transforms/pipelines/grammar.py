@@ -68,7 +68,8 @@ class Matcher:
     def allowed(self) -> np.ndarray[Any, Any]:
         """Whether each token may come next: (tokens,), bool."""
         bias = np.frombuffer(self._matcher.compute_logit_bias(), np.uint8)
-        return bias[: self._vocabulary] != 0
+        allowed: np.ndarray[Any, Any] = bias[: self._vocabulary] != 0
+        return allowed
 
     def add(self, token: int) -> None:
         """The next token. Raises RuntimeError for one that may not come next."""

@@ -1,8 +1,8 @@
 """Generation in which each row of a batch has parameters, random numbers and an end of its own.
 
 `generate` is asked for greedy answers, and its last logits processor chooses each row's token: the
-best one, or one that is drawn with the random numbers of that row. So a row's answer does not depend
-on the rows beside it.
+best one, or one that is drawn with the random numbers of that row. So a row's answer does not
+depend on the rows beside it.
 """
 
 from __future__ import annotations

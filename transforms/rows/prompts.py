@@ -162,7 +162,7 @@ _ENVIRONMENT = ImmutableSandboxedEnvironment(
     undefined=jinja2.StrictUndefined,
     finalize=_as_text,
     keep_trailing_newline=True,
-    autoescape=False,  # noqa: S701 - a prompt is no HTML
+    autoescape=False,
 )
 _ENVIRONMENT.globals.clear()  # else a column named range would be a function
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -107,7 +108,8 @@ class RowParameters:
 
 def _whole(value: Any) -> Any:
     """An integer for a float of the same value: pandas has floats in columns with None."""
-    is_whole = isinstance(value, float) and value.is_integer()
-    if isinstance(value, float) and value != value:
+    if not isinstance(value, float):
+        return value
+    if math.isnan(value):
         return None  # pandas' None
-    return int(value) if is_whole else value
+    return int(value) if value.is_integer() else value

@@ -78,7 +78,8 @@ class RecordPipeline:
     ) -> Record:
         """The Record of an element with the features of its example.
 
-        `parameters` are those that the element has for itself. The caller must hold `computing`: taking it for many elements at once saves time.
+        `parameters` are those that the element has for itself. The caller must hold `computing`:
+        taking it for many elements at once saves time.
         """
         preprocess = functools.partial(self._split.preprocess, decoded_example)
         chunks, counts = self._deferral.run(preprocess) if self._for_engine else preprocess()

@@ -33,7 +33,6 @@ from .runner import worker_processes
 from .table_in_flight import RowBlock, TableInFlight
 from .transforms import side_inputs
 
-
 #: A row of a block, its number there, its example, and the parameters that it has for itself.
 _Token: TypeAlias = tuple[RowBlock, int, Any, Any]
 

@@ -18,6 +18,8 @@ from ..options.shown import shown, typed
 
 Schema = Mapping[str, Any]
 _SCALARS: Mapping[str, type] = {"string": str, "integer": int, "number": float, "boolean": bool}
+#: A schema has one of them, at least.
+_KEYWORDS = {"type", "properties", "anyOf", "oneOf", "allOf", "enum", "const", "$ref"}
 #: How deeply schemas may refer to each other; what lies deeper is given as JSON.
 _DEPTH = 12
 
@@ -54,21 +56,13 @@ def normal(given: Any) -> Schema | str:
         found: Schema = json.loads(json.dumps(schema))
     except (TypeError, ValueError) as error:
         raise TypeError(f"response_format is no JSON: {error}: {shown(schema)}") from None
-    if not found.keys() & {
-        "type",
-        "properties",
-        "anyOf",
-        "oneOf",
-        "allOf",
-        "enum",
-        "const",
-        "$ref",
-    }:
+    if not found.keys() & _KEYWORDS:
         raise ValueError(
             "response_format: a JSON schema has a type, properties, enum, const, anyOf, oneOf, "
             f"allOf or $ref, got {shown(found)}"
         )
-    return _closed(found)
+    closed: Schema = _closed(found)
+    return closed
 
 
 def _closed(schema: Any) -> Any:
@@ -135,15 +129,18 @@ _AS_JSON = Shape(str, _json)
 def _shape(schema: Any, root: Schema, depth: int) -> Shape:
     if not isinstance(schema, Mapping) or depth <= 0:
         return _AS_JSON
-    for name in ("anyOf", "oneOf"):
-        if name in schema:
-            return _of_choices(schema[name], root, depth)
+    choices = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
+    if choices is not None and "properties" not in schema:
+        several = "allOf" in schema and len(choices) > 1
+        return _AS_JSON if several else _of_choices(choices, root, depth)
     if "$ref" in schema:
         return _shape(_referred(schema["$ref"], root), root, depth - 1)
-    if len(schema.get("allOf", ())) == 1 and "properties" not in schema:
-        return _shape(schema["allOf"][0], root, depth - 1)
     if "const" in schema or "enum" in schema:
         return _of_values(schema.get("enum", [schema.get("const")]))
+    return _of_type(schema, root, depth)
+
+
+def _of_type(schema: Schema, root: Schema, depth: int) -> Shape:
     kind = schema.get("type", "object" if "properties" in schema else None)
     if isinstance(kind, list):
         return _of_choices([{**schema, "type": each} for each in kind], root, depth)
@@ -166,12 +163,12 @@ def _checked(kind: type) -> Callable[[Any], Any]:
 
 
 def _list(item: Shape) -> Shape:
-    kind: Any = Sequence[item.kind]
+    kind: Any = Sequence[item.kind]  # type: ignore[name-defined]
     return Shape(kind, lambda values: list(map(item.value, values)))
 
 
 def _optional(shape: Shape) -> Shape:
-    kind = Optional[shape.kind]  # noqa: UP045 - or a type constraint of Beam
+    kind = Optional[shape.kind]  # type: ignore[name-defined]  # noqa: UP045 - or Beam's own
     return Shape(kind, lambda value: None if value is None else shape.value(value))
 
 

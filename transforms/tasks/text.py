@@ -120,7 +120,7 @@ def generated_text(name: str) -> dict[str, Any]:
         found = {column: kind, **own_columns(parameters)}
         if not asks_for_several(parameters):
             return found
-        return {each: kind if each == PROMPT else Sequence[kind] for each, kind in found.items()}
+        return {each: kind if each == PROMPT else _list_of(kind) for each, kind in found.items()}
 
     def values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
         column, _ = _generated_column(name, parameters)
@@ -136,6 +136,10 @@ def generated_text(name: str) -> dict[str, Any]:
     choices = {"return_tensors": True, "num_return_sequences": 2, "details": True}
     own = {"generates": True, "answers_in_text": True}
     return {"columns": columns, "values": values, "choices": choices, **own}
+
+
+def _list_of(kind: Any) -> Any:
+    return Sequence[kind]
 
 
 def only(answers: Sequence[Any]) -> Any:
