@@ -141,7 +141,10 @@ class GenerationControl:
         What it gives turns the outputs of the batch into the answers of the chunks.
         """
         if self.by_row:
-            control = RowControl(requests, self._in_force, self._pipe.tokenizer, self._grammar)
+            details = bool(self._own.get("details"))
+            control = RowControl(
+                requests, self._in_force, self._pipe.tokenizer, self._grammar, details
+            )
             with _changing(control.keywords):
                 yield lambda outputs: control.answers()
             return

@@ -84,6 +84,7 @@ class RowControl(LogitsProcessor):  # type: ignore[misc]
       common: the parameters of generation that are in force where a row has none of its own.
       tokenizer: finds stop strings.
       grammar: the form of the answers, if one was asked for.
+      with_logprobs: whether to add up the logarithms of the tokens' probabilities.
 
     """
 
@@ -93,7 +94,9 @@ class RowControl(LogitsProcessor):  # type: ignore[misc]
         common: Mapping[str, Any],
         tokenizer: Any,
         grammar: Grammar | None,
+        with_logprobs: bool,
     ) -> None:
+        self._with_logprobs = with_logprobs
         self._rows = [_row(each, common, grammar) for each in requests]
         self._ends = RowEnds(self._rows, tokenizer)
 
@@ -119,7 +122,9 @@ class RowControl(LogitsProcessor):  # type: ignore[misc]
             own = torch.tensor(rows, device=scores.device)
             numbers = [self._rows[row].numbers.random() for row in rows]
             chosen[own] = _draw(_warped(drawing, input_ids[own], scores[own]), numbers)
-        logprobs = scores.log_softmax(-1).gather(1, chosen[:, None])[:, 0]
+        logprobs = torch.zeros(len(scores))
+        if self._with_logprobs:
+            logprobs = scores.log_softmax(-1).gather(1, chosen[:, None])[:, 0]
         for row, token, logprob in zip(self._rows, chosen.tolist(), logprobs.tolist(), strict=True):
             if row.finished is None:
                 row.add(token, logprob)

@@ -133,7 +133,7 @@ def generated_text(name: str) -> dict[str, Any]:
             return {each: cells[0] if each == PROMPT else cells for each, cells in found.items()}
         return {each: only(cells) for each, cells in found.items()}
 
-    choices = {"return_tensors": True, "num_return_sequences": 2, "details": True}
+    choices = {"return_tensors": True, "num_return_sequences": 2}
     own = {"generates": True, "answers_in_text": True}
     return {"columns": columns, "values": values, "choices": choices, **own}
 
