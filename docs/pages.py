@@ -39,6 +39,8 @@ GROUPS = {
 MORE_PARAMETERS = {
     "tokenizer_keywords": "Every keyword of the tokenizer's call is a parameter, too.",
     "generation_keywords": "Every keyword of `model.generate` is a parameter, too.",
+    "own_parameters": "`seed` is a parameter, too; so are `details` and `response_format` where "
+    "answers are texts: see the guide to generated texts.",
     "open_parameters": "Those of the call of the model's own pipeline are parameters, too.",
 }
 

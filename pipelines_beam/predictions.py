@@ -70,7 +70,7 @@ def predict(
             raise TypeError(f"{name} is an option of a transform in a pipeline, not of predict")
     frame = frame_of(data)
     if frame is not None:
-        if "input" not in options:
+        if "input" not in options and not _is_prompted(task, options):
             options["input"] = _input_of(task, frame.names)
         made = transforms.pipeline(task, model, **options)
         with kept(made):
@@ -85,6 +85,11 @@ def predict(
             f"datasets, got {shown(data, 80)} of the type {type(data).__name__}"
         )
     return results if on_error == "raise" else (results, failures)
+
+
+def _is_prompted(task: str, options: Mapping[str, Any]) -> bool:
+    """Whether the text of each row is made by a template."""
+    return "messages" in options or ("prompt" in options and "prompt" not in find(task).parameters)
 
 
 def _input_of(task: str, names: Sequence[str]) -> str | dict[str, str]:
@@ -133,7 +138,7 @@ def _of_list(task: TaskTransform, data: Sequence[Any], raises: bool) -> tuple[An
     )
     results: list[Any] = [None] * len(data)
     for i, result in good:
-        results[i] = result.inference if task.plan.binding.input is None else _as_dict(result)
+        results[i] = _as_dict(result) if task.plan.binding.of_rows else result.inference
     failures = [{"row": failure.element[0], **_why(failure)} for failure in bad]
     return results, sorted(failures, key=lambda each: each["row"])
 

@@ -92,7 +92,9 @@ def _more_parameters(described: Mapping[str, Any]) -> list[str]:
         "generation_keywords": "and every keyword of model.generate",
         "open_parameters": "and those of the model's own pipeline",
     }
-    return [text for name, text in more.items() if described[name]]
+    own = described["own_parameters"]
+    lines = [text for name, text in more.items() if described[name]]
+    return [*lines, f"and {', '.join(own)}, of this project"] if own else lines
 
 
 def _json(data: Any) -> str:
@@ -112,6 +114,7 @@ def _described(task: Task) -> dict[str, Any]:
         "parameters": {name: _default(value) for name, value in task.parameters.items()},
         "tokenizer_keywords": task.tokenizer_keywords,
         "generation_keywords": task.generates,
+        "own_parameters": list(task.own_parameters),
         "open_parameters": task.open_parameters,
         "columns": _arrow(task, {}),
         "columns_with": {

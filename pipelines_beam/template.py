@@ -113,7 +113,10 @@ class _Missing(jinja2.StrictUndefined):
     def _undefined_message(self) -> str:
         if self._undefined_obj is jinja2.utils.missing:
             name = self._undefined_name
-            return f"the file needs the variable {name!r}: give it with --set {name}=…"
+            return (
+                f"the file needs the variable {name!r}: give it with --set {name}=…; if it is a "
+                f"column in a prompt, write {{% raw %}}{{{{ {name} }}}}{{% endraw %}}"
+            )
         return str(super()._undefined_message)
 
 

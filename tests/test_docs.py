@@ -65,6 +65,7 @@ MODELS = {
     "my/sentiment-2": "bert-classification",
     "openai/whisper-tiny.en": "whisper",
     "nvidia/segformer-b0-finetuned-ade-512-512": "segformer",
+    "Qwen/Qwen3-0.6B": "llama-lm",
     "sentence-transformers/all-MiniLM-L6-v2": "bert-encoder",
     "stable-diffusion-v1-5/stable-diffusion-v1-5": "sd-ddim",
 }

@@ -32,10 +32,7 @@ def of_inputs(task: TaskTransform, tables: Sequence[pa.Table]) -> Iterator[str]:
 
 def inputs_of(task: TaskTransform) -> list[str]:
     """The columns that a task reads."""
-    given = task.plan.binding.input
-    if given is None or isinstance(given, str):
-        return [] if given is None else [given]
-    return list(dict.fromkeys(given.values()))
+    return list(task.plan.binding.columns_read)
 
 
 def _empty(column: pa.ChunkedArray) -> int:

@@ -68,9 +68,15 @@ def check_columns(task: TaskTransform, schema: pa.Schema, option: str) -> None:
 
 
 def _columns(task: TaskTransform) -> dict[str, str]:
-    """The column of each input that is given, in the order in which the task has its inputs."""
-    given = task.plan.binding.input_columns
-    return {name: given[name] for name in task.plan.binding.task.inputs if name in given}
+    """The column of each input that is given, in the order in which the task has its inputs.
+
+    Then those of the prompt and of parameters, by their own names, which the computation names.
+    """
+    binding = task.plan.binding
+    given = binding.input_columns
+    found = {name: given[name] for name in binding.task.inputs if name in given}
+    more = [column for column in binding.columns_read if column not in found.values()]
+    return {**found, **{f"column {column}": column for column in more}}
 
 
 class Cache:

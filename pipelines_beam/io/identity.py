@@ -55,6 +55,7 @@ def described(task: TaskTransform, columns: Any, format: str) -> Description:
     for name in _SOURCES & model.keys():
         model[name] = _source(model[name])
     binding = {name: getattr(plan.binding, name) for name in ("input", "output", "json_chats")}
+    binding |= plan.binding.row_options
     stages = {name: getattr(plan, name) for name in plan.replaced_stages}
     packages = [*_PACKAGES, *(_OF_MEDIA if plan.binding.task.media else ())]
     versions = {f"version of {name}": _version(name) for name in packages}

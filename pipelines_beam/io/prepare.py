@@ -231,7 +231,7 @@ def _chosen(schema: pa.Schema, settings: Settings) -> pa.Schema:
         for name in settings.columns:
             if name not in schema.names:
                 raise ValueError(f"columns: {unknown('column', name, schema.names)}")
-        names = {*settings.columns, *settings.task.plan.binding.input_columns.values()}
+        names = {*settings.columns, *settings.task.plan.binding.columns_read}
         fields = [field for field in schema if field.name in names]
         schema = pa.schema(fields, schema.metadata)
     if ROW in schema.names:

@@ -39,7 +39,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not isinstance(self.task, TaskTransform):
             raise TypeError(f"task must be a task's transform, got {shown(self.task)}")
-        if self.task.plan.binding.input is None:
+        if not self.task.plan.binding.of_rows:
             raise ValueError("files hold rows: set input= of the task to the column that it reads")
         for name in ("rows_per_shard", "bytes_per_shard", "limit"):
             value = getattr(self, name)

@@ -41,3 +41,12 @@ pipeline:
     assert found["keys"] == {1: "a", "1": "b"}
     with pytest.raises(yaml.YAMLError, match="the key 'x' stands twice"):
         template.load(job(tmp_path, "pipeline: {<<: {x: 0}, x: 1, x: 1}"), {})
+
+
+def test_a_column_in_a_prompt_is_told_from_a_variable(refusal: Refusal, tmp_path: Path) -> None:
+    said = refusal("run", job(tmp_path, "pipeline: {prompt: 'Of {{ title }}'}"))
+    assert "if it is a column in a prompt, write {% raw %}{{ title }}{% endraw %}" in said
+    text = "pipeline: {prompt: '{{ lead }} {% raw %}{{ title }}{% endraw %}'}"
+    assert template.load(job(tmp_path, text), {"lead": "Of"})["pipeline"]["prompt"] == (
+        "Of {{ title }}"
+    )

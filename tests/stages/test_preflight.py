@@ -217,8 +217,8 @@ def test_a_model_of_another_task(task: str, model: Model) -> None:
 
 
 def test_a_parameter_that_transformers_drops(model: Model) -> None:
-    given = {"candidate_labels": ["a"], "tokenizer_kwargs": {"truncation": True}}
-    with pytest.raises(ValueError, match="tokenizer_kwargs: .* does not read it"):
+    given: dict[str, Any] = {"candidate_labels": ["a"], "tokenizer_kwargs": {"truncation": True}}
+    with pytest.raises(ValueError, match=r"tokenizer_kwargs: .* does not read it"):
         build(pipeline("zero-shot-image-classification", model("clip"), **given))
 
 

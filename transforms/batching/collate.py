@@ -23,6 +23,7 @@ from transformers.utils import ModelOutput
 from ..engine.blocks import plain
 from ..engine.interface import BatchSlot
 from ..options.content_hash import tensor_bytes
+from ..pipelines.requests import KEY, Answer
 from .padding import NUMBERS_PER_TOKEN, Padding, Side
 
 #: Features with one position per token or sample: (1, positions).
@@ -205,9 +206,11 @@ def uncollate(outputs: Any, rows: BatchShape) -> list[Any]:
     """
     parts = _split(None, outputs, rows)
     generated = isinstance(outputs, Mapping) and GENERATED & set(outputs)
-    if generated and rows.padding.ends:
+    if generated and (rows.padding.ends or KEY in outputs):
         for part, length in zip(parts, rows.lengths, strict=True):
             _trim_generated(part, rows.longest - length, rows.padding)
+            if KEY in part:  # one that has ended by itself
+                _trim_answer(part, part[KEY])
     return parts
 
 
@@ -277,6 +280,16 @@ def _trim_generated(part: Any, padded: int, padding: Padding) -> None:
     rows = sequences.reshape(-1, sequences.shape[-1])
     end = prompt + max(_own_length(row[prompt:].tolist(), padding) for row in rows)
     part[name] = sequences[..., :end]
+
+
+def _trim_answer(part: Any, answer: Answer) -> None:
+    """Cut the sequences of one element where it is known that they end."""
+    name, prompt = "output_ids", 1
+    if "generated_sequence" in part:
+        ids = part.get("input_ids")
+        name, prompt = "generated_sequence", 0 if ids is None else ids.shape[1]
+    end = prompt + max(len(sequence.tokens) for sequence in answer.sequences)
+    part[name] = part[name][..., :end]
 
 
 def _own_length(tokens: list[int], padding: Padding) -> int:

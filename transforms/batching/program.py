@@ -7,7 +7,8 @@ import copy
 import functools
 import itertools
 import logging
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from ..engine import interface
@@ -16,7 +17,9 @@ from ..engine.errors import contained
 from ..options.spec import ModelSpec
 from ..pipelines.construction_lock import computing
 from ..pipelines.custom import task_of
+from ..pipelines.generation_control import GenerationControl
 from ..pipelines.random_weights import Trial
+from ..pipelines.requests import KEY
 from ..pipelines.split_call import Features, Outputs, deep_copy_kwargs, sanitized
 from . import collate, rows
 from . import compiled as compiled_module
@@ -54,6 +57,7 @@ class Program:
             postprocess = {**pipe._postprocess_params, **postprocess}
             self._trial = Trial(pipe, weights, self._run_one, postprocess, spec.source)
         self._padding = padding_of(pipe, self._forward)
+        self._generation = GenerationControl(pipe, parameters, self._forward)
         self._finished = Finish(pipe)
         self._lengths = Lengths(pipe, task, self._forward, is_accelerated(pipe))
         self._slots = RowSlots(self._new_slot)
@@ -83,7 +87,21 @@ class Program:
         return None if found is asked else found
 
     def _new_slot(self, features: Features, unique_key: Hashable) -> interface.BatchSlot:
-        return collate.batch_slot(features, self._padding, unique_key)
+        slot = collate.batch_slot(features, self._padding, unique_key)
+        if self._shares(features):
+            return slot
+        return interface.BatchSlot(unique_key, slot.length)
+
+    def _shares(self, features: Features) -> bool:
+        """Whether a chunk may share a batch, as far as that depends on what it asks for itself."""
+        request = features.get(KEY) if isinstance(features, Mapping) else None
+        if request is None:
+            return True
+        # Such a model computes long and short rows differently, and counts what it will generate.
+        is_longer = "max_new_tokens" in request.parameters
+        return self._generation.by_row and not (
+            is_longer and self._padding.longest_padded < sys.maxsize
+        )
 
     def launch(self, chunks: Sequence[Any]) -> interface.Launched:
         """Hand a batch to the device; on a CPU, compute it. What the model raises goes through."""
@@ -173,6 +191,16 @@ class Program:
 
     def _guarded(self, forward: Callable[..., Outputs], features: Features) -> Outputs:
         """What the model answers, by a method of the pipeline that takes features to outputs."""
+        asked = features.pop(KEY, None) if isinstance(features, MutableMapping) else None
+        if asked is None:
+            return self._computed(forward, features)
+        with self._generation.answering(asked if isinstance(asked, list) else [asked]) as answers:
+            outputs = self._computed(forward, features)
+        found = answers(outputs)
+        outputs[KEY] = found if isinstance(asked, list) else found[0]
+        return outputs
+
+    def _computed(self, forward: Callable[..., Outputs], features: Features) -> Outputs:
         with contained, self._lengths.guard(features):
             return forward(self._finished(features), **deep_copy_kwargs(self._forward))
 

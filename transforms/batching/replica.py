@@ -15,6 +15,7 @@ from ..options.spec import ModelSpec
 from ..pipelines import factory, random_weights
 from ..pipelines.custom import task_of
 from ..pipelines.generation import generates
+from ..pipelines.generation_control import control_generate
 from . import compiled
 from .device import Device
 from .program import Program, is_accelerated
@@ -36,6 +37,7 @@ class Replica:
             random_weights.warn(spec.source, self._pipe.random_weights)
         if self.generates:
             _find_stop_strings(self._pipe)
+            control_generate(self._pipe.model)
         #: Where it need not be waited for: `generate` waits by itself, and what a class of the
         #: user's does is unknown.
         waits = self.generates or spec.pipeline_class is not None

@@ -19,6 +19,7 @@ from transformers.pipelines.base import ChunkPipeline
 
 from ..engine.process import pickling
 from ..options import content_hash
+from .own_parameters import is_uniform, stock_parameters
 from .prefetch import prefetching
 from .together import Together, together
 
@@ -65,12 +66,13 @@ class SplitPipeline:
 
     def __init__(self, pipe: Any, parameters: Mapping[str, Any]) -> None:
         self.pipe = _intercepted(pipe)
-        self.parameters = dict(parameters)
+        #: Those that the pipeline knows.
+        self.parameters = stock_parameters(pipe, parameters)
         self.chunked = isinstance(pipe, ChunkPipeline)
         # What the call does to one string is what it does to every string; learned from the first.
         self._text_stages: StageArguments | None = None
         self._text_result: Callable[[Any], Any] | None = None
-        self._uniform = _is_uniform(type(pipe))
+        self._uniform = is_uniform(type(pipe))
         self._prefetch = prefetching(self.pipe)
         self._together: Together | None = None
 
@@ -198,15 +200,9 @@ class SplitPipeline:
         return self.pipe(own, **deep_copy_kwargs(self.parameters))
 
 
-def _is_uniform(cls: Any) -> bool:
-    """Whether a call is known to treat all strings alike: transformers' own, and ours."""
-    defined = cls.__call__.__module__.partition(".")[0]
-    return defined in ("transformers", __name__.partition(".")[0])
-
-
 def call_keywords(cls: Any) -> list[inspect.Parameter]:
     """The keywords that a class's call takes itself, if the call is its own."""
-    if _is_uniform(cls):
+    if is_uniform(cls):
         return []
     taken = list(inspect.signature(cls.__call__).parameters.values())[2:]
     return [each for each in taken if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)]
@@ -216,7 +212,8 @@ def sanitized(pipe: Any, parameters: Mapping[str, Any]) -> tuple[Any, Any, Any]:
     """The keywords of the three stages, as the class makes them of a call's parameters."""
     own = {each.name for each in call_keywords(type(pipe))}
     own -= inspect.signature(pipe._sanitize_parameters).parameters.keys()
-    given = {name: value for name, value in parameters.items() if name not in own}
+    known = stock_parameters(pipe, parameters)
+    given = {name: value for name, value in known.items() if name not in own}
     found: tuple[Any, Any, Any] = pipe._sanitize_parameters(**deep_copy_kwargs(given))
     return found
 

@@ -24,7 +24,10 @@ from ..options.suggest import unknown
 from ..tasks import Task
 from .inputs import Inputs
 from .prediction import Prediction
+from .prompts import Prompt
 from .row_check import KeyCheck, RowCheck, column_type
+from .row_inputs import RowInputs, cell
+from .row_parameters import RowParameters
 from .row_types import fields_of, fits, is_no_row, is_typed_dict, pair_of
 from .schema import extended, python_type
 
@@ -44,6 +47,10 @@ class Binding:
     keyed: bool = False
     #: A column's name; or, for a task with several inputs, input names to columns.
     input: str | Mapping[str, str] | None = None
+    #: What the text input is made of, in place of a column: a template with columns in it.
+    prompt: Prompt | None = None
+    #: The columns of parameters that rows have for themselves.
+    row_parameters: RowParameters | None = None
     #: Put the prediction into one column of this name.
     output: str | None = None
     #: Whether rows gain the id of the model that answered.
@@ -59,48 +66,44 @@ class Binding:
         if not isinstance(self.keyed, bool):
             raise TypeError(f"keyed must be True or False, got {shown(self.keyed)}")
         self._check_json_chats()
-        if self.input is None:
-            if self.output is not None:
-                raise TypeError("output names a column of rows: it needs input, a column, too")
-            return
-        if not isinstance(self.input, str | Mapping) or not self.input:
-            raise TypeError(
-                f"input must be a column's name or a mapping of inputs to columns, "
-                f"got {shown(self.input)}"
-            )
-        if self.versioned and self.output == "model_id":
+        if not self.of_rows and self.output is not None:
+            raise TypeError("output names a column of rows: it needs input, a column, too")
+        if self.of_rows and self.versioned and self.output == "model_id":
             raise TypeError("output='model_id': rows have the model's id in a column of that name")
-        if not self.task.open_inputs:
-            self._check_input()
+
+    @functools.cached_property
+    def _row(self) -> RowInputs:
+        return RowInputs(self.task, self.input, self.prompt, self.row_parameters)
+
+    @functools.cached_property
+    def of_rows(self) -> bool:
+        """Whether elements are rows, whose columns the inputs are made of."""
+        return bool(self._row)
 
     def _check_json_chats(self) -> None:
         if not isinstance(self.json_chats, bool | None):
             raise TypeError(f"json_chats must be True, False or None, got {self.json_chats!r:.80}")
         if self.json_chats is not None and self.task.lists != "chat":
             raise TypeError(f"json_chats: {self.task.name} takes no chats")
+        if self.json_chats is not None and self.prompt is not None:
+            raise TypeError(f"json_chats is for texts in columns: {self._row.source} is none")
 
-    def _check_input(self) -> None:
-        names = self.task.inputs
-        needed = [name for name in names if name not in self.task.optional_inputs]
-        if isinstance(self.input, str) and needed not in ([], [next(iter(names))]):
-            raise TypeError(
-                f"{self.task.name} has several inputs: input must map each of "
-                f"{', '.join(needed)} to a column, got {shown(self.input)}"
-            )
-        if isinstance(self.input, Mapping):
-            for name in self.input:
-                if name not in names:
-                    raise TypeError(f"{self.task.name}: {unknown('input', name, names)}")
-            for name in needed:
-                if name not in self.input:
-                    raise TypeError(f"{self.task.name}: input does not say which column is {name}")
-
-    @functools.cached_property
+    @property
     def input_columns(self) -> dict[str, str]:
         """The column of each input that has one, by the input's name."""
-        if isinstance(self.input, str):
-            return {next(iter(self.task.inputs)): self.input}
-        return dict(self.input or {})
+        return self._row.columns
+
+    @property
+    def row_options(self) -> dict[str, Any]:
+        """The options that say what else of a row decides its answer, as they were given."""
+        found = {} if self.prompt is None else {self.prompt.option: self.prompt.template}
+        own = self.row_parameters
+        return found if own is None else {**found, "parameters": dict(own.columns)}
+
+    @property
+    def columns_read(self) -> tuple[str, ...]:
+        """The names of the columns that decide the answer to a row."""
+        return self._row.columns_read
 
     @functools.cached_property
     def prediction(self) -> Prediction:
@@ -115,15 +118,15 @@ class Binding:
     @functools.cached_property
     def _added(self) -> tuple[str, ...]:
         """The names of the columns that rows gain: computed once, read for every row."""
-        return () if self.input is None else tuple(self.prediction.columns)
+        return tuple(self.prediction.columns) if self.of_rows else ()
 
     @functools.cached_property
     def _inputs(self) -> Inputs:
         return Inputs(
             task=self.task,
             parameters=self.parameters,
-            single=self.input is not None,
-            json_chats=self.json_chats,
+            single=self.of_rows,
+            json_chats=self.json_chats if self.prompt is None else False,
         )
 
     def example(self, element: Any) -> Any:
@@ -136,12 +139,12 @@ class Binding:
         value = self._value(element)
         if self.key_check is not None:
             self.key_check(element[0])
-        if self.input is None:
+        if not self.of_rows:
             return self._of_element(value)
         own = columns_of(value)
         if own is None:
             raise TypeError(
-                f"input={self.input!r} needs rows (beam.Row, NamedTuple, dataclass or dict), got "
+                f"{self._row.source} needs rows (beam.Row, NamedTuple, dataclass or dict), got "
                 f"{typed(value)}"
             )
         for name in self._added:
@@ -150,12 +153,24 @@ class Binding:
         if self.row_check is not None:
             self.row_check(value, own)
         if not isinstance(self.input, str):
-            cells = {name: _cell(own, column) for name, column in self.input.items()}
-            return self._of_columns(self._inputs.named, cells)
-        cell = _cell(own, self.input)
-        if self.is_text(cell):
-            return cell
-        return self._of_columns(self._inputs.of, cell)
+            return self._of_columns(self._inputs.named, self._row.of(own))
+        value = cell(own, self.input)
+        return value if self.is_text(value) else self._of_columns(self._inputs.of, value)
+
+    @functools.cached_property
+    def parameter_columns(self) -> list[str]:
+        """The names of the columns of parameters that rows have for themselves."""
+        own = self.row_parameters
+        return [] if own is None else list(dict.fromkeys(own.columns.values()))
+
+    def parameters_of(self, element: Any) -> dict[str, Any]:
+        """The parameters that an element has for itself, in columns.
+
+        Raises TypeError or ValueError for a value that is not valid.
+        """
+        if self.row_parameters is None:
+            return {}
+        return self.row_parameters.of(columns_of(self._value(element)) or {})
 
     def is_text(self, cell: Any) -> bool:
         """Whether a cell of the input's column is the example as it is: the most frequent case."""
@@ -165,7 +180,7 @@ class Binding:
         try:
             return read(cells)
         except TypeError as error:
-            raise TypeError(f"column {shown(self.input)}: {error}") from None
+            raise TypeError(f"{self._row.place}: {error}") from None
 
     def _of_element(self, value: Any) -> Any:
         if self._inputs.is_text(value):
@@ -185,7 +200,7 @@ class Binding:
 
     def results(self) -> Callable[[Any, Any, str], Any]:
         """A function (element, inference, model id) → the result of the transform."""
-        make = self._to_prediction() if self.input is None else self._to_row()
+        make = self._to_row() if self.of_rows else self._to_prediction()
         if not self.keyed:
             return make
         return lambda element, inference, model_id: (
@@ -237,7 +252,7 @@ class Binding:
         set, or are not rows though it is.
         """
         fields = fields_of(self._value_type(element_type))
-        if self.input is None:
+        if not self.of_rows:
             self._check_no_rows(fields)
             return
         if fields is None:
@@ -251,6 +266,7 @@ class Binding:
             if column not in fields:
                 raise ValueError(f"input: {unknown('column', column, fields)}")
             self._check_type(name, column, fields[column])
+        self._row.check_types(fields)
         for column in self._added:
             if column in fields:
                 raise ValueError(self.prediction.collision(column))
@@ -276,7 +292,7 @@ class Binding:
             if not self.keyed and pair_of(kind) is not None:
                 more = "; for (key, row) pairs, set keyed=True"
             raise ValueError(
-                f"input={self.input!r} needs rows (beam.Row, NamedTuple, dataclass or dict), got "
+                f"{self._row.source} needs rows (beam.Row, NamedTuple, dataclass or dict), got "
                 f"elements of the type {kind!r:.200}{more}"
             )
 
@@ -294,7 +310,7 @@ class Binding:
         """The type of the results, for schemas and coders downstream."""
         from apache_beam.ml.inference.base import PredictionResult
 
-        result = PredictionResult if self.input is None else self._row_type(element_type)
+        result = self._row_type(element_type) if self.of_rows else PredictionResult
         return typehints.Tuple[self._key_type(element_type), result] if self.keyed else result
 
     def _row_type(self, element_type: Any) -> Any:
@@ -305,7 +321,7 @@ class Binding:
 
     def holding(self, element_type: Any) -> Self:
         """The same binding, which refuses elements that the type of the results cannot hold."""
-        passed = None if self.input is None else self._passed_on(element_type)
+        passed = self._passed_on(element_type) if self.of_rows else None
         return replace(
             self,
             key_check=KeyCheck.of(self._key_type(element_type)) if self.keyed else None,
@@ -342,18 +358,11 @@ class Binding:
         """
         if input_schema is not None:
             fields = {field.name: python_type(field.type) for field in input_schema}
-            if self.input is None:
-                self._check_no_rows(fields)
-            else:
+            if self.of_rows:
                 self._check_columns(fields)
+            else:
+                self._check_no_rows(fields)
         return extended(input_schema, self.prediction.columns)
-
-
-def _cell(row: Mapping[str, Any], column: str) -> Any:
-    try:
-        return row[column]
-    except KeyError:
-        raise TypeError(unknown("column", column, map(str, row))) from None
 
 
 def _type_name(kind: Any) -> str:

@@ -76,7 +76,7 @@ class TableBinding:
     def __init__(self, binding: Binding) -> None:
         if binding.keyed:
             raise ValueError("keyed=True takes (key, value) pairs, got elements that are tables")
-        if binding.input is None:
+        if not binding.of_rows:
             columns = " and ".join(binding.task.inputs) or "the input"
             raise ValueError(f"the elements are tables: set input= to the column of {columns}")
         self._binding = binding
@@ -102,7 +102,7 @@ class TableBinding:
     @property
     def columns_read(self) -> list[str]:
         """The names of the columns that an example is made of."""
-        return list(dict.fromkeys(self._binding.input_columns.values()))
+        return list(self._binding.columns_read)
 
     def examples(self, rows: Table) -> Iterator[Any]:
         """The example of each row; in place of it the error that says why it has none."""
@@ -115,6 +115,14 @@ class TableBinding:
         for cell in values(rows[self._input]):
             row = {self._input: cell}
             yield cell if is_text(cell) else attempted(self._binding.example, row)
+
+    def parameters(self, rows: Table) -> Iterator[Any]:
+        """The parameters that each row has for itself; in place of them what is wrong with one."""
+        names = self._binding.parameter_columns
+        columns = [values(rows[name]) for name in names]
+        for i in range(len(rows)):
+            row = {name: column[i] for name, column in zip(names, columns, strict=True)}
+            yield attempted(self._binding.parameters_of, row)
 
     def cells(self) -> Callable[[Any], dict[str, Any]]:
         """A function from an inference to the cells of its columns, without `model_id`."""

@@ -14,6 +14,7 @@ from ..pipelines import generation
 from ..pipelines.custom import task_of
 from ..pipelines.errors import ModelLoadError
 from ..pipelines.factory import weightless
+from ..pipelines.generation_control import GenerationControl
 from ..pipelines.split_call import sanitized
 from ..tasks import REQUIRED
 from ..weights import headers, hub, object_store
@@ -35,10 +36,13 @@ _OTHER_SHAPES = frozenset({"ignore_mismatched_sizes", "gguf_file", "subfolder"})
 _PROCESSORS = ("_load_processor", "_load_image_processor", "_load_feature_extractor")
 
 
-def check_task(spec: Spec, replaced: Collection[str] = ()) -> None:
+def check_task(
+    spec: Spec, replaced: Collection[str] = (), row_parameters: Collection[str] = ()
+) -> None:
     """Load everything but the weights, and try the parameters on it.
 
-    `replaced`: "preprocess" or "postprocess", of which the user has an own.
+    `replaced`: "preprocess" or "postprocess", of which the user has an own; `row_parameters`: the
+    parameters that rows have for themselves.
 
     Raises:
       ModelLoadError: the model's files are not there, not readable, or of another task.
@@ -59,6 +63,7 @@ def check_task(spec: Spec, replaced: Collection[str] = ()) -> None:
         )
         if "postprocess" not in replaced:
             _check_processor(pipe, spec)
+        GenerationControl(pipe, spec.parameters, stages[1]).check(row_parameters, replaced)
     except (AttributeError, KeyError, ValueError, TypeError) as error:
         given = ", ".join(f"{name}={shown(value)}" for name, value in spec.parameters.items())
         raise ValueError(f"{spec.task}: {_reason(error)} (given: {given})") from error

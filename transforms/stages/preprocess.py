@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import apache_beam as beam
@@ -21,6 +22,7 @@ _UNDECLARED = (
     "the elements are pyarrow tables, but the type of their PCollection does not say so: add "
     ".with_output_types(pyarrow.Table) to the step before"
 )
+_NONE: Mapping[str, Any] = MappingProxyType({})
 _LONGEST_PREFETCH = 0.05  # seconds: a slow source must not keep the engine waiting
 
 
@@ -76,7 +78,7 @@ class PreprocessFn(TaskStageFn):
 
         Raises TypeError for a table: it can no longer become one.
         """
-        if isinstance(element, TABLES) and self._binding.input is not None:
+        if isinstance(element, TABLES) and self._binding.of_rows:
             raise TypeError(_UNDECLARED)
         if not self._buffer:
             self._started = time.monotonic()
@@ -95,13 +97,14 @@ class PreprocessFn(TaskStageFn):
 
     def _flush(self, last: bool = False) -> Iterator[Any]:
         """The Records and failures of the buffered elements, created one by one."""
-        examples: list[tuple[tuple[WindowedValue, Any], Any]] = []
+        examples: list[tuple[tuple[WindowedValue, Any, Mapping[str, Any]], Any]] = []
         buffered, self._buffer = self._buffer, []
         for windowed in buffered:
             try:
                 with contained:
                     example = self._binding.example(windowed.value)
-                examples.append(((windowed, example), example))
+                    own = self._binding.parameters_of(windowed.value)
+                examples.append(((windowed, example, own), example))
             except Exception as error:
                 yield self._failed(windowed.value, windowed, error)
         metrics.counts().read += len(buffered)
@@ -124,25 +127,33 @@ class PreprocessFn(TaskStageFn):
         assert self.ahead is not None
         return self._decode_ahead.through(self.ahead.through(examples, last), last)
 
-    def _record(self, fetched: tuple[tuple[WindowedValue, Any], Any]) -> Any:
-        """The Record or failure of an element; with its example, and that with fetched media."""
-        (windowed, example), fetched_example = fetched
+    def _record(self, fetched: tuple[tuple[WindowedValue, Any, Mapping[str, Any]], Any]) -> Any:
+        """The Record or failure of an element.
+
+        Given it with its example and its own parameters, and the example with fetched media.
+        """
+        (windowed, example, own), fetched_example = fetched
         try:
             with contained:
-                record = self.record(windowed.value, example, fetched_example)
+                record = self.record(windowed.value, example, fetched_example, own)
         except Exception as error:
             return self._failed(windowed.value, windowed, error)
         return windowed.with_value(record)
 
-    def record(self, element: Any, example: Any, fetched_example: Any) -> Record:
-        """The Record of an element; `fetched_example` may have futures in place of media."""
+    def record(
+        self, element: Any, example: Any, fetched_example: Any, own: Mapping[str, Any] = _NONE
+    ) -> Record:
+        """The Record of an element; `fetched_example` may have futures in place of media.
+
+        `own` are the parameters that the element has for itself.
+        """
         if self.pipeline is None:
             assert self._function is not None
             features = self._function(example)
             chunks = [features] if isinstance(features, Mapping) else list(features)
             return Record(element, example, chunks, [len(chunks)])
         if self.ahead is None:
-            return self.pipeline.record(element, example, example)
+            return self.pipeline.record(element, example, example, own)
         decoded_example = self.pipeline.decode(fetched_example)
         with computing:
-            return self.pipeline.record(element, example, decoded_example)
+            return self.pipeline.record(element, example, decoded_example, own)

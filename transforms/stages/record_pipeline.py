@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ..engine.errors import attempted, contained
@@ -16,6 +17,7 @@ from ..pipelines.construction_lock import computing
 from ..tasks import Task
 from .record import Record
 
+_NONE: Mapping[str, Any] = MappingProxyType({})
 MOST_PREFETCHED = 64  # texts in one call: a tokenizer gains nothing from more
 
 
@@ -35,9 +37,13 @@ class RecordPipeline:
     def __init__(self, spec: Spec, task: Task, for_engine: bool = False) -> None:
         import_libraries()
         from ..pipelines.factory import weightless
-        from ..pipelines.split_call import SplitPipeline
+        from ..pipelines.requests import Requests
+        from ..pipelines.split_call import SplitPipeline, sanitized
 
-        self._split = SplitPipeline(weightless(spec.model), spec.parameters)
+        pipe = weightless(spec.model)
+        self._split = SplitPipeline(pipe, spec.parameters)
+        forward = sanitized(pipe, spec.parameters)[1]
+        self._requests = Requests(pipe, spec.parameters, forward)
         self._task = task
         self._limits = spec.media_limits
         # What a class of others does to features in between is unknown.
@@ -52,13 +58,7 @@ class RecordPipeline:
     @functools.cached_property
     def repeats(self) -> bool:
         """Whether equal examples certainly have equal answers."""
-        from ..pipelines import generation
-        from ..pipelines.split_call import sanitized
-
-        if self._task.draws or self._task.open_inputs:
-            return False
-        pipe = self._split.pipe
-        return not generation.draws(pipe, sanitized(pipe, self._split.parameters)[1])
+        return not (self._task.draws or self._task.open_inputs) and self._requests.repeats
 
     def prefetch(self, examples: Iterable[Any]) -> None:
         """Tokenize the texts among the next examples in one call."""
@@ -69,20 +69,32 @@ class RecordPipeline:
         """The example with its media decoded; media may be futures of their bytes."""
         return decoded(example, self._task, self._split.pipe, self._limits)
 
-    def record(self, element: Any, example: Any, decoded_example: Any) -> Record:
+    def record(
+        self,
+        element: Any,
+        example: Any,
+        decoded_example: Any,
+        parameters: Mapping[str, Any] = _NONE,
+    ) -> Record:
         """The Record of an element with the features of its example.
 
-        The caller must hold `computing`: taking it for many elements at once saves time.
+        `parameters` are those that the element has for itself. The caller must hold `computing`:
+        taking it for many elements at once saves time.
         """
         preprocess = functools.partial(self._split.preprocess, decoded_example)
         chunks, counts = self._deferral.run(preprocess) if self._for_engine else preprocess()
+        self._requests.add(chunks, parameters)
         return Record(element, stand_in(example, self._task), chunks, counts)
 
     def inference(self, record: Record) -> Any:
         """The result of the pipeline's call, given a Record with the outputs of each chunk."""
+        from ..pipelines.requests import answer_of
+
         with computing:
-            outputs = each_unpacked(record.chunks)
-            return self._split.postprocess(record.example, outputs, record.counts)
+            pairs = list(map(answer_of, each_unpacked(record.chunks)))
+            own = [output for output, _ in pairs]
+            found = self._split.postprocess(record.example, own, record.counts)
+            return self._requests.answered(found, [answer for _, answer in pairs])
 
     @property
     def answers_together(self) -> bool:

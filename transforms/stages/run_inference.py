@@ -31,7 +31,14 @@ from .model_updates import requested_model, version_spec
 from .plan import TaskPlan
 from .record import Record
 from .record_pipeline import MOST_PREFETCHED, RecordPipeline
-from .task_options import default_model, media_limits, model_spec, task_plan
+from .task_options import (
+    default_model,
+    media_limits,
+    model_spec,
+    part_rows_from_parameters,
+    read_response_format,
+    task_plan,
+)
 from .task_transform import TaskTransform, options_of
 from .window import InFlightWindow
 
@@ -42,6 +49,8 @@ ALTERNATIVES = {
     "watch_model_pattern": "use RunInference's watch_model_pattern",
     "keyed": "wrap the handler in Beam's KeyedModelHandler",
     "input": "use the handler's with_preprocess_fn",
+    "prompt": "use the handler's with_preprocess_fn",
+    "messages": "use the handler's with_preprocess_fn",
     "output": "use the handler's with_postprocess_fn",
     "preprocess": "use the handler's with_preprocess_fn",
     "postprocess": "use the handler's with_postprocess_fn",
@@ -137,7 +146,7 @@ class TaskModelHandler(ModelHandler):  # type: ignore[misc]
             model_copies=model_copies,
             env_vars=dict(env_vars or {}),
         )
-        for name in options:
+        for name in options.keys() - find(task).parameters.keys():
             if name in ALTERNATIVES:
                 raise TypeError(f"TaskModelHandler has no option {name!r}: {ALTERNATIVES[name]}")
             if name in options_of(TaskTransform) and name not in SUPPORTED:
@@ -214,6 +223,8 @@ def _plan(name: str, model: str | None, given: Mapping[str, Any]) -> TaskPlan:
     bound = inspect.signature(TaskTransform).bind(model, **given)
     bound.apply_defaults()
     options = bound.arguments
+    read_response_format(name, options["parameters"])
+    part_rows_from_parameters(name, options)
     task = find(name)
     task.check_parameters(options["parameters"], options_of(TaskTransform), complete=False)
     if model is None:

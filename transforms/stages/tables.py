@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import apache_beam as beam
 import pyarrow as pa
@@ -33,6 +33,9 @@ from .runner import worker_processes
 from .table_in_flight import OpenTables, RowBlock, TableInFlight
 from .transforms import side_inputs
 
+#: A row of a block, its number there, its example, and the parameters that it has for itself.
+_Token: TypeAlias = tuple[RowBlock, int, Any, Any]
+
 
 class TableFn(ForwardFn):
     """Tables to tables with the prediction's columns, and to tables of failure rows.
@@ -52,7 +55,7 @@ class TableFn(ForwardFn):
         *,
         for_engine: bool,
         reuses: bool,
-        open_limit: OpenLimit | None,
+        open_limit: OpenLimit | None = None,
     ) -> None:
         super().__init__(spec, handles_failures)
         self._reuses = reuses
@@ -139,19 +142,23 @@ class TableFn(ForwardFn):
 
     def _read(self, block: RowBlock) -> Iterator[Any]:
         """Hand the rows of a block to the engine; the tables that are whole before it is begun."""
-        tokens: list[tuple[RowBlock, int, Any]] = []
-        for i, example in enumerate(self._binding.examples(block.rows)):
-            if isinstance(example, Exception):
-                self._fail(block, i, example, stage="preprocess")
+        tokens: list[_Token] = []
+        found = zip(
+            self._binding.examples(block.rows), self._binding.parameters(block.rows), strict=True
+        )
+        for i, (example, own) in enumerate(found):
+            failed = example if isinstance(example, Exception) else own
+            if isinstance(failed, Exception):
+                self._fail(block, i, failed, stage="preprocess")
             else:
-                tokens.append((block, i, example))
+                tokens.append((block, i, example, own))
         if self._first.ahead is not None:
             yield from self._make_room()
             self._hand_over_fetched((token, token[2]) for token in tokens)
             return
         with self._times.measured("preprocess"), computing:
             if self._first.pipeline is not None:
-                self._first.pipeline.prefetch(example for _, _, example in tokens)
+                self._first.pipeline.prefetch(example for _, _, example, _ in tokens)
             records = [self._record(token, token[2]) for token in tokens]
         yield from self._make_room()
         for token, record in zip(tokens, records, strict=True):
@@ -168,20 +175,20 @@ class TableFn(ForwardFn):
                 return
             self._hand_over(token, record)
 
-    def _record(self, token: tuple[RowBlock, int, Any], fetched: Any) -> Record | None:
+    def _record(self, token: _Token, fetched: Any) -> Record | None:
         """The Record of a row, given its example with fetched media; None if that fails."""
         try:
             with contained:
-                return self._first.record(None, token[2], fetched)
+                return self._first.record(None, token[2], fetched, token[3])
         except Exception as error:
             self._fail(token[0], token[1], error, stage="preprocess")
             return None
 
-    def _hand_over(self, token: tuple[RowBlock, int, Any], record: Record | None) -> None:
+    def _hand_over(self, token: _Token, record: Record | None) -> None:
         """Hand a row to the engine, and receive what it has answered."""
         if record is None:
             return
-        block, i, _ = token
+        block, i, *_ = token
         assert self._in_flight is not None
         chunks, record.chunks = record.chunks, []
         size = block.table.row_bytes + sum(map(nbytes, chunks))
@@ -325,7 +332,7 @@ def takes_tables(plan: TaskPlan, pcoll: Any) -> bool:
 
     A pipeline class of the user's may take a whole table for one input.
     """
-    is_input = plan.binding.input is None and plan.binding.task.open_inputs
+    is_input = not plan.binding.of_rows and plan.binding.task.open_inputs
     return not is_input and (
         tables.is_table_type(pcoll.element_type)
         or (pcoll.element_type is typehints.Any and _is_read(pcoll))

@@ -19,7 +19,10 @@ from ..options.spec import Limits, ModelSpec, Sharing, Spec
 from ..options.suggest import unknown
 from ..pipelines.custom import returned_type, values
 from ..rows.binding import Binding
-from ..tasks import Task, find
+from ..rows.prompts import prompt_of
+from ..rows.row_parameters import RowParameters
+from ..tasks import ALIASES, TASKS, Task, find
+from ..tasks.response_format import normal
 from .plan import TaskPlan
 
 Options: TypeAlias = Mapping[str, Any]
@@ -31,6 +34,33 @@ def model_spec(task: str, options: Options) -> ModelSpec:
     if arguments["model_kwargs"] is None:
         del arguments["model_kwargs"]
     return ModelSpec(**arguments)
+
+
+def read_response_format(name: str, parameters: dict[str, Any]) -> None:
+    """Put a JSON schema in the place of a class of pydantic, which workers may not have.
+
+    Raises TypeError or ValueError for a response_format that is none.
+    """
+    task = TASKS.get(ALIASES.get(name, name))
+    form = parameters.get("response_format")
+    if form is not None and task is not None and task.answers_in_text:
+        parameters["response_format"] = normal(form)
+
+
+def part_rows_from_parameters(name: str, options: dict[str, Any]) -> None:
+    """Tell the options about rows from parameters of the same names: some tasks have a prompt.
+
+    The columns of parameters are among the parameters as "parameters".
+    """
+    parameters = options["parameters"]
+    task = TASKS.get(ALIASES.get(name, name))
+    if task is None or task.open_inputs or "prompt" in task.parameters:
+        for own in ("prompt", "messages"):
+            if options[own] is not None:
+                parameters[own] = options[own]
+                options[own] = None
+    columns = parameters.pop("parameters", None) if task is not None and task.generates else None
+    options["row_parameters"] = None if columns is None else RowParameters(columns)
 
 
 def default_model(task: str, revision: str | None) -> dict[str, Any]:
@@ -70,7 +100,12 @@ def task_plan(model: ModelSpec, task: Task, options: Options) -> TaskPlan:
             "max_device_memory: a model that is updated is loaded beside the one before, so it "
             "cannot make room for others"
         )
-    bound = {**_fields(Binding, options), "task": task, "versioned": updates is not None}
+    bound = {
+        **_fields(Binding, options),
+        "task": task,
+        "versioned": updates is not None,
+        "prompt": prompt_of(options["prompt"], options["messages"]),
+    }
     return TaskPlan(
         spec=spec,
         binding=Binding(**bound),
@@ -113,7 +148,7 @@ def _check_used(task: Task, options: Options) -> None:
         ignored["output"] = "postprocess is a transform of your own, which names its columns itself"
     if first and last:
         own = "preprocess and postprocess are transforms of your own, which read the elements"
-        ignored |= {"input": own, "keyed": own}
+        ignored |= dict.fromkeys(("input", "keyed", "prompt", "messages"), own)
     if options["preprocess"] is not None:
         ignored["media_limits"] = "preprocess is your own, which reads the media"
     elif not task.media:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -78,6 +78,11 @@ class TaskTransform(WithFailures):
       keyed: elements are (key, value) pairs, and so are the results.
       input: the column of the rows that holds the input; for a task with several inputs a
         mapping from their names to columns.
+      prompt: in place of the column of the text: a text with the values of columns in it, as in
+        "Summarize for {{ reader }}: {{ text }}". A Jinja template, which runs in a sandbox.
+      messages: the same for a chat: a list of messages with role and content, each a template. An
+        item "{{ column }}" is a column of messages; in a block of another type than text, it is the
+        column's value, such as an image.
       output: one column for the whole prediction, of this name.
       json_chats: for tasks that take chats: whether a string that holds a chat in JSON is that chat
         (True) or a prompt (False). None: such a string is an error. In place of the chat it may be
@@ -132,6 +137,8 @@ class TaskTransform(WithFailures):
         media_limits: Mapping[str, float] | None = None,
         keyed: bool = False,
         input: str | Mapping[str, str] | None = None,
+        prompt: str | None = None,
+        messages: Sequence[Any] | None = None,
         output: str | None = None,
         json_chats: bool | None = None,
         model_metadata_pcoll: Any = None,
@@ -146,8 +153,10 @@ class TaskTransform(WithFailures):
         for stage in ("preprocess", "postprocess"):
             options[stage] = functions.custom_stage(stage, options[stage])
         name = parameters.pop("task", None) or self.task
+        task_options.read_response_format(name, parameters)
         #: The options that are given, by name: the config of the same transform in Beam YAML.
         self.config = _given(options, {} if name == self.task else {"task": name})
+        task_options.part_rows_from_parameters(name, options)
         self._check_task(name, model, parameters)
         if model is None:
             options |= task_options.default_model(name, revision)
@@ -241,7 +250,9 @@ class TaskTransform(WithFailures):
 
         plan = replace(self.plan.pinned, element_type=pcoll.element_type, is_whole=True)
         of_tables = Tables(plan, self._tags) if takes_tables(plan, pcoll) else None
-        preflight.check_task(plan.spec, plan.replaced_stages)
+        own = plan.binding.row_parameters
+        row_parameters = () if own is None else tuple(own.columns)
+        preflight.check_task(plan.spec, plan.replaced_stages, row_parameters)
         if of_tables is not None:
             return pcoll | "Tables" >> of_tables
         bad: list[Any] = []

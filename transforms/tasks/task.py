@@ -11,6 +11,7 @@ from typing import Any
 from ..options.shown import shown
 from ..options.suggest import likely, unknown
 from .default_models import default_model
+from .own_parameters import OWN_CHECKS
 from .parameter_checks import (
     ALSO_TEXTS,
     CONDITIONS,
@@ -55,6 +56,9 @@ class Task:
     tokenizer_keywords: bool = False
     #: Whether all keywords of `model.generate` are parameters, too.
     generates: bool = False
+    #: Whether its inferences are generated texts: then `details` and `response_format` are
+    #: parameters, too.
+    answers_in_text: bool = False
     #: Whether any other keyword may be a parameter, too, which the model's own pipeline checks.
     open_parameters: bool = False
     #: Whether inputs are not declared: the example is passed to the pipeline's call unchecked.
@@ -110,6 +114,13 @@ class Task:
             return tuple(_supported(self.name)["pt"])
         return named_classes(self.model_classes)
 
+    @property
+    def own_parameters(self) -> tuple[str, ...]:
+        """The parameters of generation that are this project's, and unknown to transformers."""
+        if not self.generates:
+            return ()
+        return tuple(OWN_CHECKS) if self.answers_in_text else ("seed",)
+
     def default(self) -> tuple[str, str]:
         """The default model and its revision."""
         model = self.default_model or default_model(self.name)
@@ -133,6 +144,7 @@ class Task:
             more["of the tokenizer's call"] = sorted(tokenizer_keywords())
         if self.generates:
             more["of generate"] = sorted(generation_keywords(), key=_rarity)
+            more["of this project"] = self.own_parameters
         valid = {*self.parameters}.union(*more.values())
         for name in given:
             is_open = self.open_parameters and not _is_meant(name, options)
@@ -168,6 +180,7 @@ class Task:
         if not self.open_parameters:
             own = parameter_checks(self.parameters, of_transformers=not self.open_inputs)
             checks = {**own, **self.checks, **within}
+        checks |= {name: OWN_CHECKS[name] for name in self.own_parameters}
         if not self.open_inputs:
             within = {**tokenizer_checks(), **within}
         if self.tokenizer_keywords:

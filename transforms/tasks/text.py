@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from .input_structures import itself
+from .own_parameters import PROMPT, own_columns
 from .parameter_checks import whole_or_float
 from .task import REQUIRED, Columns, Parameters, Task
 from .text_checks import labels, list_of_texts, template, text, texts
@@ -116,17 +117,29 @@ def generated_text(name: str) -> dict[str, Any]:
 
     def columns(parameters: Parameters) -> Columns:
         column, kind = _generated_column(name, parameters)
-        return {column: Sequence[kind] if asks_for_several(parameters) else kind}  # type: ignore[valid-type]
+        found = {column: kind, **own_columns(parameters)}
+        if not asks_for_several(parameters):
+            return found
+        return {each: kind if each == PROMPT else _list_of(kind) for each, kind in found.items()}
 
     def values(inference: Any, parameters: Parameters) -> Mapping[str, Any]:
         column, _ = _generated_column(name, parameters)
         # transformers nests the answers once more if the inputs were a list.
         answers = inference[0] if isinstance(inference[0], list) else inference
-        texts = [_last_message(answer.get(column)) for answer in answers]
-        return {column: texts if asks_for_several(parameters) else only(texts)}
+        found = {column: [_last_message(answer.get(column)) for answer in answers]}
+        for own in own_columns(parameters):
+            found[own] = [answer[own] for answer in answers]
+        if asks_for_several(parameters):
+            return {each: cells[0] if each == PROMPT else cells for each, cells in found.items()}
+        return {each: only(cells) for each, cells in found.items()}
 
     choices = {"return_tensors": True, "num_return_sequences": 2}
-    return {"columns": columns, "values": values, "choices": choices}
+    own = {"generates": True, "answers_in_text": True}
+    return {"columns": columns, "values": values, "choices": choices, **own}
+
+
+def _list_of(kind: Any) -> Any:
+    return Sequence[kind]
 
 
 def only(answers: Sequence[Any]) -> Any:
@@ -257,7 +270,6 @@ TASKS = (
             "documents": None,
         },
         texts={"prefix": text, "handle_long_generation": text, "stop_sequence": texts},
-        generates=True,
         **generated_text("generated_text"),
     ),
     Task(
@@ -338,7 +350,6 @@ TASKS = (
         inputs=_TEXT,
         parameters=_SEQ2SEQ,
         texts={"stop_sequence": text},
-        generates=True,
         pipeline=_TEXT_TO_TEXT + "SummarizationPipeline",
         model_classes=("AutoModelForSeq2SeqLM",),
         default_model=("sshleifer/distilbart-cnn-12-6", "a4f8f3e"),
@@ -350,7 +361,6 @@ TASKS = (
         inputs=_TEXT,
         parameters={**_SEQ2SEQ, "src_lang": None, "tgt_lang": None},
         texts={"stop_sequence": text, "src_lang": text, "tgt_lang": text},
-        generates=True,
         pipeline=_TEXT_TO_TEXT + "TranslationPipeline",
         model_classes=("AutoModelForSeq2SeqLM",),
         default_model=("google-t5/t5-base", "a9723ea"),
@@ -362,7 +372,6 @@ TASKS = (
         inputs=_TEXT,
         parameters=_SEQ2SEQ,
         texts={"stop_sequence": text},
-        generates=True,
         pipeline=_TEXT_TO_TEXT + "Text2TextGenerationPipeline",
         model_classes=("AutoModelForSeq2SeqLM",),
         default_model=("google-t5/t5-base", "a9723ea"),

@@ -144,3 +144,14 @@ def test_which_input_a_column_is_decides(model: Model, cache: str) -> None:
     assert len({each[0] for each in found}) == 4
     assert hashes(text_pair="b", text="a") == found[0]
     assert Cache(cache, TextClassification(name, input="a")).hashes(table) == found[3]
+
+
+def test_all_columns_of_a_prompt_decide_the_answer(
+    tmp_path: Path, model: Model, cache: str
+) -> None:
+    task = classifier(model, input=None, prompt="{{ title }}: {{ body }}")
+    rows = {"title": ["a", "a", "b", "a"], "body": ["x", "y", "x", "x"], "id": range(4)}
+    assert process(tmp_path, task, rows, "a", cache=cache) == 3
+    assert process(tmp_path, task, {**rows, "body": ["x", "z", "x", "x"]}, "b", cache=cache) == 1
+    other = classifier(model, input=None, prompt="{{ title }} - {{ body }}")
+    assert process(tmp_path, other, rows, "c", cache=cache) == 3

@@ -1,0 +1,216 @@
+"""Generation in which each row of a batch has parameters, random numbers and an end of its own.
+
+`generate` is asked for greedy answers, and its last logits processor chooses each row's token: the
+best one, or one that is drawn with the random numbers of that row. So a row's answer does not
+depend on the rows beside it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+import transformers
+from transformers import LogitsProcessor, StoppingCriteria
+from transformers.generation.stopping_criteria import StopStringCriteria
+
+from .grammar import Grammar, Matcher
+from .requests import Answer, GeneratedSequence, Request
+
+#: How a row draws: the parameters of _WARPERS.
+Drawing: TypeAlias = tuple[Any, ...]
+#: What `generate` makes of a parameter where it draws, in its order, with the value that changes
+#: nothing.
+_WARPERS: tuple[tuple[str, str, Any], ...] = (
+    ("temperature", "TemperatureLogitsWarper", 1.0),
+    ("top_h", "TopHLogitsWarper", None),
+    ("top_k", "TopKLogitsWarper", 0),
+    ("top_p", "TopPLogitsWarper", 1.0),
+    ("min_p", "MinPLogitsWarper", None),
+    ("typical_p", "TypicalLogitsWarper", 1.0),
+    ("epsilon_cutoff", "EpsilonLogitsWarper", 0.0),
+    ("eta_cutoff", "EtaLogitsWarper", 0.0),
+)
+#: Keywords with which `generate` takes the best token, and does not warn of those for drawing.
+_GREEDY = {"do_sample": False, "temperature": 1.0, "top_p": 1.0, "top_k": 50}
+
+
+@dataclass
+class _Row:
+    """One row of a batch that is being generated."""
+
+    request: Request
+    #: None: it takes the best token.
+    drawing: Drawing | None
+    numbers: random.Random
+    ends: frozenset[int]
+    #: The most tokens; None: as many as `generate` makes.
+    most: int | None
+    stops: tuple[str, ...]
+    matcher: Matcher | None
+    tokens: list[int] = field(default_factory=list)
+    logprob: float = 0.0
+    #: Why it has ended.
+    finished: str | None = None
+
+    def add(self, token: int, logprob: float) -> None:
+        """Take the next token."""
+        self.tokens.append(token)
+        self.logprob += logprob
+        if self.matcher is not None:
+            self.matcher.add(token)
+        if token in self.ends or (self.matcher is not None and self.matcher.is_whole):
+            self.finished = "stop"
+        elif self.most is not None and len(self.tokens) >= self.most:
+            self.finished = "length"
+
+    def answer(self) -> Answer:
+        """What has been generated."""
+        has_form = self.matcher is None or self.matcher.has_form
+        reason = self.finished or "length"
+        sequence = GeneratedSequence(self.tokens, reason, self.logprob, has_form)
+        return Answer(self.request.prompt_tokens, [sequence])
+
+
+class RowControl(LogitsProcessor):  # type: ignore[misc]
+    """Chooses the tokens of the rows of one batch, and ends each row by itself.
+
+    Args:
+      requests: what each row asks for itself.
+      common: the parameters of generation that are in force where a row has none of its own.
+      tokenizer: finds stop strings.
+      grammar: the form of the answers, if one was asked for.
+      with_logprobs: whether to add up the logarithms of the tokens' probabilities.
+
+    """
+
+    def __init__(
+        self,
+        requests: Sequence[Request],
+        common: Mapping[str, Any],
+        tokenizer: Any,
+        grammar: Grammar | None,
+        with_logprobs: bool,
+    ) -> None:
+        self._with_logprobs = with_logprobs
+        self._rows = [_row(each, common, grammar) for each in requests]
+        self._ends = RowEnds(self._rows, tokenizer)
+
+    def answers(self) -> list[Answer]:
+        """What has been generated for each row."""
+        return [row.answer() for row in self._rows]
+
+    def keywords(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The keywords of `generate`, given those of the pipeline."""
+        found = {**given, **_GREEDY}
+        if any("max_new_tokens" in row.request.parameters for row in self._rows):
+            found["max_new_tokens"] = max(row.most or 0 for row in self._rows)
+        found.pop("stop_strings", None)  # found here, so that it is known where each row ends
+        found["logits_processor"] = [*(given.get("logits_processor") or ()), self]
+        found["stopping_criteria"] = [*(given.get("stopping_criteria") or ()), self._ends]
+        return found
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores (rows, tokens) with which the best token of each row is the one that it takes."""
+        scores = self._allowed(scores.float())
+        chosen = scores.argmax(-1)
+        for drawing, rows in self._drawn().items():
+            own = torch.tensor(rows, device=scores.device)
+            numbers = [self._rows[row].numbers.random() for row in rows]
+            chosen[own] = _draw(_warped(drawing, input_ids[own], scores[own]), numbers)
+        logprobs = torch.zeros(len(scores))
+        if self._with_logprobs:
+            logprobs = scores.log_softmax(-1).gather(1, chosen[:, None])[:, 0]
+        for row, token, logprob in zip(self._rows, chosen.tolist(), logprobs.tolist(), strict=True):
+            if row.finished is None:
+                row.add(token, logprob)
+        return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
+
+    def _allowed(self, scores: torch.Tensor) -> torch.Tensor:
+        """The scores without those of tokens that do not fit the form of the answer."""
+        allowed = [
+            None if row.matcher is None or row.finished else row.matcher.allowed()
+            for row in self._rows
+        ]
+        if all(each is None for each in allowed):
+            return scores
+        every = np.ones(scores.shape[1], bool)
+        mask = np.stack([every if each is None else each for each in allowed])
+        return scores.masked_fill(~torch.from_numpy(mask).to(scores.device), -torch.inf)
+
+    def _drawn(self) -> dict[Drawing, list[int]]:
+        """The rows that draw their next token, by how they draw it."""
+        found: dict[Drawing, list[int]] = {}
+        for i, row in enumerate(self._rows):
+            if row.drawing is not None and row.finished is None:
+                found.setdefault(row.drawing, []).append(i)
+        return found
+
+
+class RowEnds(StoppingCriteria):  # type: ignore[misc]
+    """The rows of a batch that are at their end."""
+
+    def __init__(self, rows: Sequence[_Row], tokenizer: Any) -> None:
+        self._rows = rows
+        stops = {row.stops for row in rows if row.stops}
+        self._criteria = {each: StopStringCriteria(tokenizer, list(each)) for each in stops}
+        #: Those that were at their end before the last token.
+        self._before = [False] * len(rows)
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        """Whether each row is at its end: (rows,), bool."""
+        for stops, criterion in self._criteria.items():
+            found = criterion(input_ids, scores).tolist()
+            for row, stopped, before in zip(self._rows, found, self._before, strict=True):
+                if stopped and row.stops == stops and not before:
+                    row.finished = "stop"
+        self._before = [row.finished is not None for row in self._rows]
+        return torch.tensor(self._before, device=input_ids.device)
+
+
+def _row(request: Request, common: Mapping[str, Any], grammar: Grammar | None) -> _Row:
+    given = {**common, **request.parameters}
+    stops = given.get("stop_strings") or ()
+    return _Row(
+        request=request,
+        drawing=_drawing(given) if given.get("do_sample") else None,
+        numbers=random.Random(request.seed),  # noqa: S311 - to draw tokens
+        ends=ends_of(given),
+        most=given.get("max_new_tokens"),
+        stops=(stops,) if isinstance(stops, str) else tuple(stops),
+        matcher=None if grammar is None else grammar.matcher(),
+    )
+
+
+def ends_of(parameters: Mapping[str, Any]) -> frozenset[int]:
+    """The tokens that end an answer."""
+    end = parameters.get("eos_token_id")
+    return frozenset() if end is None else frozenset(np.atleast_1d(end).tolist())
+
+
+def _drawing(parameters: Mapping[str, Any]) -> Drawing:
+    return tuple(parameters.get(name) for name, _, _ in _WARPERS)
+
+
+def _warped(drawing: Drawing, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """Scores of rows that draw alike, as `generate` makes them before it draws."""
+    for (_, warper, neutral), value in zip(_WARPERS, drawing, strict=True):
+        if value is not None and value != neutral:
+            options = {"device": scores.device} if warper == "EtaLogitsWarper" else {}
+            scores = getattr(transformers, warper)(value, **options)(input_ids, scores)
+    return scores
+
+
+def _draw(scores: torch.Tensor, numbers: Sequence[float]) -> torch.Tensor:
+    """A token of each row, drawn with its own number from 0 to 1: (rows,).
+
+    The first token at which the probabilities of those up to it exceed the number: noise of
+    floating point, which differs between batches, hardly ever decides.
+    """
+    totals = scores.double().softmax(-1).cumsum(-1)
+    wanted = torch.tensor(numbers, dtype=torch.float64, device=scores.device)[:, None]
+    return torch.searchsorted(totals, wanted * totals[:, -1:], right=True)[:, 0]
