@@ -216,6 +216,16 @@ def test_a_model_of_another_task(task: str, model: Model) -> None:
         build(pipeline(task, model("vit-classification")))
 
 
+@pytest.mark.parametrize(
+    ("task", "name"), [(SPEECH, "wav2vec2-layer-keywords"), ("image-to-text", "vit-encoder")]
+)
+def test_a_model_without_the_tokenizer_that_the_task_reads(
+    task: str, name: str, model: Model
+) -> None:
+    with pytest.raises(ModelLoadError, match="has no files of a tokenizer: name another model's"):
+        build(pipeline(task, model(name)))
+
+
 def test_a_parameter_that_transformers_drops(model: Model) -> None:
     given: dict[str, Any] = {"candidate_labels": ["a"], "tokenizer_kwargs": {"truncation": True}}
     with pytest.raises(ValueError, match=r"tokenizer_kwargs: .* does not read it"):

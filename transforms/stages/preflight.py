@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Collection
 from typing import Any
 
@@ -29,6 +30,8 @@ _checked: dict[str, Any] = {}
 unreached: dict[str, str] = {}
 
 
+#: How the names of a tokenizer's files begin.
+_OF_TOKENIZERS = ("tokenizer", "vocab", "merges", "spiece", "sentencepiece", "source", "target")
 _STAGES = ("preprocess", "forward", "postprocess")
 #: Keywords of `from_pretrained` with which weights may have any shape, or come from other files.
 _OTHER_SHAPES = frozenset({"ignore_mismatched_sizes", "gguf_file", "subfolder"})
@@ -180,7 +183,21 @@ def _weightless(model: ModelSpec) -> Any:
                 "model to a directory on this machine, or run where the hub can be reached"
             )
             return None
-        raise ModelLoadError(f"cannot load the model {shown(model.source)}: {error}") from error
+        raise ModelLoadError(
+            f"cannot load the model {shown(model.source)}: {error}{_tokenizer_hint(model)}"
+        ) from error
+
+
+def _tokenizer_hint(model: ModelSpec) -> str:
+    """Advice for a directory without the tokenizer that the task loads from it; else empty."""
+    if not is_local(model.source) or model.tokenizer or model.pipeline_class is not None:
+        return ""
+    if getattr(task_of(model).pipeline_class(), "_load_tokenizer", False) is not True:
+        return ""
+    names = os.listdir(model.source) if os.path.isdir(model.source) else ["tokenizer"]
+    if any(name.startswith(_OF_TOKENIZERS) or name.endswith(".model") for name in names):
+        return ""
+    return ". It has no files of a tokenizer: name another model's in tokenizer"
 
 
 def _check_files(model: ModelSpec) -> str | None:
