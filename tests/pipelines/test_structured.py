@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pydantic
 import pytest
 from support.runs import RUNNER
 from support.texts import CORPUS
+from transformers import AutoTokenizer
 
 from pipelines_beam import Summarization, TextClassification, TextGeneration, predict
+from transforms.pipelines.grammar import Grammar
 from transforms.tasks.response_format import normal
 
 Model = Callable[[str], str]
@@ -151,6 +154,21 @@ def test_what_is_no_form_is_refused_at_once() -> None:
         TextGeneration("some/model", response_format={"typ": "string"})
     with pytest.raises(TypeError, match="unknown parameter 'response_format'"):
         TextClassification("some/model", response_format=SCHEMA)
+
+
+@pytest.mark.parametrize("ends", [(), (0,), (0, 1)])
+def test_a_model_may_have_any_number_of_tokens_that_end_an_answer(
+    model: Model, ends: tuple[int, ...]
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(model("llama-lm"))
+    matcher = Grammar({"enum": ["good"]}, tokenizer, len(tokenizer) + 3, ends).matcher()
+    tokens: list[int] = []
+    while not matcher.is_whole and len(tokens) < 10:
+        assert matcher.allowed().shape == (len(tokenizer) + 3,)
+        tokens.append(int(np.flatnonzero(matcher.allowed())[-1]))
+        matcher.add(tokens[-1])
+    assert matcher.has_form
+    assert tokenizer.decode(tokens, skip_special_tokens=True) == '"good"'
 
 
 def test_a_class_travels_as_its_schema() -> None:

@@ -141,3 +141,19 @@ def test_what_would_be_ignored_is_refused_when_the_pipeline_is_built(
     rows = beam.Pipeline() | beam.Create([beam.Row(text="a", k=1)])
     with pytest.raises(ValueError, match=reason):
         rows | Summarization(model("bart-seq2seq"), input="text", **{"num_beams": 1, **options})
+
+
+@pytest.mark.slow  # an engine in a process of its own
+def test_an_engine_in_a_process_of_its_own_knows_what_rows_ask(model: Model) -> None:
+    source = model("llama-lm")
+    rows = [beam.Row(id=i, text=CORPUS[i], most=2 + i) for i in range(4)]
+    options: dict[str, Any] = {
+        **SAMPLES,
+        "input": "text",
+        "parameters": {"max_new_tokens": "most"},
+        "details": True,
+    }
+    expected = answered(TextGeneration(source, **options), rows)
+    found = answered(TextGeneration(source, **{**options, "share": "machine"}), rows)
+    assert found == expected
+    assert sorted(row.generated_tokens for row in sink.collected) == [2, 3, 4, 5]

@@ -109,4 +109,5 @@ def _tokenizer(tokenizer: Any, vocabulary: int, ends: tuple[int, ...]) -> Any:
 def _compiled(serialized: str, vocabulary: int, ends: tuple[int, ...]) -> Any:
     from llguidance import LLTokenizer
 
-    return LLTokenizer(serialized, n_vocab=vocabulary, eos_token=list(ends))
+    # It refuses an empty list; without tokens that end an answer, only a whole one ends.
+    return LLTokenizer(serialized, n_vocab=vocabulary, eos_token=list(ends) or None)
