@@ -28,7 +28,7 @@ SHARDS = ROWS // UNIT
 MODE = ("--direct_running_mode=multi_processing", f"--direct_num_workers={WORKERS}")
 #: The statuses with which the command ends, by what is killed.
 ENDS = {"driver": -signal.SIGKILL, "worker": statuses.FAILED, "engine": statuses.DONE}
-_SECONDS = 240  # until something has happened on a busy machine
+_SECONDS = 600  # until something has happened on a busy machine
 
 
 def make_job(folder: Path, model: str) -> str:

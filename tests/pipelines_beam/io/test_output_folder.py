@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 from support.stores import SlowFileSystem
 
-from pipelines_beam.io.output import Output, OutputError, is_shard
+from pipelines_beam.io.output import Output, OutputError, as_parquet, is_shard
 
 Make = Callable[[], Output]
 
@@ -78,6 +81,14 @@ def test_a_store_that_fails_once_is_asked_again(
             output.write("part-1.parquet", b"x")
         assert not output.exists("part-1.parquet")
     assert output.names("_job/temporary") == []
+
+
+def test_a_table_without_rows_is_a_file_without_row_groups() -> None:
+    """`datasets` cannot read a row group that is empty."""
+    empty = pa.table({"text": pa.array([], pa.string())})
+    file = pq.ParquetFile(io.BytesIO(as_parquet(empty)))
+    assert file.num_row_groups == 0
+    assert file.read().equals(empty)
 
 
 def test_it_is_sent_to_workers() -> None:

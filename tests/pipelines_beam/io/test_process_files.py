@@ -341,7 +341,7 @@ def test_the_transform_gives_its_files_and_failures(folder: Path, task: TextClas
 @pytest.mark.parametrize(
     ("error", "status", "words"),
     [
-        (OSError(28, "No space left on device"), statuses.FAILED, "No space left on device"),
+        (OSError(28, "No space left on device"), statuses.FAILED, "the disk is full"),
         (KeyboardInterrupt(), statuses.STOPPED, "stopped"),
     ],
 )

@@ -118,6 +118,7 @@ def _start(spec: EngineSpec, path: str) -> None:
             # -P: nothing is imported from the folder that this happens to run in.
             [sys.executable, "-P", "-c", _PROGRAM],
             stdin=subprocess.PIPE,
+            stdout=2,  # it outlives the job: who reads what the job prints would wait for its end
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
