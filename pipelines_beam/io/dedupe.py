@@ -62,7 +62,7 @@ class ComputeShared(beam.PTransform):  # type: ignore[misc]
         """PCollection of shards, as ReadPlan gives them, to PCollection of numbers."""
         job, cache = self._job, self._cache
         parts = min(_MOST_PARTS, 1 + (job.rows - job.rows_done) // _ROWS_OF_PART)
-        names = self._task.plan.binding.input_columns.values()
+        names = self._task.plan.binding.columns_read
         inputs = pa.schema([each for each in job.schema if each.name in names])
         tables = (
             shards

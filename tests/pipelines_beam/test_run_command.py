@@ -114,6 +114,7 @@ def test_a_job_that_goes_wrong_is_stopped(
 #: Each option of the command that a job is run with, and what it is given as.
 OPTIONS = {
     "set": "--set=name=a value",
+    "on": "--on=flink",
     "beam_option": "--beam-option=job=x",
     "limit": "--limit=7",
     "max_failures": "--max-failures=1%",

@@ -68,6 +68,17 @@ def failures() -> list[dict[str, Any]]:
     ]
 
 
+PLAN = {
+    "rows": 100,
+    "failed": 0,
+    "seconds": [80.0, 90.0, 110.0],
+    "workers": 4,
+    "device": HOSTILE[0],
+    "batch_rows": 20.0,
+    "padding": 0.2,
+}
+
+
 def audit(output: Path) -> None:
     """Audited rows whose every text is hostile."""
     (output / "_audit").mkdir()
@@ -82,7 +93,13 @@ def audit(output: Path) -> None:
 def main(folder: Path) -> None:
     """Write a page for each task."""
     folder.mkdir(parents=True, exist_ok=True)
-    run = a_run(state="failed", error=HOSTILE[1], job={"model": HOSTILE[0]}, audit={"share": 0.1})
+    run = a_run(
+        state="failed",
+        error=HOSTILE[1],
+        job={"model": HOSTILE[0]},
+        audit={"share": 0.1},
+        forecast=PLAN,
+    )
     with tempfile.TemporaryDirectory() as outputs:
         for task, (inputs, rows) in results().items():
             output = output_of(Path(outputs) / task, task, inputs, rows, failed=failures(), run=run)

@@ -79,7 +79,7 @@ class AuditRows(beam.DoFn):  # type: ignore[misc]
     ) -> None:
         self._share = options.share
         self._fn = ReferenceFn.of(plan)
-        self._inputs = list(dict.fromkeys(plan.binding.input_columns.values()))
+        self._inputs = list(plan.binding.columns_read)
         self._output = output
         self._names = schema.names
 

@@ -107,6 +107,20 @@ def test_a_cache_has_all_answers(folder: Path, model: Model) -> None:
     assert results(folder, "again").equals(results(folder))
 
 
+def test_all_columns_of_a_prompt_are_the_input(tmp_path: Path, model: Model) -> None:
+    add(tmp_path, "a", CORPUS[:4])
+    add(tmp_path, "b", CORPUS[:4:2])  # the second has another number there
+    name = model("bert-classification")
+    task = TextClassification(name, prompt="{{ id }}: {{ text }}", share="process")
+    inferences, done = process(tmp_path, task, audit=1.0)
+    assert inferences == 5
+    assert results(tmp_path).num_rows == 6
+    assert done.audit is not None
+    assert (done.audit.rows, done.audit.flips) == (6, 0)
+    kept = pq.read_table(tmp_path / "out/_audit")["input"].to_pylist()
+    assert all("id" in each and "text" in each for each in kept)
+
+
 def test_the_first_shard_computes_what_several_have() -> None:
     def keys(plan: str, shard: int, **rows: str) -> Keys:
         numbers = np.array([int(name[1:]) for name in rows], np.int32)
