@@ -56,7 +56,7 @@ ALTERNATIVES = {
     "postprocess": "use the handler's with_postprocess_fn",
     "error_handling": "use RunInference's with_exception_handling",
     "share": "use large_model or model_copies",
-    "max_device_memory": "models of RunInference stay loaded: use the task's transform",
+    "max_device_memory": "use the task's transform: models of RunInference stay loaded",
     "batch_timeout": "use RunInference's with_exception_handling(timeout=…)",
 }
 
