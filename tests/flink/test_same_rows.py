@@ -63,7 +63,8 @@ def test_a_job_gives_the_same_rows(
     cells = [None, *(given.cell(i, tmp_path) for i in range(1, ROWS))]
     rows = [{"name": f"n{i}", given.column: cell} for i, cell in enumerate(cells)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
-    settings = [f"--set=input={tmp_path / 'in.parquet'}"]
+    variable = "input" if given.model is None else "files"
+    settings = [f"--set={variable}={tmp_path / 'in.parquet'}"]
     settings += [] if given.model is None else [f"--set=model={model(given.model)}"]
     job = ["run", str(CONFIGS / name), *settings]
     local = command(*job, f"--set=output={tmp_path / 'local'}")
@@ -77,8 +78,8 @@ def test_a_job_gives_the_same_rows(
 
 
 def answers(folder: Path) -> list[dict[str, Any]]:
-    (written,) = folder.glob("*.parquet*")
-    rows: list[dict[str, Any]] = pq.read_table(written).to_pylist()
+    tables = [pq.read_table(path) for path in folder.glob("*.parquet*")]
+    rows: list[dict[str, Any]] = pa.concat_tables(tables).to_pylist()
     return sorted(rows, key=lambda row: str(row["name"]))
 
 

@@ -69,6 +69,19 @@ def test_a_process_that_is_no_worker_is_not_watched(
     assert not lost_runner._is_watched
 
 
+def test_a_worker_that_ends_by_itself_ends_boot_if_its_runner_is_gone(
+    server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr(lost_runner, "_end_boot", ended.append)
+    host, port = server.getsockname()
+    lost_runner._leave(host, port)
+    assert ended == []
+    server.close()
+    lost_runner._leave(host, port)
+    assert ended == [os.getppid()]
+
+
 def test_boot_ends_with_its_worker_and_nothing_else_does() -> None:
     wait = "import time; time.sleep(300)"
     boot = subprocess.Popen([sys.executable, "-c", wait, "--provision_endpoint=localhost:1"])

@@ -5,6 +5,7 @@ Beam's worker would stay until its bundle ends, which waits for a runner that is
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -35,6 +36,7 @@ def watch() -> None:
         if address is None or _is_watched:
             return
         _is_watched = True
+    atexit.register(_leave, *address)
     threading.Thread(target=_watch, args=address, name="lost runner", daemon=True).start()
 
 
@@ -54,8 +56,14 @@ def _watch(host: str, port: int) -> None:
         time.sleep(_INTERVAL)
         refused = refused + 1 if _is_refused(host, port) else 0
     logger.error("no runner answers at %s:%d any more: this worker process ends", host, port)
-    _end_boot(os.getppid())
+    _leave(host, port)
     os._exit(1)  # threads wait for the runner
+
+
+def _leave(host: str, port: int) -> None:
+    """Before this process ends: Beam's worker may end by itself when it loses its runner."""
+    if _is_refused(host, port):
+        _end_boot(os.getppid())
 
 
 def _is_refused(host: str, port: int) -> bool:
