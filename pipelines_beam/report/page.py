@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from transforms.options.byte_sizes import size_text
 from transforms.options.shown import shown
 
 from ..io.job import NoJobError
@@ -181,12 +182,12 @@ def _about(run: RunRecord) -> list[tuple[str, list[tuple[str, str]]]]:
     job = {k: v for k, v in run.job.items() if k not in versions}
     machine = dict(run.machine)
     if "memory" in machine:
-        machine["memory"] = texts.size(machine["memory"])
+        machine["memory"] = size_text(machine["memory"])
     versions |= {k: machine.pop(k) for k in list(machine) if k.startswith("version of ")}
     versions = {k.removeprefix("version of "): str(v).strip('"') for k, v in versions.items()}
     options = dict(run.options)
     if run.model_bytes:
-        machine["weights of the model"] = texts.size(run.model_bytes)
+        machine["weights of the model"] = size_text(run.model_bytes)
     groups = {
         "Task": job,
         "Options of speed": options,

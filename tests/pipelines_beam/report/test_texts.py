@@ -54,9 +54,6 @@ def test_any_value_is_a_short_text() -> None:
         (texts.number(1234.5), "1,234"),
         (texts.number(12.345), "12.3"),
         (texts.number(0), "0"),
-        (texts.size(999), "999 B"),
-        (texts.size(25_276_514_304), "25.3 GB"),
-        (texts.size(3e15), "3,000.0 TB"),
     ],
 )
 def test_numbers_are_for_people(shown: str, text: str) -> None:
