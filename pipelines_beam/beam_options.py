@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -73,9 +74,8 @@ def settings(
     Raises OptionsError for an unknown option in a file, or a value that is not valid.
     """
     runner = given.get("runner") or on.get("runner") or own.get("runner")
-    _check_file(own, "options", runner)
-    _check_file(on, "--on", runner)
-    settled = {"pickle_library": "cloudpickle", **own, **on}
+    own = _read(own, "options", runner)
+    settled = {"pickle_library": "cloudpickle", **own, **_read(on, "--on", runner)}
     # Options given by keyword would override the command's.
     rest = {name: value for name, value in settled.items() if name not in given}
     options = PipelineOptions(flags, **rest)
@@ -156,30 +156,38 @@ def _unknown(name: str, valid: Iterable[str]) -> str:
     return f"unknown option {shown(name, 80)}.{hint and ' ' + hint}"
 
 
-def _check_file(own: Mapping[str, Any], place: str, runner: str | None) -> None:
-    """Check the names and values of a file's options."""
+def _read(own: Mapping[str, Any], place: str, runner: str | None) -> dict[str, Any]:
+    """A file's options, checked, and of the types that Beam gives them in a command."""
     parser = _parser([f"--runner={runner}"] if runner else [])
     actions = {action.dest: action for action in parser._actions}
+    found: dict[str, Any] = {}
     for name, value in own.items():
         if name not in actions:
             raise OptionsError(
                 f"{place}: {_unknown(name, actions)} Valid are Beam's options, which "
                 "pipelines-beam run --help-beam lists"
             )
-        for each in value if isinstance(value, list) else [value]:
-            _check_value(parser, actions[name], each, place)
+        values = [_value(parser, actions[name], each, place) for each in _each(value)]
+        found[name] = values if isinstance(value, list) else values[0]
+    return found
 
 
-def _check_value(
-    parser: argparse.ArgumentParser, action: argparse.Action, value: Any, place: str
-) -> None:
-    if value is None or isinstance(value, dict):
-        return
+def _each(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _value(parser: argparse.ArgumentParser, action: argparse.Action, value: Any, place: str) -> Any:
+    """A value as Beam has it. Raises OptionsError for one that the option cannot have."""
+    if value is None:
+        return value
     if action.nargs == 0:  # a switch
         if not isinstance(value, bool):
             raise OptionsError(f"{place}: {action.dest} must be true or false, got {shown(value)}")
-        return
+        return value
+    text = json.dumps(value) if isinstance(value, dict) else value
     try:
-        parser.parse_args([f"{action.option_strings[0]}={value}"])
+        found = parser.parse_args([f"{action.option_strings[0]}={text}"])
     except (OptionsError, ValueError) as error:
         raise OptionsError(f"{place}: {action.dest}: {error}") from error
+    parsed = getattr(found, action.dest)
+    return parsed[0] if isinstance(parsed, list) and len(parsed) == 1 else parsed

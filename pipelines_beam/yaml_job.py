@@ -33,6 +33,7 @@ from .io.recorder import Recorder
 from .outcome import Outcome
 from .progress import known_rows
 from .runners import checks, model_directories, runner_file, stopping
+from .runners.names import runner_name
 
 #: Runners whose workers are on this machine.
 _LOCAL = ("FnApiRunner", "DirectRunner", "SwitchingDirectRunner", "PrismRunner")
@@ -55,8 +56,7 @@ class YamlJob:
     @property
     def is_local(self) -> bool:
         """Whether its workers are on this machine."""
-        runner = str(self.settings.view_as(StandardOptions).runner)
-        return runner.rpartition(".")[2] in _LOCAL
+        return runner_name(self.settings) in _LOCAL
 
     def excess(self) -> Exception | None:
         """The error to show if more rows have failed than may."""
@@ -70,7 +70,7 @@ class YamlJob:
         models, steps = self.outcome.models, self.outcome.steps
         shown = progress.shown(
             self.outcome.jobs,
-            style,
+            style if self.waits else "none",
             self.pipeline.options,
             reads=known_rows.reads(models, steps),
             unit="rows" if len(models) + len(self.outcome.jobs) < 2 else "answers",
@@ -82,7 +82,10 @@ class YamlJob:
             with self._stoppable() as started:
                 result = recorder.result = self.pipeline.run()
                 started.append(result)
-                return result, result.wait_until_finish() if self.waits else result.state
+                if self.waits:
+                    return result, result.wait_until_finish()
+                stopping.wait_until_sent(self.settings, result)
+                return result, result.state
 
     @contextlib.contextmanager
     def _stoppable(self) -> Iterator[list[PipelineResult]]:
@@ -91,12 +94,14 @@ class YamlJob:
         The results of jobs that are started are put into the list.
         """
         started: list[PipelineResult] = []
+        others = stopping.others(self.settings)
         try:
             yield started
         except KeyboardInterrupt:
-            # Beam's threads that read from a job server would end with tracebacks.
-            threading.excepthook = lambda _: None
-            if (said := stopping.stop(self.settings, *started[:1])) is not None:
+            if not self.is_local:
+                # Beam's threads that read from a job server would end with tracebacks.
+                threading.excepthook = lambda _: None
+            if (said := stopping.stop(self.settings, others, *started[:1])) is not None:
                 print(said, file=sys.stderr)
             raise
 

@@ -13,12 +13,13 @@ import fsspec
 from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
-    StandardOptions,
+    PortableOptions,
 )
 
 from transforms.stages import live_counts
 
 from ..runners import flink_rest
+from ..runners.names import runner_name
 
 
 class CountsOptions(PipelineOptions):  # type: ignore[misc]
@@ -47,8 +48,8 @@ def opened(options: PipelineOptions | None) -> Iterator[CountsFolder]:
     place = None if options is None else options.view_as(GoogleCloudOptions).temp_location
     if place:
         path = f"{place.rstrip('/')}/pipelines-beam-counts-{uuid.uuid4().hex}"
-        with _told(options, path), _removed(path):
-            yield CountsFolder(path, True)
+        with _made(path) as is_there, _told(options, path if is_there else None):
+            yield CountsFolder(path, is_there)
         return
     with (
         tempfile.TemporaryDirectory(prefix="counts-", ignore_cleanup_errors=True) as path,
@@ -58,16 +59,17 @@ def opened(options: PipelineOptions | None) -> Iterator[CountsFolder]:
 
 
 def _is_flink_here(options: PipelineOptions | None) -> bool:
-    """Whether the job runs on Flink, and on this machine."""
-    runner = "" if options is None else str(options.view_as(StandardOptions).runner)
-    if options is None or runner.rpartition(".")[2] != "FlinkRunner":
+    """Whether the job runs on Flink, in processes of this machine."""
+    if options is None or runner_name(options) != "FlinkRunner":
         return False
+    if options.view_as(PortableOptions).environment_type not in ("PROCESS", "LOOPBACK"):
+        return False  # containers have folders of their own
     cluster = flink_rest.of(options)
     return cluster is None or cluster.is_here
 
 
 @contextlib.contextmanager
-def _told(options: PipelineOptions | None, path: str) -> Iterator[None]:
+def _told(options: PipelineOptions | None, path: str | None) -> Iterator[None]:
     if options is None:
         yield
         return
@@ -80,13 +82,16 @@ def _told(options: PipelineOptions | None, path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _removed(path: str) -> Iterator[None]:
-    """Make a folder, and remove it at the end, as far as the store lets it."""
-    files, folder = fsspec.core.url_to_fs(path)
-    with contextlib.suppress(Exception):
-        files.makedirs(folder, exist_ok=True)
+def _made(path: str) -> Iterator[bool]:
+    """Make a folder, and remove it at the end; yields whether that could be done."""
     try:
-        yield
+        files, folder = fsspec.core.url_to_fs(path)
+        files.makedirs(folder, exist_ok=True)
+    except Exception:  # each store has errors of its own, and its package may be missing
+        yield False
+        return
+    try:
+        yield True
     finally:
         with contextlib.suppress(Exception):
             files.rm(folder, recursive=True)

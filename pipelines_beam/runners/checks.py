@@ -11,19 +11,19 @@ from apache_beam.options.pipeline_options import (
     GoogleCloudOptions,
     PipelineOptions,
     PrismRunnerOptions,
-    StandardOptions,
 )
 from apache_beam.runners.portability.prism_runner import PrismJobServer
 
 from . import downloads, flink_checks, worker_environment
 from .errors import RunnerError
+from .names import runner_name
 
 _BUCKET = "gs://"
 
 
 def check(options: PipelineOptions) -> None:
     """Raises RunnerError with all that is missing for a job with these options."""
-    name = str(options.view_as(StandardOptions).runner).rpartition(".")[2]
+    name = runner_name(options)
     find = _CHECKS.get(name)
     missing = [] if find is None else list(find(options))
     if missing:

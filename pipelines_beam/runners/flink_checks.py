@@ -23,7 +23,8 @@ from .flink_rest import FlinkRest
 def missing(options: PipelineOptions) -> Iterator[str]:
     """A line for each thing that is missing."""
     cluster = flink_rest.of(options)
-    if not options.view_as(PortableOptions).job_endpoint:
+    sends_itself = options.view_as(FlinkRunnerOptions).flink_submit_uber_jar
+    if not (options.view_as(PortableOptions).job_endpoint or sends_itself):
         yield from _java(options)
         yield from _job_server(options)
     if cluster is not None:
@@ -50,7 +51,7 @@ def _job_server(options: PipelineOptions) -> Iterator[str]:
     folder = options.view_as(JobServerOptions).jar_cache_dir or JavaJarServer.JAR_CACHE
     if os.path.exists(jar) or os.path.exists(os.path.join(folder, os.path.basename(jar))):
         return
-    if reason := downloads.unreachable(jar):
+    if jar.startswith("http") and (reason := downloads.unreachable(jar)):
         yield (
             f"  Beam's job server for Flink {flink.flink_version} cannot be downloaded ({reason}): "
             f"get {jar} where it can be reached, and give --flink_job_server_jar=FILE"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ipaddress
 import json
 import urllib.parse
@@ -13,6 +14,8 @@ from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOpt
 from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES, FlinkRunner
 
 _SECONDS = 10.0
+#: Without a proxy, as Beam's job server asks.
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,16 @@ class FlinkRest:
         """What it answers. Raises OSError or ValueError."""
         return json.loads(self._send(path, "GET"))
 
-    def job(self, name: str) -> str | None:
-        """The id of the newest job of a name that has not ended. Raises OSError or ValueError."""
-        jobs = [each for each in self.ask("/jobs/overview")["jobs"] if each["name"] == name]
-        jobs = [each for each in jobs if each["end-time"] < 0]
-        return max(jobs, key=lambda each: each["start-time"])["jid"] if jobs else None
+    def jobs(self, name: str, *, ended: bool = False) -> frozenset[str]:
+        """The ids of the jobs of a name that have not ended; or, with `ended`, of all of them.
+
+        Raises OSError or ValueError.
+        """
+        try:
+            jobs = [each for each in self.ask("/jobs/overview")["jobs"] if each["name"] == name]
+            return frozenset(str(each["jid"]) for each in jobs if ended or each["end-time"] < 0)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{self.url} does not answer as Flink does: {error!r}") from error
 
     def cancel(self, job: str) -> None:
         """Ask it to cancel a job. Raises OSError."""
@@ -46,8 +54,11 @@ class FlinkRest:
 
     def _send(self, path: str, method: str) -> bytes:
         request = urllib.request.Request(self.url + path, method=method)  # noqa: S310 - HTTP
-        with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
-            return bytes(answer.read())
+        try:
+            with _direct.open(request, timeout=_SECONDS) as answer:
+                return bytes(answer.read())
+        except http.client.HTTPException as error:
+            raise OSError(f"it does not speak HTTP: {error!r}") from error
 
 
 def of(options: PipelineOptions) -> FlinkRest | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 
-from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from transforms.options.spec import Spec
 
 from . import flink_rest
+from .names import runner_name
 
 
 def note(options: PipelineOptions, models: Iterable[Spec]) -> str | None:
@@ -24,6 +25,6 @@ def note(options: PipelineOptions, models: Iterable[Spec]) -> str | None:
 
 
 def _is_elsewhere(options: PipelineOptions) -> bool:
-    runner = str(options.view_as(StandardOptions).runner).rpartition(".")[2]
+    runner = runner_name(options)
     cluster = flink_rest.of(options) if runner == "FlinkRunner" else None
     return runner == "DataflowRunner" or (cluster is not None and not cluster.is_here)

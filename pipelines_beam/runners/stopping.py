@@ -6,37 +6,64 @@ import contextlib
 import shlex
 import time
 import uuid
+from collections.abc import Collection
 
-from apache_beam.options.pipeline_options import (
-    GoogleCloudOptions,
-    PipelineOptions,
-    StandardOptions,
-)
-from apache_beam.runners.runner import PipelineResult
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
+from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from . import flink_rest
 from .flink_rest import FlinkRest
+from .names import runner_name
 
 _SECONDS = 30.0  # until a job that is cancelled has ended
+_SECONDS_TO_SEND = 300.0  # until a job server has translated a job, and the cluster has it
 
 
 def name_job(options: PipelineOptions, file: str) -> None:
     """Give a job a name by which it is found on its cluster, unless it has one."""
     view = options.view_as(GoogleCloudOptions)
-    if view.job_name is None and _runner(options) == "FlinkRunner":
+    if view.job_name is None and runner_name(options) == "FlinkRunner":
         stem = file.rpartition("/")[2].partition(".")[0]
         view.job_name = f"{stem}-{uuid.uuid4().hex[:8]}"
 
 
-def stop(options: PipelineOptions, result: PipelineResult | None = None) -> str | None:
+def others(options: PipelineOptions) -> frozenset[str]:
+    """The ids of jobs on the cluster that have the name of this one, before it is sent."""
+    cluster = _cluster(options)
+    if cluster is None:
+        return frozenset()
+    try:
+        return cluster.jobs(_name(options))
+    except (OSError, ValueError):
+        return frozenset()
+
+
+def wait_until_sent(options: PipelineOptions, result: PipelineResult) -> None:
+    """Wait until a job is on its cluster: the job server that sends it ends with this process."""
+    cluster, until = _cluster(options), time.monotonic() + _SECONDS_TO_SEND
+    while cluster is not None and time.monotonic() < until:
+        with contextlib.suppress(OSError, ValueError):
+            if cluster.jobs(_name(options), ended=True):
+                return
+        if PipelineState.is_terminal(result.state):
+            return
+        time.sleep(0.5)
+
+
+def stop(
+    options: PipelineOptions,
+    others: Collection[str] = (),
+    result: PipelineResult | None = None,
+) -> str | None:
     """Cancel a job on a cluster, where that can be done; says what has become of it.
 
-    None: it was no job on a cluster, and has ended with this process.
+    None: it was no job on a cluster, and has ended with this process. `others` are jobs that have
+    its name.
     """
-    runner = _runner(options)
+    runner = runner_name(options)
     if runner == "FlinkRunner":
-        cluster = flink_rest.of(options)
-        return None if cluster is None else _stop_flink(cluster, _name(options))
+        cluster = _cluster(options)
+        return None if cluster is None else _stop_flink(cluster, _name(options), others)
     if runner == "DataflowRunner" and result is not None:
         region = options.view_as(GoogleCloudOptions).region
         how = f"gcloud dataflow jobs cancel {result.job_id()} --region={region}"
@@ -44,18 +71,18 @@ def stop(options: PipelineOptions, result: PipelineResult | None = None) -> str 
     return None
 
 
-def _runner(options: PipelineOptions) -> str:
-    return str(options.view_as(StandardOptions).runner).rpartition(".")[2]
+def _cluster(options: PipelineOptions) -> FlinkRest | None:
+    return flink_rest.of(options) if runner_name(options) == "FlinkRunner" else None
 
 
 def _name(options: PipelineOptions) -> str:
     return str(options.view_as(GoogleCloudOptions).job_name)
 
 
-def _stop_flink(cluster: FlinkRest, name: str) -> str | None:
+def _stop_flink(cluster: FlinkRest, name: str, others: Collection[str]) -> str | None:
     """Cancel the job of a name; see `stop`."""
     try:
-        job = cluster.job(name)
+        job = next(iter(cluster.jobs(name) - set(others)), None)
     except (OSError, ValueError):
         return f"the job {name} may go on: Flink does not answer at {cluster.url}, cancel it there"
     if job is None:  # it was not sent yet, or has ended
@@ -72,7 +99,7 @@ def _is_cancelled(cluster: FlinkRest, name: str, job: str) -> bool:
     with contextlib.suppress(OSError, ValueError):
         cluster.cancel(job)
         while time.monotonic() < until:
-            if cluster.job(name) != job:
+            if job not in cluster.jobs(name):
                 return True
             time.sleep(0.2)
     return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -80,7 +79,7 @@ def _process(portable: Any, is_here: bool) -> Iterator[str]:
         return
     if not command:
         yield f"  environment_type PROCESS needs the command that starts a worker: give {example}"
-    elif is_here and not os.access(command, os.X_OK):
+    elif is_here and shutil.which(command) is None:
         yield f"  the command that starts a worker, {command!r}, is not a program: give {example}"
 
 

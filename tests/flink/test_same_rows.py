@@ -50,8 +50,8 @@ def _audio(i: int, folder: Path) -> str:
 MODALITIES = {
     "quickstart.yaml": Modality("text", _text),
     "sentiment.yaml": Modality("text", _text, "bert-classification"),
-    "images.yaml": Modality("image", _image, "resnet-classification"),
-    "speech.yaml": Modality("audio", _audio, "whisper"),
+    "images.yaml": Modality("path", _image, "resnet-classification"),
+    "speech.yaml": Modality("path", _audio, "whisper"),
 }
 
 

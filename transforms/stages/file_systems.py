@@ -88,6 +88,8 @@ class FsspecFileSystem(FileSystem):  # type: ignore[misc]
                 found = {inner: system.info(inner)} if system.exists(inner) else {}
             else:
                 found = system.glob(inner, detail=True)
+            if not pattern.endswith(inner):
+                raise ValueError(f"{type(system).__name__} has other paths than its URIs: {inner}")
             prefix = pattern.removesuffix(inner)  # http keeps whole URIs, others their paths
             for path, info in sorted(found.items()):
                 if info["type"] == "file":
@@ -108,6 +110,8 @@ class FsspecFileSystem(FileSystem):  # type: ignore[misc]
         self, path: str, mime_type: str = _MIME, compression_type: str = CompressionTypes.AUTO
     ) -> Any:
         """A file to read from."""
+        if path.endswith(".jar"):  # Beam's own downloads, which know mirrors and proxies
+            raise ValueError(f"files that end in .jar are left to Beam: {path}")
         with _naming("read", path):
             system, inner = url_to_fs(path)
             return self._opened(system.open(inner, "rb"), "rb", path, compression_type)
@@ -178,7 +182,10 @@ class FsspecFileSystem(FileSystem):  # type: ignore[misc]
         for path in paths:
             try:
                 system, inner = url_to_fs(path)
-                system.rm(inner, recursive=True)
+                if system.isdir(inner):
+                    system.rm(inner, recursive=True)
+                else:  # its name may have characters that `rm` takes for a pattern
+                    system.rm_file(inner)
             except Exception as error:  # each system has errors of its own
                 errors[path] = error
         if errors:
@@ -187,11 +194,17 @@ class FsspecFileSystem(FileSystem):  # type: ignore[misc]
 
 @contextlib.contextmanager
 def _naming(what: str, uri: str) -> Iterator[None]:
-    """Errors in here name the URI."""
+    """Errors in here name the URI.
+
+    Raises BeamIOError; ValueError, as where there is no file system, if its package is missing:
+    Beam then downloads in a way of its own.
+    """
     try:
         yield
     except BeamIOError:
         raise
+    except ImportError as error:
+        raise ValueError(f"cannot {what} {uri}: {error}") from error
     except Exception as error:  # each system has errors of its own
         reason = f"{type(error).__name__}: {error}"
         raise BeamIOError(f"cannot {what} {uri}: {reason}", {uri: error}) from error

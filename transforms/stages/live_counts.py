@@ -8,11 +8,13 @@ metrics of other processes come at the end only.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import socket
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -85,8 +87,13 @@ def _is_store(folder: str) -> bool:
 
 
 def _file_name() -> str:
-    """The file of this process: workers of several machines may have the same process id."""
-    return f"{socket.gethostname()}-{os.getpid()}.json"
+    """The file of this process: those of several containers may have the same process id."""
+    return _name_of(os.getpid())
+
+
+@functools.cache
+def _name_of(pid: int) -> str:
+    return f"{socket.gethostname()}-{pid}-{uuid.uuid4().hex[:8]}.json"
 
 
 def _write(folder: str, text: str) -> None:
