@@ -37,14 +37,17 @@ class FlinkRest:
         """What it answers. Raises OSError or ValueError."""
         return json.loads(self._send(path, "GET"))
 
-    def jobs(self, name: str, *, ended: bool = False) -> frozenset[str]:
-        """The ids of the jobs of a name that have not ended; or, with `ended`, of all of them.
+    def jobs(self, name: str, *, ended: bool = False) -> list[str]:
+        """The ids of the jobs of a name that have not ended, the newest first.
+
+        With `ended`, of all of them.
 
         Raises OSError or ValueError.
         """
         try:
             jobs = [each for each in self.ask("/jobs/overview")["jobs"] if each["name"] == name]
-            return frozenset(str(each["jid"]) for each in jobs if ended or each["end-time"] < 0)
+            jobs.sort(key=lambda each: each["start-time"], reverse=True)
+            return [str(each["jid"]) for each in jobs if ended or each["end-time"] < 0]
         except (KeyError, TypeError) as error:
             raise ValueError(f"{self.url} does not answer as Flink does: {error!r}") from error
 

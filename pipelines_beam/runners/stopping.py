@@ -33,7 +33,7 @@ def others(options: PipelineOptions) -> frozenset[str]:
     if cluster is None:
         return frozenset()
     try:
-        return cluster.jobs(_name(options))
+        return frozenset(cluster.jobs(_name(options)))
     except (OSError, ValueError):
         return frozenset()
 
@@ -82,7 +82,7 @@ def _name(options: PipelineOptions) -> str:
 def _stop_flink(cluster: FlinkRest, name: str, others: Collection[str]) -> str | None:
     """Cancel the job of a name; see `stop`."""
     try:
-        job = next(iter(cluster.jobs(name) - set(others)), None)
+        job = next((each for each in cluster.jobs(name) if each not in others), None)
     except (OSError, ValueError):
         return f"the job {name} may go on: Flink does not answer at {cluster.url}, cancel it there"
     if job is None:  # it was not sent yet, or has ended

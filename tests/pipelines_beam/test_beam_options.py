@@ -51,6 +51,17 @@ def test_what_only_a_job_server_knows_gets_there() -> None:
     assert all_of_them["fasterCopy"] is True
 
 
+def test_values_of_a_file_have_the_types_of_the_command() -> None:
+    """As YAML reads 1.19 and "4"."""
+    environment = {"command": "/boot"}
+    given = {"flink_version": 1.19, "parallelism": "4", "environment_config": environment}
+    found = settings(["--runner=FlinkRunner"], [], experiments=["a", "b"], **given)
+    options = found.get_all_options()
+    assert (options["flink_version"], options["parallelism"]) == ("1.19", 4)
+    assert options["environment_config"] == '{"command": "/boot"}'
+    assert {"a", "b"} <= set(options["experiments"])
+
+
 def test_a_file_is_found_among_options() -> None:
     for order in (["--runner", "DirectRunner", "x.yaml"], ["x.yaml", "--runner", "DirectRunner"]):
         file, flags, given = beam_options.parsed(order, [], [])

@@ -10,6 +10,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from pipelines_beam.progress import counts_folder
 from transforms.stages import live_counts
 
+FLINK = ["--runner=FlinkRunner", "--environment_type=PROCESS"]
+
 
 def told(options: PipelineOptions) -> str | None:
     """The folder that workers find in the options of their job."""
@@ -28,13 +30,22 @@ def test_a_place_that_all_can_reach(tmp_path: Path) -> None:
     assert told(options) is None
 
 
+def test_a_store_that_cannot_be_reached_stops_no_job() -> None:
+    options = PipelineOptions(["--runner=DataflowRunner", "--temp_location=unknown://bucket/tmp"])
+    with counts_folder.opened(options) as folder:
+        assert not folder.is_shared
+        assert told(options) is None
+
+
 @pytest.mark.parametrize(
     ("given", "is_shared"),
     [
-        (["--runner=FlinkRunner", "--flink_master=localhost:8081"], True),
-        (["--runner=FlinkRunner", "--flink_master=127.0.0.1:8081"], True),
-        (["--runner=FlinkRunner"], True),  # within the job server
-        (["--runner=FlinkRunner", "--flink_master=flink.example.com:8081"], False),
+        ([*FLINK, "--flink_master=localhost:8081"], True),
+        ([*FLINK, "--flink_master=127.0.0.1:8081"], True),
+        (FLINK, True),  # within the job server
+        (["--runner=flink", "--environment_type=LOOPBACK"], True),
+        (["--runner=FlinkRunner", "--flink_master=localhost:8081"], False),  # containers
+        ([*FLINK, "--flink_master=flink.example.com:8081"], False),
         (["--runner=DataflowRunner"], False),
         ([], False),
     ],

@@ -36,6 +36,31 @@ def test_the_newest_job_of_its_name_is_cancelled(flink: tuple[str, Answers]) -> 
     assert running(flink[1]) == ["a", "d"]
 
 
+def test_jobs_that_were_there_before_are_not_cancelled(flink: tuple[str, Answers]) -> None:
+    given = options(flink[0])
+    before = stopping.others(given)
+    assert before == {"a", "b"}
+    assert stopping.stop(given, before) is None
+    assert stopping.stop(given, {"b"}) == "the job mine is cancelled on Flink"
+    assert running(flink[1]) == ["b", "d"]
+
+
+def test_a_job_that_is_not_waited_for_is_sent_first(flink: tuple[str, Answers]) -> None:
+    class Result:
+        state = "RUNNING"
+
+    result: Any = Result()
+    stopping.wait_until_sent(options(flink[0]), result)
+    Result.state = "FAILED"
+    stopping.wait_until_sent(options(flink[0], "never there"), result)
+    stopping.wait_until_sent(PipelineOptions(["--runner=DirectRunner"]), result)
+
+
+def test_what_answers_is_not_flink(flink: tuple[str, Answers]) -> None:
+    flink[1]["/jobs/overview"] = {"jobs": [{"id": 1}]}
+    assert str(stopping.stop(options(flink[0]))).startswith("the job mine may go on")
+
+
 def test_a_job_that_has_ended_is_not_spoken_of(flink: tuple[str, Answers]) -> None:
     assert stopping.stop(options(flink[0], "other")) is None
 
@@ -61,7 +86,7 @@ def test_dataflow() -> None:
 
     given = PipelineOptions(["--runner=DataflowRunner", "--region=r1"])
     result: Any = Result()
-    assert stopping.stop(given, result) == (
+    assert stopping.stop(given, (), result) == (
         "the job goes on on Dataflow: cancel it with gcloud dataflow jobs cancel 2026-1 --region=r1"
     )
 
