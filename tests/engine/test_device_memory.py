@@ -62,6 +62,12 @@ def test_a_model_of_unknown_size_is_loaded_alone_and_then_takes_what_it_takes(
     assert not other.resize(61)
 
 
+def test_a_model_that_is_said_to_be_too_large_is_loaded_alone(tmp_path: Path) -> None:
+    large, other = DeviceMemory(tmp_path / "m", 100, 101), DeviceMemory(tmp_path / "m", 100, 1)
+    assert large.enter()  # it would wait for ever, and so would all that wait behind it
+    assert not other.enter()
+
+
 def test_the_least_recently_used_ones_make_room_as_many_as_it_takes(
     tmp_path: Path, clock: Clock
 ) -> None:

@@ -142,9 +142,12 @@ def test_stages_that_feed_each_other_take_turns_with_long_runs(tmp_path: Path) -
         each.close()
 
 
-def test_a_model_larger_than_the_limit_is_refused_with_both_sizes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_a_model_larger_than_the_limit_is_refused_with_both_sizes(
+    tmp_path: Path, known: bool
+) -> None:
     memory = Memory()
-    large = engine(tmp_path, memory, 101, known=False)
+    large = engine(tmp_path, memory, 101, known)
     (ticket,) = answers(large, [1])
     assert isinstance(ticket.error, EngineError)
     assert "'of 101' take 101 bytes, more than max_device_memory=100 bytes" in str(ticket.error)

@@ -47,14 +47,15 @@ class DeviceMemory:
     Args:
       path: the file that all models of the job on the device share; in a private folder.
       limit: bytes that all loaded models may take together.
-      nbytes: bytes that this one takes. None: unknown, so it is first loaded on its own.
+      nbytes: bytes that this one takes. None: unknown, so it is first loaded on its own; so is one
+        that is said to be larger than the limit, for what it takes once it is loaded decides.
 
     """
 
     def __init__(self, path: Path, limit: int, nbytes: int | None = None) -> None:
         self._path = path
         self.limit = limit
-        self._nbytes = limit if nbytes is None else nbytes
+        self._nbytes = limit if nbytes is None else min(nbytes, limit)
         self._id = f"{os.getpid()}-{uuid.uuid4().hex}"
 
     def enter(self) -> bool:
