@@ -120,3 +120,28 @@ def test_what_a_killed_process_had_is_free(tmp_path: Path) -> None:
     assert other.enter()
     other.leave()
     assert not (tmp_path / "m").exists()
+
+
+def test_a_damaged_file_is_written_anew_by_those_that_live(tmp_path: Path) -> None:
+    loaded, other = (DeviceMemory(tmp_path / "m", 100, 80) for _ in range(2))
+    assert loaded.enter()
+    (tmp_path / "m").write_text("")  # as a machine that lost its power may leave it
+    assert loaded.resize(70)
+    assert not other.enter()
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was_and_unlocked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object) -> None:
+        raise OSError("no space left on device")
+
+    loaded, other = (DeviceMemory(tmp_path / "m", 100, 80) for _ in range(2))
+    assert loaded.enter()
+    before = (tmp_path / "m").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", fail)
+        with pytest.raises(OSError, match="no space"):
+            other.enter()
+    assert (tmp_path / "m").read_text() == before
+    assert not other.enter()
