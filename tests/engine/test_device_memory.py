@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from transforms.engine.device_memory import DeviceMemory
+from transforms.engine.device_memory import DeviceMemory, Entry
 
 
 class Clock:
@@ -145,3 +146,13 @@ def test_a_write_that_fails_leaves_the_file_as_it_was_and_unlocked(
             other.enter()
     assert (tmp_path / "m").read_text() == before
     assert not other.enter()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="tells zombies by /proc")
+def test_what_a_process_had_is_free_though_nobody_has_waited_for_it(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    entry = Entry(ended.pid, 80, 100, True, 0.0, 0.0)
+    (tmp_path / "m").write_text(json.dumps({"ended": asdict(entry)}))
+    assert DeviceMemory(tmp_path / "m", 100, 80).enter()
+    ended.wait()

@@ -193,10 +193,15 @@ def _first_waiting(entries: dict[str, Entry]) -> Entry | None:
 
 
 def _is_alive(pid: int) -> bool:
+    """Whether a process has not ended; one that nobody has waited for yet has, and has no memory."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
+        pass
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:  # not every system has it
         return True
-    return True
+    return stat.rpartition(b")")[2].split()[0] != b"Z"
