@@ -11,8 +11,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 
-from transforms.engine.device_memory import DeviceMemory, Entry
+from transforms.engine.device_memory import DeviceMemory, Entry, device_name
 
 
 class Clock:
@@ -105,6 +106,25 @@ def test_a_model_at_work_makes_room_after_its_turn(tmp_path: Path, clock: Clock)
     assert not loaded.must_leave(clock.now, load_seconds=2.0)
     clock.now += 0.2
     assert loaded.must_leave(clock.now, load_seconds=2.0)
+
+
+@pytest.mark.parametrize(
+    ("accelerated", "written", "names"),
+    [
+        (True, (None, 0, "cuda", "cuda:0", "mps"), {"0"}),
+        (True, (1, "cuda:1"), {"1"}),
+        (True, ("cpu", -1), {"cpu"}),
+        (False, ("cpu", -1, None), {"cpu"}),
+    ],
+)
+def test_a_device_has_one_name_however_it_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+    accelerated: bool,
+    written: tuple[int | str | None, ...],
+    names: set[str],
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: accelerated)
+    assert set(map(device_name, written)) == names
 
 
 def test_what_a_killed_process_had_is_free(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
+
 from ..options import content_hash
 from .interface import EngineSpec
 
@@ -179,8 +181,21 @@ def device_memory(spec: EngineSpec, folder: Callable[[], Path]) -> DeviceMemory 
     limit = spec.sharing.max_device_memory
     if limit is None:
         return None
-    name = content_hash.digest((spec.sharing.key, spec.device))[:16]
+    name = content_hash.digest((spec.sharing.key, device_name(spec.device)))[:16]
     return DeviceMemory(folder() / f"{name}.memory", limit, spec.nbytes)
+
+
+def device_name(device: int | str | None) -> str:
+    """One name for a device of this machine, however it is written: its number, or "cpu".
+
+    None is the best device of the machine, which only a worker knows.
+    """
+    if device is None:
+        device = 0 if torch.accelerator.is_available() else "cpu"
+    if device in ("cpu", -1):
+        return "cpu"
+    kind, _, number = str(device).partition(":")
+    return kind if kind.isdecimal() else number or "0"
 
 
 def _text(entries: dict[str, Entry]) -> str:
