@@ -69,6 +69,13 @@ def test_the_size_of_weights_is_known_from_their_files(tmp_path: Path) -> None:
     assert headers.weight_bytes(str(tmp_path), None, "auto") is None
 
 
+def test_it_is_not_known_of_other_files_and_of_uris(tmp_path: Path) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"")
+    for name in (str(tmp_path), "gs://bucket/models/bert"):
+        assert headers.weight_bytes(name, None, "auto") is None
+    assert headers.saved_dtype(str(tmp_path)) == torch.float32
+
+
 def test_that_of_a_model_is_what_it_takes(model: Model) -> None:
     task = TextClassification(model("bert-classification"), device="cpu", max_device_memory="1GB")
     spec = engine_spec(task.spec)
