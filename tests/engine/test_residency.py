@@ -14,9 +14,10 @@ from support.doubles import Doubles
 from support.engine_processes import ask, remotes, right, spec
 from support.troubled import Troubled
 
-from transforms.engine.device_memory import DeviceMemory
+from transforms.engine.device_memory import DeviceMemory, device_memory
 from transforms.engine.engine import Engine
 from transforms.engine.errors import EngineError
+from transforms.engine.process import launch
 from transforms.engine.tickets import Ticket
 from transforms.options.spec import Limits
 
@@ -169,6 +170,32 @@ def test_a_model_that_cannot_be_loaded_leaves_its_room(tmp_path: Path) -> None:
     assert [t.outputs[0] for t in answers(other, [1])] == [2]
     for each in (broken, other):
         each.close()
+
+
+@pytest.mark.parametrize("broken", ["enter", "leave"])
+def test_tickets_are_answered_though_the_memory_file_fails(tmp_path: Path, broken: str) -> None:
+    def fail(*given: Any) -> Any:
+        raise OSError("no space left on device")
+
+    share = DeviceMemory(tmp_path / "m", LIMIT, 101)
+    setattr(share, broken, fail)
+    failing = Engine(functools.partial(Sized, Memory(), 101), Limits(), "failing", share)
+    (ticket,) = answers(failing, [1])
+    assert ("no space left" if broken == "enter" else "101 bytes") in str(ticket.error)
+    failing.close()
+
+
+def test_a_process_whose_memory_file_fails_says_so() -> None:
+    failing = spec(Troubled, max_device_memory=100, key=b"of a file that cannot be read")
+    memory = device_memory(failing, launch.folder)
+    assert memory is not None
+    memory._path.mkdir()
+    try:
+        with remotes() as make:
+            (ticket,) = ask(make(failing), [1])
+            assert "Is a directory" in str(ticket.error)
+    finally:
+        memory._path.rmdir()
 
 
 def test_models_in_processes_of_their_own_take_turns() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import queue
 import threading
@@ -81,14 +82,19 @@ class Engine:
         try:
             self._compute()
         except BaseException as error:
-            self._residency.unloaded()
             # Whatever waits, and comes until `close`, is told why: bundles would block forever.
             self._core.refuse(error)
+            self._leave()
             while (ticket := self._arrivals.get()) is not None:
                 self._core.admit([ticket])
             if not isinstance(error, Exception):
                 raise
-        self._residency.unloaded()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Give up the room in memory, if that is possible: nothing depends on it any more."""
+        with contextlib.suppress(Exception):
+            self._residency.unloaded()
 
     def _look_after_model(self) -> None:
         """Load the model or let go of it, if that is due."""
