@@ -57,6 +57,13 @@ class Sized(Doubles):
         return super().run(numbers)
 
 
+class Failing(Sized):
+    """The same with an error that ends its engine, whose frames have the model."""
+
+    def run(self, numbers: Sequence[int]) -> list[int]:
+        raise EngineError("no more")
+
+
 def engine(path: Path, memory: Memory, nbytes: int, known: bool = True) -> Engine:
     share = DeviceMemory(path / "m", LIMIT, nbytes if known else None)
     load = functools.partial(Sized, memory, nbytes)
@@ -170,6 +177,21 @@ def test_a_model_that_cannot_be_loaded_leaves_its_room(tmp_path: Path) -> None:
     assert [t.outputs[0] for t in answers(other, [1])] == [2]
     for each in (broken, other):
         each.close()
+
+
+@pytest.mark.parametrize("size", [60, 101])
+def test_memory_is_said_to_be_free_only_when_the_model_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Of a model that turns out to be too large, and of one whose engine fails."""
+    memory, taken = Memory(), []
+    share = DeviceMemory(tmp_path / "m", LIMIT)
+    monkeypatch.setattr(share, "leave", lambda: taken.append(memory.taken))
+    failing = Engine(functools.partial(Failing, memory, size), Limits(), "failing", share)
+    (ticket,) = answers(failing, [1])
+    assert ticket.error is not None
+    failing.close()
+    assert taken[0] == 0
 
 
 @pytest.mark.parametrize("broken", ["enter", "leave"])

@@ -208,7 +208,7 @@ def _first_waiting(entries: dict[str, Entry]) -> Entry | None:
 
 
 def _is_alive(pid: int) -> bool:
-    """Whether a process has not ended; one that nobody has waited for yet has, and has no memory."""
+    """Whether a process has not ended; one that nobody has waited for yet has."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

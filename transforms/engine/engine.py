@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..options.spec import Limits
+from .allocator import free_model
 from .core import EngineCore
 from .device_memory import DeviceMemory
 from .errors import EngineError
@@ -109,6 +110,10 @@ class Engine:
             if self._residency.loaded(model.nbytes, seconds):
                 self._core.loaded(model, seconds)
                 self.ready = True
+                return
+            del model
+            free_model()
+            self._residency.unloaded()
 
     def _compute(self) -> None:
         """Admit what arrives and compute it, until `stop`."""

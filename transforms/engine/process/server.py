@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
-from ..allocator import load_outside_gc
+from ..allocator import free_model, load_outside_gc
 from ..core import EngineCore
 from ..device_memory import device_memory
 from ..interface import Model
@@ -117,6 +117,9 @@ class Server:
         if isinstance(loaded, BaseException):
             raise loaded
         if not self._residency.loaded(loaded.nbytes, self._loading_seconds):
+            del loaded
+            free_model()
+            self._residency.unloaded()
             return
         self._ready = True
         if not self._residency.may_unload:
