@@ -63,6 +63,8 @@ class Server:
         #: The numbers of tickets in batches that the device has not finished, by batch and client.
         self._launched: dict[int, dict[Client, list[int]]] = {}
         self._joined = False
+        #: When the wait for more tickets ends, on time.monotonic; None: nothing waits for them.
+        self._until: float | None = None
         #: The thread that loads the model, and what it has loaded.
         self._loading: threading.Thread | None = None
         self._loaded: Model | BaseException | None = None
@@ -132,19 +134,20 @@ class Server:
 
     def _serve(self, end: float) -> None:
         """Compute what comes until a time on time.monotonic."""
-        until: float | None = None  # the end of a wait for more tickets
         while (now := time.monotonic()) < end:
             seconds = None if self.core.dead else self.core.wait_seconds()
             if seconds is None:
+                self._until = None
                 self._receive(end - now)
                 continue
-            until = now + seconds if until is None else min(until, now + seconds)
+            until = now + seconds if self._until is None else min(self._until, now + seconds)
+            self._until = until
             if self._receive(max(until - now, 0.0)) and time.monotonic() < until:
                 continue
             for _ in range(_MOST_READS):  # what has come while a batch was computed
                 if not self._receive(0.0):
                     break
-            until = None
+            self._until = None
             try:
                 self.core.step()
             except Exception as error:
