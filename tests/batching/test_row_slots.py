@@ -75,3 +75,9 @@ def test_a_chunk_by_itself_may_share_batches_with_rows() -> None:
     assert slots.of_chunk({"x": torch.ones(1, 5)}) == BatchSlot(row.key, 5)
     alone = [slots.of_chunk({"x": torch.ones(1, 12)}).key for _ in range(2)]
     assert len({row.key, *alone}) == 3
+
+
+def test_batch_keys_are_the_same_for_a_model_that_is_loaded_again() -> None:
+    """What was learned of memory is found by them."""
+    before, after = (RowSlots(Asked()).of(block("x", [3]), [0])[0] for _ in range(2))
+    assert before == after

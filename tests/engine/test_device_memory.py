@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 
-from transforms.engine.device_memory import DeviceMemory
+from transforms.engine.device_memory import DeviceMemory, Entry, device_name
 
 
 class Clock:
@@ -62,6 +64,12 @@ def test_a_model_of_unknown_size_is_loaded_alone_and_then_takes_what_it_takes(
     assert not other.resize(61)
 
 
+def test_a_model_that_is_said_to_be_too_large_is_loaded_alone(tmp_path: Path) -> None:
+    large, other = DeviceMemory(tmp_path / "m", 100, 101), DeviceMemory(tmp_path / "m", 100, 1)
+    assert large.enter()  # it would wait for ever, and so would all that wait behind it
+    assert not other.enter()
+
+
 def test_the_least_recently_used_ones_make_room_as_many_as_it_takes(
     tmp_path: Path, clock: Clock
 ) -> None:
@@ -100,6 +108,25 @@ def test_a_model_at_work_makes_room_after_its_turn(tmp_path: Path, clock: Clock)
     assert loaded.must_leave(clock.now, load_seconds=2.0)
 
 
+@pytest.mark.parametrize(
+    ("accelerated", "written", "names"),
+    [
+        (True, (None, 0, "cuda", "cuda:0", "mps"), {"0"}),
+        (True, (1, "cuda:1"), {"1"}),
+        (True, ("cpu", -1), {"cpu"}),
+        (False, ("cpu", -1, None), {"cpu"}),
+    ],
+)
+def test_a_device_has_one_name_however_it_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+    accelerated: bool,
+    written: tuple[int | str | None, ...],
+    names: set[str],
+) -> None:
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: accelerated)
+    assert set(map(device_name, written)) == names
+
+
 def test_what_a_killed_process_had_is_free(tmp_path: Path) -> None:
     code = (
         "import os, sys; from pathlib import Path\n"
@@ -114,3 +141,38 @@ def test_what_a_killed_process_had_is_free(tmp_path: Path) -> None:
     assert other.enter()
     other.leave()
     assert not (tmp_path / "m").exists()
+
+
+def test_a_damaged_file_is_written_anew_by_those_that_live(tmp_path: Path) -> None:
+    loaded, other = (DeviceMemory(tmp_path / "m", 100, 80) for _ in range(2))
+    assert loaded.enter()
+    (tmp_path / "m").write_text("")  # as a machine that lost its power may leave it
+    assert loaded.resize(70)
+    assert not other.enter()
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was_and_unlocked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: object) -> None:
+        raise OSError("no space left on device")
+
+    loaded, other = (DeviceMemory(tmp_path / "m", 100, 80) for _ in range(2))
+    assert loaded.enter()
+    before = (tmp_path / "m").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", fail)
+        with pytest.raises(OSError, match="no space"):
+            other.enter()
+    assert (tmp_path / "m").read_text() == before
+    assert not other.enter()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="tells zombies by /proc")
+def test_what_a_process_had_is_free_though_nobody_has_waited_for_it(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    entry = Entry(ended.pid, 80, 100, True, 0.0, 0.0)
+    (tmp_path / "m").write_text(json.dumps({"ended": asdict(entry)}))
+    assert DeviceMemory(tmp_path / "m", 100, 80).enter()
+    ended.wait()

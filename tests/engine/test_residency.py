@@ -14,9 +14,10 @@ from support.doubles import Doubles
 from support.engine_processes import ask, remotes, right, spec
 from support.troubled import Troubled
 
-from transforms.engine.device_memory import DeviceMemory
+from transforms.engine.device_memory import DeviceMemory, device_memory
 from transforms.engine.engine import Engine
 from transforms.engine.errors import EngineError
+from transforms.engine.process import launch
 from transforms.engine.tickets import Ticket
 from transforms.options.spec import Limits
 
@@ -54,6 +55,13 @@ class Sized(Doubles):
     def run(self, numbers: Sequence[int]) -> list[int]:
         time.sleep(0.001)
         return super().run(numbers)
+
+
+class Failing(Sized):
+    """The same with an error that ends its engine, whose frames have the model."""
+
+    def run(self, numbers: Sequence[int]) -> list[int]:
+        raise EngineError("no more")
 
 
 def engine(path: Path, memory: Memory, nbytes: int, known: bool = True) -> Engine:
@@ -142,9 +150,12 @@ def test_stages_that_feed_each_other_take_turns_with_long_runs(tmp_path: Path) -
         each.close()
 
 
-def test_a_model_larger_than_the_limit_is_refused_with_both_sizes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_a_model_larger_than_the_limit_is_refused_with_both_sizes(
+    tmp_path: Path, known: bool
+) -> None:
     memory = Memory()
-    large = engine(tmp_path, memory, 101, known=False)
+    large = engine(tmp_path, memory, 101, known)
     (ticket,) = answers(large, [1])
     assert isinstance(ticket.error, EngineError)
     assert "'of 101' take 101 bytes, more than max_device_memory=100 bytes" in str(ticket.error)
@@ -166,6 +177,47 @@ def test_a_model_that_cannot_be_loaded_leaves_its_room(tmp_path: Path) -> None:
     assert [t.outputs[0] for t in answers(other, [1])] == [2]
     for each in (broken, other):
         each.close()
+
+
+@pytest.mark.parametrize("size", [60, 101])
+def test_memory_is_said_to_be_free_only_when_the_model_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Of a model that turns out to be too large, and of one whose engine fails."""
+    memory, taken = Memory(), []
+    share = DeviceMemory(tmp_path / "m", LIMIT)
+    monkeypatch.setattr(share, "leave", lambda: taken.append(memory.taken))
+    failing = Engine(functools.partial(Failing, memory, size), Limits(), "failing", share)
+    (ticket,) = answers(failing, [1])
+    assert ticket.error is not None
+    failing.close()
+    assert taken[0] == 0
+
+
+@pytest.mark.parametrize("broken", ["enter", "leave"])
+def test_tickets_are_answered_though_the_memory_file_fails(tmp_path: Path, broken: str) -> None:
+    def fail(*given: Any) -> Any:
+        raise OSError("no space left on device")
+
+    share = DeviceMemory(tmp_path / "m", LIMIT, 101)
+    setattr(share, broken, fail)
+    failing = Engine(functools.partial(Sized, Memory(), 101), Limits(), "failing", share)
+    (ticket,) = answers(failing, [1])
+    assert ("no space left" if broken == "enter" else "101 bytes") in str(ticket.error)
+    failing.close()
+
+
+def test_a_process_whose_memory_file_fails_says_so() -> None:
+    failing = spec(Troubled, max_device_memory=100, key=b"of a file that cannot be read")
+    memory = device_memory(failing, launch.folder)
+    assert memory is not None
+    memory._path.mkdir()
+    try:
+        with remotes() as make:
+            (ticket,) = ask(make(failing), [1])
+            assert "Is a directory" in str(ticket.error)
+    finally:
+        memory._path.rmdir()
 
 
 def test_models_in_processes_of_their_own_take_turns() -> None:

@@ -62,6 +62,7 @@ def test_text_is_read_by_patterns_compressed_or_not(folder: str) -> None:
     put(f"{folder}/other.csv", b"no")
     put(f"{folder}/deep/d.txt", b"five\n")
     assert read(beam.io.ReadFromText(f"{folder}/*.txt")) == ["one", "three", "two"]
+    assert read(beam.io.ReadFromText(f"{folder}/?.txt")) == ["one", "three", "two"]
     assert read(beam.io.ReadFromText(f"{folder}/c.txt.gz")) == ["four"]
     assert read(beam.io.ReadFromText(f"{folder}/**/*.txt")) == ["five", "one", "three", "two"]
 
@@ -107,6 +108,7 @@ def test_a_server_is_read(tmp_path: Path) -> None:
     handler = functools.partial(_Quiet, directory=str(tmp_path))
     with serving(handler) as address:
         assert read(beam.io.ReadFromText(f"{address}/a.txt")) == ["one", "two"]
+        assert read(beam.io.ReadFromText(f"{address}/a.txt?version=1")) == ["one", "two"]
         assert read(beam.io.ReadFromText(f"{address}/*.txt")) == ["one", "three", "two"]
         (found,) = FileSystems.match([f"{address}/a.txt"])[0].metadata_list
         assert (found.path, found.size_in_bytes) == (f"{address}/a.txt", 8)

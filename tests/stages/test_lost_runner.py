@@ -59,6 +59,11 @@ def test_a_server_that_takes_no_connection_is_not_gone(server: socket.socket) ->
     assert lost_runner._is_refused("127.0.0.1", port)
 
 
+def test_an_address_of_ipv6_has_no_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(lost_runner._VARIABLE, 'url: "[::1]:50000"')
+    assert lost_runner._address() == ("::1", 50000)
+
+
 @pytest.mark.parametrize("told", ["", "url: ''", 'url: "unix:/tmp/socket"', "no descriptor"])
 def test_a_process_that_is_no_worker_is_not_watched(
     told: str, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,10 @@ _MOST = 65_536  # shapes, or layouts, that are remembered
 #: Keys that no other chunk has.
 unique_keys = itertools.count()
 
+#: A number for each batch key, which is looked up much faster than the key. The same for all of a
+#: process: what is known of memory is found by it when a model was unloaded and is loaded again.
+_numbers: dict[Hashable, int] = {}
+
 
 class RowSlots:
     """The slots of chunks, rows of blocks among them.
@@ -30,8 +34,6 @@ class RowSlots:
         self._layouts: dict[Layout, int] = {}
         #: By the number of the layout and the positions of each field.
         self._slots: dict[tuple[int, tuple[int, ...]], BatchSlot] = {}
-        #: A number for each batch key, which is looked up much faster than the key.
-        self._keys: dict[Hashable, int] = {}
 
     def forget(self) -> None:
         """Ask for all of them anew."""
@@ -62,4 +64,4 @@ class RowSlots:
         slot = self._new_slot(features, unique)
         if slot.key is unique:
             return slot, False
-        return BatchSlot(self._keys.setdefault(slot.key, unique), slot.length), True
+        return BatchSlot(_numbers.setdefault(slot.key, unique), slot.length), True

@@ -66,6 +66,17 @@ def clear_frames(error: BaseException | None) -> None:
         traceback.clear_frames(each.__traceback__)
 
 
+def free_model() -> None:
+    """Free a model that nobody refers to any more but objects of its own.
+
+    It came after what `load_outside_gc` keeps out of collections.
+    """
+    gc.collect()
+    trim()
+    if torch.accelerator.is_available():
+        torch.accelerator.empty_cache()
+
+
 class FreedMemory:
     """Gives freed memory back, but no more often than it is worth."""
 
@@ -79,16 +90,6 @@ class FreedMemory:
         if now - self._trimmed > _TRIM_SECONDS:
             trim()
             self._trimmed = now
-
-    def after_unload(self) -> None:
-        """Free a model that nobody refers to any more but objects of its own.
-
-        It came after what `load_outside_gc` keeps out of collections.
-        """
-        gc.collect()
-        trim()
-        if self._accelerated:
-            torch.accelerator.empty_cache()
 
     def after_failure(self) -> None:
         """Free what a batch that failed has left behind, in cycles, too: they are young."""

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from .interface import BatchSlot, Launched
 from .reports import BatchReport
+from .scheduler import BatchCostModel
 from .tickets import Ticket
 
 
@@ -51,6 +52,15 @@ class InFlight:
     idle: float
     #: What it costs this thread.
     launch: Launch
+
+    def ends_soon(self, idle_since: float, cost: BatchCostModel) -> bool:
+        """Whether the device has finished, or will before another batch could be launched.
+
+        `idle_since` is when the batch before it ended.
+        """
+        begun, speed = max(self.start, idle_since), cost.tokens_per_second
+        left = begun - time.perf_counter() + padded(self.batch) / speed if speed else 1.0
+        return left < cost.launch_seconds or self.launched.done()
 
     def report(self, seconds: float) -> BatchReport:
         """What it was, once it has taken `seconds`."""

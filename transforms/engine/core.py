@@ -11,6 +11,7 @@ full gathers on until the device has nothing else to do.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import operator
@@ -20,7 +21,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..options.spec import Limits
-from .allocator import FreedMemory, clear_frames
+from .allocator import FreedMemory, clear_frames, free_model
 from .batch_sizes import BatchSizes
 from .blocks import unpacked
 from .chunks import Chunk, InFlight, Launch, chunks_of, padded
@@ -123,9 +124,12 @@ class EngineCore:
     def unload(self) -> None:
         """Let go of the model: what waits, and comes, stays until another is loaded."""
         self._finish_all()
+        self._drop_model()
+
+    def _drop_model(self) -> None:
         self._model = None
         self._programs.clear()
-        self._memory.after_unload()
+        free_model()
 
     def admit(self, tickets: Sequence[Ticket]) -> None:
         """Accept tickets; some may be handed back at once."""
@@ -204,29 +208,25 @@ class EngineCore:
 
     def refuse(self, error: BaseException) -> None:
         """Answer whatever waits, and comes, with the reason why nothing is computed."""
-        reason = error if isinstance(error, EngineError) else EngineError(str(error))
-        if reason is not error:
-            reason.__cause__ = error
-        self._refusal = reason
+        reason = self._refusal = EngineError.of(error)
         self._in_flight.clear()
         self.running_since = None
         early, self._early = self._early, []
         for ticket in tuple(self._live):
             self._fail(ticket, reason)
         self.admit(early)
+        clear_frames(error)  # they may hold the model
+        with contextlib.suppress(Exception):  # of a device that is broken
+            self._drop_model()
 
     def _may_launch(self) -> bool:
         if not len(self._pool) or len(self._in_flight) == self._depth:
             return False
-        return not self._in_flight or self._ends_soon() or self._sizes.full(self._pool)
-
-    def _ends_soon(self) -> bool:
-        """Whether the device has finished, or will before another batch could be launched."""
-        oldest = self._in_flight[0]
-        speed = self._sizes.cost.tokens_per_second
-        begun = max(oldest.start, self._idle_since)
-        left = begun - time.perf_counter() + padded(oldest.batch) / speed if speed else 1.0
-        return left < self._sizes.cost.launch_seconds or oldest.launched.done()
+        return (
+            not self._in_flight
+            or self._in_flight[0].ends_soon(self._idle_since, self._sizes.cost)
+            or self._sizes.full(self._pool)
+        )
 
     def _may_read(self) -> bool:
         """Whether the oldest batch in flight has finished, or there is nothing to do but wait."""

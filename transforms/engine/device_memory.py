@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import time
 import uuid
@@ -16,8 +17,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
+
 from ..options import content_hash
 from .interface import EngineSpec
+
+logger = logging.getLogger(__name__)
 
 #: Seconds between looks at who waits, and whether there is room.
 LOOK = 0.02
@@ -47,15 +52,18 @@ class DeviceMemory:
     Args:
       path: the file that all models of the job on the device share; in a private folder.
       limit: bytes that all loaded models may take together.
-      nbytes: bytes that this one takes. None: unknown, so it is first loaded on its own.
+      nbytes: bytes that this one takes. None: unknown, so it is first loaded on its own; so is one
+        that is said to be larger than the limit, for what it takes once it is loaded decides.
 
     """
 
     def __init__(self, path: Path, limit: int, nbytes: int | None = None) -> None:
         self._path = path
         self.limit = limit
-        self._nbytes = limit if nbytes is None else nbytes
+        self._nbytes = limit if nbytes is None else min(nbytes, limit)
         self._id = f"{os.getpid()}-{uuid.uuid4().hex}"
+        #: Its entry, as it was last seen: it is put back into a file that lost it.
+        self._own: Entry | None = None
 
     def enter(self) -> bool:
         """Whether the model may be loaded now; if not, it waits from the first call on.
@@ -130,15 +138,39 @@ class DeviceMemory:
 
         with open(self._path.parent / "memory.lock", "ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            before = self._path.read_text() if self._path.exists() else "{}"
-            entries = {name: Entry(**each) for name, each in json.loads(before).items()}
-            entries = {name: each for name, each in entries.items() if _is_alive(each.pid)}
-            yield entries
-            after = json.dumps({name: asdict(each) for name, each in entries.items()})
-            if not entries:
-                self._path.unlink(missing_ok=True)
-            elif after != before:
-                self._path.write_text(after)
+            try:
+                found = self._read()
+                before = _text(found)
+                entries = {name: each for name, each in found.items() if _is_alive(each.pid)}
+                if self._own is not None:
+                    entries.setdefault(self._id, self._own)
+                yield entries
+                if _text(entries) != before:
+                    self._write(entries)
+                self._own = entries.get(self._id)
+            finally:  # a process forked meanwhile has the file open, too
+                fcntl.flock(lock, fcntl.LOCK_UN)
+
+    def _read(self) -> dict[str, Entry]:
+        """What the file says; nothing, where it is damaged: those that live put themselves back."""
+        try:
+            found = json.loads(self._path.read_bytes())
+            return {name: Entry(**each) for name, each in found.items()}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, TypeError, AttributeError) as error:
+            logger.warning("%s is damaged and is written anew: %s", self._path, error)
+            self._path.unlink()
+            return {}
+
+    def _write(self, entries: dict[str, Entry]) -> None:
+        """Replace the file: a process that is killed here leaves the old one or the new one."""
+        if not entries:
+            self._path.unlink(missing_ok=True)
+            return
+        new = self._path.with_suffix(".new")
+        new.write_text(_text(entries))
+        new.replace(self._path)
 
 
 def device_memory(spec: EngineSpec, folder: Callable[[], Path]) -> DeviceMemory | None:
@@ -149,8 +181,25 @@ def device_memory(spec: EngineSpec, folder: Callable[[], Path]) -> DeviceMemory 
     limit = spec.sharing.max_device_memory
     if limit is None:
         return None
-    name = content_hash.digest((spec.sharing.key, spec.device))[:16]
+    name = content_hash.digest((spec.sharing.key, device_name(spec.device)))[:16]
     return DeviceMemory(folder() / f"{name}.memory", limit, spec.nbytes)
+
+
+def device_name(device: int | str | None) -> str:
+    """One name for a device of this machine, however it is written: its number, or "cpu".
+
+    None is the best device of the machine, which only a worker knows.
+    """
+    if device is None:
+        device = 0 if torch.accelerator.is_available() else "cpu"
+    if device in ("cpu", -1):
+        return "cpu"
+    kind, _, number = str(device).partition(":")
+    return kind if kind.isdecimal() else number or "0"
+
+
+def _text(entries: dict[str, Entry]) -> str:
+    return json.dumps({name: asdict(each) for name, each in entries.items()})
 
 
 def _first_waiting(entries: dict[str, Entry]) -> Entry | None:
@@ -159,10 +208,15 @@ def _first_waiting(entries: dict[str, Entry]) -> Entry | None:
 
 
 def _is_alive(pid: int) -> bool:
+    """Whether a process has not ended; one that nobody has waited for yet has."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
+        pass
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:  # not every system has it
         return True
-    return True
+    return stat.rpartition(b")")[2].split()[0] != b"Z"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import queue
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..options.spec import Limits
+from .allocator import free_model
 from .core import EngineCore
 from .device_memory import DeviceMemory
 from .errors import EngineError
@@ -81,14 +83,19 @@ class Engine:
         try:
             self._compute()
         except BaseException as error:
-            self._residency.unloaded()
             # Whatever waits, and comes until `close`, is told why: bundles would block forever.
             self._core.refuse(error)
+            self._leave()
             while (ticket := self._arrivals.get()) is not None:
                 self._core.admit([ticket])
             if not isinstance(error, Exception):
                 raise
-        self._residency.unloaded()
+        self._leave()
+
+    def _leave(self) -> None:
+        """Give up the room in memory, if that is possible: nothing depends on it any more."""
+        with contextlib.suppress(Exception):
+            self._residency.unloaded()
 
     def _look_after_model(self) -> None:
         """Load the model or let go of it, if that is due."""
@@ -103,6 +110,10 @@ class Engine:
             if self._residency.loaded(model.nbytes, seconds):
                 self._core.loaded(model, seconds)
                 self.ready = True
+                return
+            del model
+            free_model()
+            self._residency.unloaded()
 
     def _compute(self) -> None:
         """Admit what arrives and compute it, until `stop`."""

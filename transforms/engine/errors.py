@@ -21,6 +21,15 @@ Kind = Literal["data", "memory", "timeout", "crash"]
 class EngineError(Exception):
     """The engine cannot go on: no element of the job can be answered."""
 
+    @classmethod
+    def of(cls, error: BaseException) -> EngineError:
+        """The error itself, if it is one of these, or one that it is the cause of."""
+        if isinstance(error, EngineError):
+            return error
+        found = cls(str(error))
+        found.__cause__ = error
+        return found
+
 
 class BatchTimeoutError(Exception):
     """An element took longer than `timeout` in a batch of its own."""

@@ -111,7 +111,7 @@ class EngineSpec:
     accelerated: bool = False
     #: Whether `load` takes a `device`: one of the machine's accelerators, by its number.
     replicated: bool = False
-    #: The device whose memory the model takes, by a name; "": the only one.
-    device: str = ""
+    #: The device whose memory the model takes, by its number or name; None: the machine's best.
+    device: int | str | None = None
     #: Bytes of the weights, as far as they are known before they are loaded.
     nbytes: int | None = None

@@ -137,7 +137,7 @@ def _replicas(spec: EngineSpec) -> list[EngineSpec]:
         dataclasses.replace(
             spec,
             identity=f"{spec.identity} on {device}",
-            device=str(device),
+            device=device,
             load=functools.partial(spec.load, device=device),
         )
         for device in range(count)

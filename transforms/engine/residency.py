@@ -51,7 +51,8 @@ class Residency:
     def loaded(self, nbytes: int, seconds: float) -> bool:
         """The model is loaded, took `seconds`, and has `nbytes`; whether it may stay.
 
-        One that turns out to be larger than there is room for is let go of, and waits for room.
+        One that turns out to be larger than there is room for is to be let go of, and waits for
+        room after `unloaded`.
 
         Raises EngineError for one that is larger than all may be together.
         """
@@ -64,10 +65,7 @@ class Residency:
         if nbytes > self._memory.limit:
             raise EngineError(too_large(self._name, nbytes, self._memory.limit))
         self._warn(self._memory.limit)
-        stays = self._memory.resize(nbytes)
-        if not stays:
-            self._memory.leave()
-        return stays
+        return self._memory.resize(nbytes)
 
     def must_unload(self, *, is_busy: bool) -> bool:
         """Whether the loaded model has to make room for another. `is_busy`: it has work to do."""

@@ -60,11 +60,7 @@ def tokenized(
       keywords: of the call, without `return_tensors`.
 
     """
-    if not keywords.keys() <= _KEYWORDS or keywords.get("padding") not in (
-        None,
-        False,
-        "do_not_pad",
-    ):
+    if not keywords.keys() <= _KEYWORDS or keywords.get("padding") not in _NO_PADDING:
         return None
     first = tokenize(texts[:1], **keywords)  # also tells the library how to truncate
     if not first.keys() <= _FEATURES:

@@ -25,7 +25,7 @@ def engine_spec(spec: Spec) -> EngineSpec:
         sharing=spec.sharing,
         accelerated=spec.model.takes_accelerator,
         replicated=spec.model.device is None and spec.model.device_map is None,
-        device=str(spec.model.device),
+        device=spec.model.device,
         nbytes=_weight_bytes(spec),
     )
 

@@ -27,7 +27,8 @@ from fsspec import available_protocols
 from fsspec.core import url_to_fs
 
 _MIME = "application/octet-stream"
-_MAGIC = frozenset("*[")
+_MAGIC = frozenset("*[?")
+_HTTP_MAGIC = frozenset("*[")  # "?" begins a query
 #: Names of the time of the last change: each file system has one of its own.
 _TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 #: What fsspec calls local files, and systems that need another one to read from.
@@ -84,7 +85,8 @@ class FsspecFileSystem(FileSystem):  # type: ignore[misc]
         with _naming("list", pattern):
             system, inner = url_to_fs(pattern)
             system.invalidate_cache()
-            if _MAGIC.isdisjoint(inner):
+            magic = _HTTP_MAGIC if pattern.startswith(("http:", "https:")) else _MAGIC
+            if magic.isdisjoint(inner):
                 found = {inner: system.info(inner)} if system.exists(inner) else {}
             else:
                 found = system.glob(inner, detail=True)

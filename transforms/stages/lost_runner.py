@@ -46,7 +46,7 @@ def _address() -> tuple[str, int] | None:
     with contextlib.suppress(text_format.ParseError, ValueError):
         text_format.Merge(os.environ.get(_VARIABLE, ""), descriptor)
         host, _, port = descriptor.url.rpartition(":")
-        return (host, int(port)) if host else None
+        return (host.strip("[]"), int(port)) if host else None  # brackets: of IPv6
     return None
 
 

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 import huggingface_hub
 import torch
 
+from ..options.sources import is_local, is_uri
+
 logger = logging.getLogger(__name__)
 
 #: The floating types of the format, by their names in a header.
@@ -115,7 +117,9 @@ def _first_float(types: list[str]) -> torch.dtype:
 
 
 def _cached(model: str, revision: str | None) -> list[str]:
-    """The safetensors files of a hub model's snapshot in the cache."""
+    """The safetensors files of a hub model's snapshot in the cache; none of any other model."""
+    if is_uri(model) or is_local(model):  # the hub's client refuses such names
+        return []
     config = huggingface_hub.try_to_load_from_cache(model, "config.json", revision=revision)
     return files(os.path.dirname(config)) if isinstance(config, str) else []
 

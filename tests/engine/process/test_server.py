@@ -9,7 +9,9 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 from support.engine_processes import alive, ask, gone, right, spec
@@ -17,7 +19,7 @@ from support.paths import ROOT, TESTS
 
 from transforms.engine.core import EngineCore
 from transforms.engine.errors import EngineError
-from transforms.engine.process import launch
+from transforms.engine.process import launch, server
 from transforms.engine.process.client import Client
 from transforms.engine.process.protocol import OpenSession
 from transforms.engine.process.remote import RemoteEngine
@@ -39,6 +41,29 @@ def test_workers_share_one_process_and_it_goes_with_the_last(
     assert right(ask(other, [1, 2, 3]))
     other.close()
     assert gone(pid)
+
+
+def test_a_wait_for_more_tickets_ends_in_time_however_short_the_slices_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps: list[float] = []
+    now = 100.0
+
+    def receive(seconds: float) -> bool:  # something comes again and again
+        nonlocal now
+        now += min(seconds, 0.004)
+        return seconds > 0
+
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    serving = server.Server.__new__(server.Server)
+    serving._until = None
+    serving._receive = receive  # type: ignore[method-assign]
+    serving.core = SimpleNamespace(  # type: ignore[assignment]
+        dead=False, wait_seconds=lambda: 0.05, step=lambda: steps.append(now)
+    )
+    while now < 100.2:
+        serving._serve(now + 0.02)
+    assert steps == pytest.approx([100.05, 100.1, 100.15, 100.2], abs=0.01)
 
 
 @pytest.mark.slow

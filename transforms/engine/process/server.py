@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
-from ..allocator import load_outside_gc
+from ..allocator import free_model, load_outside_gc
 from ..core import EngineCore
 from ..device_memory import device_memory
 from ..interface import Model
@@ -63,6 +63,10 @@ class Server:
         #: The numbers of tickets in batches that the device has not finished, by batch and client.
         self._launched: dict[int, dict[Client, list[int]]] = {}
         self._joined = False
+        #: When the wait for more tickets ends, on time.monotonic; None: nothing waits for them.
+        self._until: float | None = None
+        #: The thread that loads the model, and what it has loaded.
+        self._loading: threading.Thread | None = None
         self._loaded: Model | BaseException | None = None
         self._ready = False
         self._residency = Residency(device_memory(config.spec, folder), config.spec.name)
@@ -73,30 +77,33 @@ class Server:
     def run(self) -> None:
         """Serve whoever connects; return when there have been no users for a while."""
         threading.Thread(target=self._watch, daemon=True).start()
-        loading: threading.Thread | None = None
         while not self._withdrawn():
-            if loading is not None:
-                self._receive(_LOADING)
-                if not loading.is_alive():
-                    loading = None
-                    self._begin()
-            elif self.core.has_model or self.core.dead:
+            try:
+                self._look_after_model()
+            except BaseException as error:  # of loading, too
+                self.core.refuse(error)
+            if self.core.has_model or self.core.dead:
                 self._serve(time.monotonic() + min(_LOOK, self._residency.poll_seconds))
-                self._make_room()
-            elif self._residency.may_load(is_needed=self.core.is_busy):
-                loading = threading.Thread(target=self._load, daemon=True)
-                loading.start()
             else:
                 self._receive(_LOADING)
-        self._residency.unloaded()
-        while self._clients and loading is None:  # of a dead engine: each ticket is told why
+        with contextlib.suppress(Exception):  # nothing depends on it any more
+            self._residency.unloaded()
+        while self._clients and self._loading is None:  # of a dead engine: each ticket is told why
             self._receive(0.1)
 
-    def _make_room(self) -> None:
-        """Let go of the model, if another one waits for its memory."""
-        if not self.core.dead and self._residency.must_unload(is_busy=self.core.is_busy):
-            self.core.unload()
-            self._residency.unloaded()
+    def _look_after_model(self) -> None:
+        """Load the model, begin with it or let go of it, if that is due. Raises what fails."""
+        if self._loading is not None:
+            if not self._loading.is_alive():
+                self._loading = None
+                self._begin()
+        elif self.core.has_model:
+            if self._residency.must_unload(is_busy=self.core.is_busy):
+                self.core.unload()
+                self._residency.unloaded()
+        elif not self.core.dead and self._residency.may_load(is_needed=self.core.is_busy):
+            self._loading = threading.Thread(target=self._load, daemon=True)
+            self._loading.start()
 
     def _load(self) -> None:
         start = time.perf_counter()
@@ -109,13 +116,12 @@ class Server:
     def _begin(self) -> None:
         loaded, self._loaded = self._loaded, None
         assert loaded is not None
-        try:
-            if isinstance(loaded, BaseException):
-                raise loaded
-            if not self._residency.loaded(loaded.nbytes, self._loading_seconds):
-                return
-        except BaseException as error:
-            self.core.refuse(error)
+        if isinstance(loaded, BaseException):
+            raise loaded
+        if not self._residency.loaded(loaded.nbytes, self._loading_seconds):
+            del loaded
+            free_model()
+            self._residency.unloaded()
             return
         self._ready = True
         if not self._residency.may_unload:
@@ -124,26 +130,24 @@ class Server:
         for client in self._clients.values():
             if client.joined:
                 client.post(ModelLoaded())
-        try:
-            self.core.loaded(loaded, self._loading_seconds)
-        except Exception as error:
-            self.core.refuse(error)
+        self.core.loaded(loaded, self._loading_seconds)
 
     def _serve(self, end: float) -> None:
         """Compute what comes until a time on time.monotonic."""
-        until: float | None = None  # the end of a wait for more tickets
         while (now := time.monotonic()) < end:
             seconds = None if self.core.dead else self.core.wait_seconds()
             if seconds is None:
+                self._until = None
                 self._receive(end - now)
                 continue
-            until = now + seconds if until is None else min(until, now + seconds)
+            until = now + seconds if self._until is None else min(self._until, now + seconds)
+            self._until = until
             if self._receive(max(until - now, 0.0)) and time.monotonic() < until:
                 continue
             for _ in range(_MOST_READS):  # what has come while a batch was computed
                 if not self._receive(0.0):
                     break
-            until = None
+            self._until = None
             try:
                 self.core.step()
             except Exception as error:
