@@ -24,7 +24,7 @@ from .files import InputChangedError, InputFile, listed
 from .formats import FORMATS, ROW, format_of
 from .job import ABOUT, Job, NoJobError, about_job
 from .limit import first_rows
-from .output import JOB, Output, is_shard
+from .output import JOB, SHARED, Output, is_shard
 from .pieces import Piece, ShardSize
 from .plan import Plan, PlanError, plans
 from .retry_records import settle
@@ -170,8 +170,8 @@ def _apart(files: Sequence[InputFile], output: Output) -> list[InputFile]:
 def _about(settings: Settings, output: Output) -> dict[str, Any] | None:
     """What the output says of its job; None for a job to begin."""
     names = output.names()
-    if set(names) <= {JOB} or settings.overwrite:  # without results there is nothing to lose
-        return None
+    if settings.overwrite or (set(names) <= {JOB} and not output.names(SHARED)):
+        return None  # without results and answers there is nothing to lose
     if not settings.resume:
         raise OutputExistsError(
             f"{output.uri} exists already. Resume it (resume=True, --resume), overwrite it "
