@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,11 @@ def test_a_row_that_the_reference_cannot_answer_is_counted(
     found = process(tmp_path, classifier(model("bert-classification")), audit=1.0)
     assert (found.rows, found.errors) == (9, 3)
     assert "audited 9 rows in float32, 3 failed there" in str(found)
+    (said,) = found.excesses(AuditOptions(share=1.0))
+    assert said.startswith("3 of 12 audited rows have no answer in float32")
+    assert not found.excesses(AuditOptions(share=1.0, max_flips=0.25))
+    none = replace(found, rows=0)
+    assert str(none) == "audited no row: all 3 failed in float32"
     errors = [each for each in pq.read_table(tmp_path / "out/_audit")["error"].to_pylist() if each]
     assert errors[0].startswith("TypeError: column 'text'")
 
@@ -191,6 +197,17 @@ def test_options_that_do_not_exist_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=f"audit: .*{said}"):
         process(tmp_path, classifier(model("bert-classification")), audit=given)
+
+
+def test_a_wrong_device_is_refused_before_an_output_is_replaced(
+    tmp_path: Path, model: Model
+) -> None:
+    task = classifier(model("bert-classification"))
+    process(tmp_path, task)
+    audit = {"share": 1.0, "device": "gpu"}
+    with pytest.raises(ValueError, match="device must be None .* got 'gpu'"):
+        process(tmp_path, task, audit=audit, overwrite=True)
+    assert len(pq.read_table(tmp_path / "out")) == len(TEXTS)
 
 
 def test_answers_that_are_drawn_are_not_audited(tmp_path: Path, model: Model) -> None:
