@@ -191,7 +191,7 @@ def test_another_prompt_is_refused(folder: Path, model: Model) -> None:
     name = model("bert-classification")
     process(folder, TextClassification(name, prompt="{{ text }}", truncation=True))
     task = TextClassification(name, prompt="{{ text }}!", truncation=True)
-    with pytest.raises(JobChangedError, match='prompt: "{{ text }}" → "{{ text }}!"'):
+    with pytest.raises(JobChangedError, match=r'prompt: "{{ text }}" → "{{ text }}!"'):
         retry(folder, task)
 
 

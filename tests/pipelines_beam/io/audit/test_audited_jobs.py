@@ -24,7 +24,7 @@ from pipelines_beam.commands import statuses
 from pipelines_beam.io import process_files
 from pipelines_beam.io.audit.options import AuditOptions
 from pipelines_beam.io.audit.results import AuditResult, audit_result, worst
-from pipelines_beam.io.audit.rows import audited_rows
+from pipelines_beam.io.audit.rows import _compared, audited_rows
 from pipelines_beam.io.output import Output
 from pipelines_beam.io.run_record import runs
 
@@ -155,6 +155,24 @@ def test_the_content_chooses_the_rows() -> None:
     assert audited_rows(table, ["text"], 1.0) == [*range(500)]
 
 
+def test_the_hash_of_all_columns_chooses_the_rows() -> None:
+    texts = [str(i) for i in range(1000)]
+    same = pa.table({"text": texts, "pair": texts})
+    assert 140 < len(audited_rows(same, ["text", "pair"], 0.2)) < 260
+    encoded = pa.table({"text": pa.array(texts[500:]).dictionary_encode()})
+    assert audited_rows(encoded, ["text"], 0.2) == audited_rows(same[500:], ["text"], 0.2)
+
+
+def test_long_answers_show_where_they_differ() -> None:
+    one, other = ({"text": [{"text": "a" * 5000 + end}], "n": 1} for end in ("bc", "d"))
+    found = _compared(one, other)
+    start = "…" + "a" * 100
+    assert json.loads(found["answer"]) == {"text": [{"text": f"{start}bc"}], "n": 1}
+    assert json.loads(found["reference"]) == {"text": [{"text": f"{start}d"}], "n": 1}
+    short = _compared({"text": "a" * 150 + "b"}, {"text": "a" * 150})
+    assert json.loads(short["reference"]) == {"text": "a" * 150}
+
+
 def test_a_row_that_the_reference_cannot_answer_is_counted(
     tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,7 +223,7 @@ def test_a_wrong_device_is_refused_before_an_output_is_replaced(
     task = classifier(model("bert-classification"))
     process(tmp_path, task)
     audit = {"share": 1.0, "device": "gpu"}
-    with pytest.raises(ValueError, match="device must be None .* got 'gpu'"):
+    with pytest.raises(ValueError, match=r"device must be None .* got 'gpu'"):
         process(tmp_path, task, audit=audit, overwrite=True)
     assert len(pq.read_table(tmp_path / "out")) == len(TEXTS)
 
