@@ -63,7 +63,8 @@ def prepare(settings: Settings, writes: bool = True) -> Job:
     whole = _whole_schema(files, format_name, about)
     schema = _chosen(_typed(whole, settings.types or {}), settings)
     settings.task.schema(schema)
-    if settings.uses_cache or settings.dedupes_job:
+    takes_answers = settings.uses_cache or settings.dedupes_job
+    if takes_answers:
         check_columns(settings.task, schema, "cache" if settings.uses_cache else "dedupe")
     description = _description(settings, schema, format_name)
     if about is not None:
@@ -85,6 +86,7 @@ def prepare(settings: Settings, writes: bool = True) -> Job:
         is_limited=settings.limit is not None,
         guard=_guard(output, settings),
         audit=settings.audit_options,
+        takes_answers=takes_answers,
     )
 
 

@@ -69,7 +69,7 @@ def test_half_of_the_rows_are_computed(folder: Path, model: Model) -> None:
     assert (metrics.counts().answered - before[0], metrics.counts().failed) == (24, before[1])
     assert results(folder).equals(results(folder, "plain"))
     (run,) = runs(Output(str(folder / "out")))
-    assert (run.rows, run.failed) == (24, 0)
+    assert (run.rows, run.failed, run.options["dedupe"]) == (24, 0, "job")
 
 
 def test_rows_that_fail_are_failures_of_each_shard(folder: Path, model: Model) -> None:
