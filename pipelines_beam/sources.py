@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import io
 import json
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.yaml.yaml_transform import SafeLineLoader
 
@@ -95,9 +97,10 @@ def _check_file(pattern: str, path: str, needed: str) -> None:
 
 
 def _check_json(path: str, by_lines: bool) -> None:
-    """Raises ValueError for a first line that is no JSON object; for a byte order mark in any file.
+    """Raises ValueError for a line that is no JSON object; for a byte order mark in any file.
 
-    The lines that follow are checked as far as one block of the file.
+    Lines are checked as far as one block of the file. Only the first one, which has the columns,
+    must have some: the reader makes a row of nulls of a later {}.
     """
     try:
         with FileSystems.open(path) as file:
@@ -111,22 +114,34 @@ def _check_json(path: str, by_lines: bool) -> None:
         )
     whole = data if len(data) < _BLOCK else data[: data.rfind(b"\n") + 1]
     hint = ". A file that is one JSON list is read with lines: false"
+    is_first = True
     for i, line in enumerate(whole.split(b"\n") if by_lines else (), 1):
         if line.strip():
             name = f"line {i} of {shown(path, 200)}"
-            _check_object(name, line, hint if data.lstrip().startswith(b"[") else "")
+            _check_object(name, line, is_first, hint if data.lstrip().startswith(b"[") else "")
+            is_first = False
 
 
-def _check_object(name: str, line: bytes, hint: str) -> None:
-    """Raises ValueError for a line that is no JSON object with columns."""
+def _check_object(name: str, line: bytes, needs_columns: bool, hint: str) -> None:
+    """Raises ValueError for a line that is no JSON object, or has no columns and needs them."""
     try:
         row = json.loads(line, strict=False)  # Beam's reader, too, takes tabs within strings
     except ValueError as error:
+        if _is_read(line):
+            return
         raise ValueError(f"{name} is not JSON: {error}{hint}") from error
-    if not isinstance(row, Mapping) or not row:
+    if not isinstance(row, Mapping) or (needs_columns and not row):
         raise ValueError(
             f'{name} must be an object such as {{"text": "…"}}, got {shown(row, 200)}{hint}'
         )
+
+
+def _is_read(line: bytes) -> bool:
+    """Whether Beam's reader, which is pandas', takes a line: it allows a comma after the last."""
+    try:
+        return len(pd.read_json(io.BytesIO(line), orient="records", lines=True)) == 1
+    except ValueError:
+        return False
 
 
 def _is_blank(path: str) -> bool:

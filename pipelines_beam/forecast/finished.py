@@ -51,6 +51,8 @@ def correction(
 ) -> float | None:
     """How much longer the last finished run took than the speed says; None without such a run.
 
+    Runs that were audited, or took answers from elsewhere, do not tell what a row takes.
+
     Args:
       output: where the job's runs have left their records.
       job: what decides how long a row takes.
@@ -60,7 +62,7 @@ def correction(
     """
     for record in reversed(_records(output)):
         rows = record.rows + record.failed
-        is_same = relevant(record.job) == job and _is_on(record, machine)
+        is_same = relevant(record.job) == job and _is_on(record, machine) and _is_plain(record)
         seconds = record.seconds - record.stages.get("load", 0.0) - RUNNER_SECONDS
         if record.state == DONE and is_same and rows and seconds >= _LEAST:
             return seconds / max(speed.seconds(rows, record.padded_tokens), 1e-9)
@@ -72,6 +74,11 @@ def _records(output: Output) -> list[RunRecord]:
         return runs(output)
     except (OSError, TypeError, ValueError):  # of a run that was killed, or of another version
         return []
+
+
+def _is_plain(record: RunRecord) -> bool:
+    """Whether a run has computed each of its rows, and nothing else."""
+    return not record.audit and record.options.keys().isdisjoint(("dedupe", "cache"))
 
 
 def _is_on(record: RunRecord, machine: Mapping[str, Any]) -> bool:

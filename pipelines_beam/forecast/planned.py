@@ -295,6 +295,7 @@ def _warnings(
 ) -> list[str]:
     return [
         *warnings.of_size(sample, options.workers),
+        *warnings.of_options(sample.job),
         *found.warnings,
         *warnings.of_failures(failures, task.plan.spec.parameters, max(found.rows, 1)),
     ]

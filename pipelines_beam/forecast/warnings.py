@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from transforms import TaskTransform
 
+from ..io.job import Job
 from .failures import ExpectedFailures
 from .sample import Sample
 
@@ -64,6 +65,17 @@ def of_size(sample: Sample, workers: int) -> Iterator[str]:
         )
     if not sample.job.counts_rows:
         yield "the number of rows is estimated from the length of lines in the sample"
+
+
+def of_options(job: Job) -> Iterator[str]:
+    """Options that change how long a job takes, and are not in the forecast."""
+    if job.audit is not None:
+        share = f"{job.audit.share:.2%}"
+        yield f"the audit of {share} of the rows is not in the forecast: it takes longer"
+    if job.takes_answers:
+        yield (
+            "every row counts as computed: it takes less with answers that are kept (dedupe, cache)"
+        )
 
 
 def of_noise(error: float) -> Iterator[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +27,8 @@ _KEY_BYTES = 32
 _DTYPE = f"S{_KEY_BYTES}"
 #: What does not decide an answer: where inputs are, and what else rows have.
 _NO_PART = ("input", "columns", "format")
-_OPEN_FILES = 4  # of which the answers are held: neighbouring rows mostly come from one
+_OPEN_FILES = 4  # of which the answers are held: neighbouring tables mostly come from the same
+_THREADS = 16  # that read files: stores take their time for each
 
 
 def computation(task: TaskTransform, option: str = "cache") -> str:
@@ -90,7 +92,8 @@ class Cache:
     def load(self) -> None:
         """Find out which answers there are."""
         self._names = sorted(filter(is_shard, self._folder.names()))
-        keys = [self._keys_in(name) for name in self._names]
+        with ThreadPoolExecutor(_THREADS) as pool:
+            keys = list(pool.map(self._keys_in, self._names))
         where = [(file, row) for file, own in enumerate(keys) for row in range(len(own))]
         flat = np.array([key for own in keys for key in own], _DTYPE)
         order = np.argsort(flat)
@@ -104,11 +107,23 @@ class Cache:
         places = np.searchsorted(self._keys, keys)
         known = places < len(self._keys)
         known[known] = self._keys[places[known]] == keys[known]
-        answers = [
-            self._answers(int(file)).slice(row, 1) for file, row in self._where[places[known]]
-        ]
-        columns = pa.concat_tables([self._schema.empty_table(), *answers])
+        columns = self._answers_at(self._where[places[known]])
         return [int(row) for row in np.flatnonzero(known)], columns
+
+    def _answers_at(self, where: np.ndarray) -> pa.Table:
+        """The answers at some places, which are numbers of files and rows, in their order.
+
+        Each file is read once, however its rows are mixed with those of others.
+        """
+        answers: list[pa.Table] = [self._schema.empty_table()] * len(where)
+        for file in np.unique(where[:, 0]).tolist():
+            places = np.flatnonzero(where[:, 0] == file)
+            table = self._answers(file)
+            rows = [table.slice(row, 1) for row in where[places, 1].tolist()]
+            own = pa.concat_tables(rows).combine_chunks()  # a copy: slices would hold all files
+            for i, place in enumerate(places.tolist()):
+                answers[place] = own.slice(i, 1)
+        return pa.concat_tables([self._schema.empty_table(), *answers])
 
     def add(self, table: pa.Table) -> None:
         """Keep the answers in a table of results, in a file of their own."""

@@ -55,6 +55,8 @@ class Job:
     guard: FailureGuard | None = None
     #: What is audited of it; None for nothing.
     audit: AuditOptions | None = None
+    #: Whether rows may have answers that are not computed for them: see dedupe and cache.
+    takes_answers: bool = False
 
     @property
     def counts_rows(self) -> bool:

@@ -24,7 +24,7 @@ from .files import InputChangedError, InputFile, listed
 from .formats import FORMATS, ROW, format_of
 from .job import ABOUT, Job, NoJobError, about_job
 from .limit import first_rows
-from .output import JOB, Output, is_shard
+from .output import JOB, SHARED, Output, is_shard
 from .pieces import Piece, ShardSize
 from .plan import Plan, PlanError, plans
 from .retry_records import settle
@@ -63,7 +63,8 @@ def prepare(settings: Settings, writes: bool = True) -> Job:
     whole = _whole_schema(files, format_name, about)
     schema = _chosen(_typed(whole, settings.types or {}), settings)
     settings.task.schema(schema)
-    if settings.uses_cache or settings.dedupes_job:
+    takes_answers = settings.uses_cache or settings.dedupes_job
+    if takes_answers:
         check_columns(settings.task, schema, "cache" if settings.uses_cache else "dedupe")
     description = _description(settings, schema, format_name)
     if about is not None:
@@ -85,6 +86,7 @@ def prepare(settings: Settings, writes: bool = True) -> Job:
         is_limited=settings.limit is not None,
         guard=_guard(output, settings),
         audit=settings.audit_options,
+        takes_answers=takes_answers,
     )
 
 
@@ -170,8 +172,8 @@ def _apart(files: Sequence[InputFile], output: Output) -> list[InputFile]:
 def _about(settings: Settings, output: Output) -> dict[str, Any] | None:
     """What the output says of its job; None for a job to begin."""
     names = output.names()
-    if set(names) <= {JOB} or settings.overwrite:  # without results there is nothing to lose
-        return None
+    if settings.overwrite or (set(names) <= {JOB} and not output.names(SHARED)):
+        return None  # without results and answers there is nothing to lose
     if not settings.resume:
         raise OutputExistsError(
             f"{output.uri} exists already. Resume it (resume=True, --resume), overwrite it "

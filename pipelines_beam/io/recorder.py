@@ -169,12 +169,19 @@ def _describe(followed: Followed) -> None:
     record.options = {
         "files": shown(settings.files, 500),
         **({"rows per shard": str(settings.rows_per_shard)} if settings.rows_per_shard else {}),
+        **_answers(settings),
         **_speed(settings),
     }
     record.machine = machine.described(settings.task.plan.spec.model.device)
     record.shards, record.shards_before = job.shards, job.done
     record.forecast = kept_forecast(job.output.uri, record.job)
     record.audit = {} if job.audit is None else asdict(job.audit)
+
+
+def _answers(settings: Settings) -> dict[str, str]:
+    """Where answers come from that are not computed for each row."""
+    dedupe = {"dedupe": settings.dedupe} if settings.dedupes_job else {}
+    return {**dedupe, "cache": shown(settings.cache, 500)} if settings.uses_cache else dedupe
 
 
 def _speed(settings: Settings) -> dict[str, str]:

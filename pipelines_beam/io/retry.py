@@ -33,7 +33,10 @@ from .retry_records import RetryRecord, settle
 from .stages import ReadPlan, as_failures, failure_schema, shard_of, with_rows, with_shard
 
 #: What must be the same in a retry: the output has results of one model, with the same columns.
-_SAME = ("task", "model", "revision", "tokenizer", "processor", "input", "output")
+_SAME = (
+    *("task", "model", "revision", "tokenizer", "processor"),
+    *("input", "prompt", "messages", "output"),
+)
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,13 @@ def retry_failures(
 
     Args:
       task: the task's transform. It may have other options than that of the job, and other
-        parameters; its model, its input and the columns of its results must be the same.
+        parameters; its model, its input or prompt and the columns of its results must be the same.
       output: the output of the job.
       options: those of the pipeline, such as its runner. None: Beam's runner in this process.
 
     Raises:
       NoJobError: no job over files has begun the output.
-      JobChangedError: the task has another model, input or columns than the job.
+      JobChangedError: the task has another model, input, prompt or columns than the job.
 
     """
     folder = Output(output)
@@ -194,7 +197,7 @@ def _changes(task: TaskTransform, about: Mapping[str, Any], output: Output) -> d
         said = "; ".join(f"{name}: {text}" for name, text in refused.items())
         raise JobChangedError(
             f"{output.uri} has the results of another task: {said}. To retry needs the same task, "
-            "model and input; other options may change"
+            "model and input or prompt; other options may change"
         )
     return changed
 

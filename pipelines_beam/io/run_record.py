@@ -29,7 +29,7 @@ class RunRecord:
     seconds: float = 0.0
     #: What decides the results: task, model, parameters, columns, versions. See identity.py.
     job: Mapping[str, str] = field(default_factory=dict)
-    #: Options that change only how fast it is, as text.
+    #: Options that change only how fast it is, as text; dedupe and cache, where they are used.
     options: Mapping[str, str] = field(default_factory=dict)
     #: Where it was started: cores, memory in bytes, processor, accelerator, versions.
     machine: Mapping[str, Any] = field(default_factory=dict)

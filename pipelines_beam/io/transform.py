@@ -18,6 +18,7 @@ from ..beam_options import DEFAULT_RUNNER
 from ..progress import show
 from ..workers import use_cores
 from .audit.options import check_auditable
+from .audit.reference import reference_plan
 from .audit.results import AuditResult, audit_result
 from .audit.rows import Audit
 from .cache import Cache
@@ -150,6 +151,7 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
         audit, cache = settings.audit_options, self._answers()
         if audit is not None:
             check_auditable(task)
+            reference_plan(task, audit.device, None)  # refused before an output is replaced
         self.job = job = prepare(settings, self.writes)
         logger.info("%s: %d of %d shards are there", job.output.uri, job.done, job.shards)
         schema = with_rows(job.schema)

@@ -38,6 +38,9 @@ class Audited:
     def figures(self) -> list[tuple[str, str]]:
         """The numbers: (what, how many)."""
         result = self.result
+        errors = [("without a reference", f"{result.errors:,}")] if result.errors else []
+        if not result.rows:
+            return [("rows compared", "0"), *errors]
         return [
             ("rows compared", f"{result.rows:,}"),
             ("with another answer", f"{result.flips:,} ({result.flip_share:.2%})"),
@@ -46,7 +49,7 @@ class Audited:
             ("95 % are below", f"{result.percentile_95:.2g}"),
             ("99 % are below", f"{result.percentile_99:.2g}"),
             ("largest", f"{result.largest:.2g}"),
-            *([("without a reference", f"{result.errors:,}")] if result.errors else []),
+            *errors,
         ]
 
 

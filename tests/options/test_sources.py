@@ -67,6 +67,7 @@ def test_a_line_that_is_no_object_is_named(content: str, said: str, tmp_path: Pa
     [
         ('\n\n{"text": "a"}\n \n{"text": "b"}', {}),
         ('{"text": "a\tb"}\r\n\r\n', {}),
+        ('{"text": "a",}\n{}\n{"text": "b", }\n', {}),
         ('[{"text": "a"}]', {"lines": False}),
         ('{"0": {"text": "a"}}', {"lines": False, "orient": "index"}),
         ('{"text": "' + "a" * 70_000 + '"}', {}),

@@ -47,6 +47,7 @@ def test_the_model_stays_for_the_next_call(
     name: str, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[str] = []
+    running: list[int] = []
     load = Replica.__init__
 
     def noted(self: Any, spec: Any, *more: Any, **others: Any) -> None:
@@ -54,6 +55,13 @@ def test_the_model_stays_for_the_next_call(
         load(self, spec, *more, **others)
 
     monkeypatch.setattr(Replica, "__init__", noted)
+    engine = registry._engine
+
+    def begun(spec: Any) -> Any:
+        running.append(registry.running())
+        return engine(spec)
+
+    monkeypatch.setattr(registry, "_engine", begun)
     before = registry.running()
     first = predict(TASK, ["Yes", "No"], name)
     assert predict(TASK, pd.Series(["Yes", "No"]), name).label.tolist() == [
@@ -66,6 +74,7 @@ def test_the_model_stays_for_the_next_call(
     other = model("roberta-classification")
     predict(TASK, ["Yes"], other)
     assert loads == [name, other]
+    assert running == [before, before]  # the first has gone before the other loads
     assert registry.running() == before + 1
     release_model()
     release_model()

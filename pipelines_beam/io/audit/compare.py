@@ -14,8 +14,11 @@ import numpy as np
 
 #: What an item of a list of predictions may be named by.
 _NAMES = ("label", "entity_group", "entity", "answer", "token_str")
-#: Fields of an item with a place of its own: such lists are not ordered by score.
+#: Fields of an item with a place of its own: such items are no candidates for one answer.
 _PLACED = frozenset({"box", "word"})
+#: Fields with the place of an item as numbers. Some such lists are ordered by score, and items with
+#: nearly the same score change places: each is compared with the nearest.
+_PLACES = ("box", "keypoint_image_0", "keypoint_image_1")
 #: Whole numbers that follow from the texts beside them, or are none that can be near each other.
 _POSITIONS = frozenset({"start", "end", "index", "token", "mask", "coordinates", "sampling_rate"})
 _WAV = b"RIFF"
@@ -44,7 +47,7 @@ def compare(answer: Any, reference: Any) -> Difference:
 
     Lists of labels with scores flip if the first label is another one, and their scores are
     compared by label. Other lists are compared item by item, and flip if they have not as many
-    items. Texts flip if they are not equal.
+    items; boxes and points, each with the nearest of its label. Texts flip if they are not equal.
     """
     if isinstance(answer, Mapping) and isinstance(reference, Mapping):
         return _of_mappings(answer, reference)
@@ -88,6 +91,9 @@ def _of_lists(answer: list[Any], reference: list[Any]) -> Difference:
         return _of_vectors(one, other)
     if len(answer) != len(reference):
         return OTHER
+    here, there = _places(answer), _places(reference)
+    if here is not None and there is not None and here.shape == there.shape:
+        return _of_placed(answer, here, reference, there)
     return _joined(starmap(compare, zip(answer, reference, strict=True)))
 
 
@@ -115,6 +121,37 @@ def _of_rankings(
         if (name := _name(each)) in scores
     ]
     return _joined(compared) | Difference(_name(answer[0]) != _name(reference[0]))
+
+
+def _places(items: Sequence[Any]) -> np.ndarray | None:
+    """Where each item of a list is, as a row of numbers; None for items that are not at places."""
+    if not all(isinstance(each, Mapping) and "word" not in each for each in items):
+        return None  # words are in the order of their text
+    places = [[each[name] for name in _PLACES if name in each] for each in items]
+    if not all(isinstance(part, Mapping) for place in places for part in place):
+        return None
+    found = _vector([[number for part in place for number in part.values()] for place in places])
+    return found if found is not None and found.ndim == 2 else None
+
+
+def _of_placed(
+    answer: Sequence[Mapping[str, Any]],
+    here: np.ndarray,
+    reference: Sequence[Mapping[str, Any]],
+    there: np.ndarray,
+) -> Difference:
+    """Items at places: each of the reference with the nearest of its label that is left."""
+    left: dict[Any, list[int]] = {}
+    for i, each in enumerate(answer):
+        left.setdefault(_name(each), []).append(i)
+    compared = []
+    for item, place in zip(reference, there, strict=True):
+        same = left.get(_name(item))
+        if not same:
+            return OTHER
+        nearest = same.pop(int(np.abs(here[same] - place).max(axis=1).argmin()))
+        compared.append(compare(answer[nearest], item))
+    return _joined(compared)
 
 
 def _is_number(value: Any) -> bool:

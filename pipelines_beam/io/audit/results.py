@@ -46,6 +46,12 @@ class AuditResult:
     def excesses(self, options: AuditOptions) -> list[str]:
         """What is more than the options allow, in words."""
         found = []
+        audited = self.rows + self.errors
+        if self.errors > options.max_flips * audited:
+            found.append(
+                f"{self.errors:,} of {audited:,} audited rows have no answer in float32, and "
+                "nothing is known of them"
+            )
         if self.flip_share > options.max_flips:
             found.append(
                 f"{self.flip_share:.2%} of the audited rows have another answer in float32, and "
@@ -62,6 +68,8 @@ class AuditResult:
         """All of it on a line."""
         if not self.rows + self.errors:
             return "no row was audited: the share is too small for so few rows"
+        if not self.rows:
+            return f"audited no row: all {self.errors:,} failed in float32"
         failed = f", {self.errors:,} failed there" if self.errors else ""
         return (
             f"audited {self.rows:,} rows in float32{failed}: {self.flips:,} with another answer "

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 
 from transforms import TaskTransform
@@ -26,6 +27,7 @@ from .options import AuditOptions
 from .reference import ReferenceFn, reference_plan
 
 _LONGEST = 1000  # characters of an input or answer that is kept
+_BEFORE = 100  # characters of a long answer before the first that differs
 #: What is kept of each audited row. `size` and `flips`: see Difference; null where `error` says why
 #: there is no reference.
 SCHEMA = pa.schema(
@@ -112,14 +114,12 @@ class AuditRows(beam.DoFn):  # type: ignore[misc]
         for i, number in enumerate(audited[ROW].to_pylist()):
             row = row_of(audited, i)
             answer = {name: row[name] for name in row if name not in self._names}
-            reference = references.get(number)
             rows.append(
                 {
                     "file": row.get("path") if file is None else file,
                     "row": number,
                     "input": _text(self._input(row)),
-                    "answer": _text(answer),
-                    **_compared(answer, reference),
+                    **_compared(answer, references.get(number)),
                     "error": errors.get(number),
                 }
             )
@@ -143,13 +143,39 @@ class AuditRows(beam.DoFn):  # type: ignore[misc]
 
 def _compared(answer: Any, reference: Any) -> dict[str, Any]:
     if reference is None:
-        return {}
+        return {"answer": _text(answer)}
     found: Difference = compare(answer, reference)
+    answer, reference = _from_difference(answer, reference)
     return {
         "flips": found.flips,
         "size": found.size,
+        "answer": _text(answer),
         "reference": _text(reference),
     }
+
+
+def _from_difference(answer: Any, reference: Any) -> tuple[Any, Any]:
+    """Both, of whose texts that differ late what both begin with is left out."""
+    if isinstance(answer, str) and isinstance(reference, str):
+        same = os.path.commonprefix([answer, reference])  # noqa: RUF071 - of characters
+        start = len(same) - _BEFORE
+        if answer == reference or start < _BEFORE:
+            return answer, reference
+        return f"…{answer[start:]}", f"…{reference[start:]}"
+    if isinstance(answer, Mapping) and isinstance(reference, Mapping):
+        if answer.keys() != reference.keys():
+            return answer, reference
+        both = {name: _from_difference(answer[name], reference[name]) for name in answer}
+        one, other = ({name: pair[i] for name, pair in both.items()} for i in (0, 1))
+        return one, other
+    if isinstance(answer, list) and isinstance(reference, list):
+        pairs = [_from_difference(*pair) for pair in zip(answer, reference, strict=False)]
+        count = len(pairs)
+        return (
+            [one for one, _ in pairs] + answer[count:],
+            [other for _, other in pairs] + reference[count:],
+        )
+    return answer, reference
 
 
 def _text(value: Any) -> str:
@@ -164,7 +190,7 @@ def audited_rows(table: pa.Table, names: Sequence[str], share: float) -> list[in
 
     The hash decides: whenever and wherever a job runs, they are the same.
     """
-    columns = [digests(table[name]) for name in names]
+    columns = [digests(_decoded(table[name])) for name in names]
     keys = [b"".join(each) for each in zip(*columns, strict=True)]
     first = {key: row for row, key in reversed(list(enumerate(keys)))}
     return sorted(row for key, row in first.items() if _point(key) < share)
@@ -172,5 +198,10 @@ def audited_rows(table: pa.Table, names: Sequence[str], share: float) -> list[in
 
 def _point(key: bytes) -> float:
     """A number from 0 to 1 that a content has: all are equally likely."""
-    words = np.frombuffer(key, ">u8")
-    return float(np.bitwise_xor.reduce(words)) / 2.0**64
+    return int.from_bytes(hashlib.sha256(key).digest()[:8]) / 2**64
+
+
+def _decoded(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column without a dictionary, whose numbers stand for other values in other tables."""
+    is_encoded = pa.types.is_dictionary(column.type)
+    return column.cast(column.type.value_type) if is_encoded else column

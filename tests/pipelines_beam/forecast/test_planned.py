@@ -145,8 +145,11 @@ def test_the_speed_of_another_machine(folder: Path, model: Model) -> None:
     assert 100 * PROFILE.host_seconds < found.seconds.value - found.start_seconds < 20
     assert found.batch_rows <= PROFILE.batch_rows
     assert [each.error for each in found.failures] == ["TypeError"]
+    assert not any("audit" in each or "dedupe" in each for each in found.warnings)
     path.write_text(replace(PROFILE, accelerated=True).as_json())
-    found = plan(folder, task, profile=str(path))
+    found = plan(folder, task, profile=str(path), audit=0.5, dedupe="job")
+    for said in ("the audit of 50.00% of the rows is not in", "takes less with answers that are"):
+        assert any(said in each for each in found.warnings)
     assert found.accelerator_hours == found.worker_hours
     assert any("of the model my/model" in each for each in found.warnings)
     path.write_text(replace(PROFILE, task="fill-mask").as_json())

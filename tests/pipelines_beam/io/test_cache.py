@@ -155,3 +155,25 @@ def test_all_columns_of_a_prompt_decide_the_answer(
     assert process(tmp_path, task, {**rows, "body": ["x", "z", "x", "x"]}, "b", cache=cache) == 1
     other = classifier(model, input=None, prompt="{{ title }} - {{ body }}")
     assert process(tmp_path, other, rows, "c", cache=cache) == 3
+
+
+def test_each_file_is_read_once_for_a_table(
+    tmp_path: Path, model: Model, cache: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However its rows are mixed with those of more files than are held."""
+    task = classifier(model)
+    for i in range(6):
+        process(tmp_path, task, {"text": CORPUS[i:12:6]}, f"in{i}", cache=cache)
+    read: list[int] = []
+    answers_in = Cache._answers_in
+
+    def counted(self: Cache, file: int) -> pa.Table:
+        read.append(file)
+        return answers_in(self, file)
+
+    monkeypatch.setattr(Cache, "_answers_in", counted)
+    mixed = {"text": [*CORPUS[:12], CORPUS[3]]}
+    assert process(tmp_path, task, mixed, "a", cache=cache) == 0
+    assert sorted(read) == [*range(6)]
+    assert process(tmp_path, task, mixed, "b") == 12
+    assert results(tmp_path, "a").equals(results(tmp_path, "b"))

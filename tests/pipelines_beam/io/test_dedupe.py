@@ -19,6 +19,7 @@ from pipelines_beam import ImageClassification, TextClassification, TextGenerati
 from pipelines_beam.io import Processed, process_files
 from pipelines_beam.io.dedupe import Keys, shared
 from pipelines_beam.io.output import Output
+from pipelines_beam.io.prepare import OutputExistsError
 from pipelines_beam.io.run_record import runs
 from transforms.stages import metrics
 
@@ -68,7 +69,7 @@ def test_half_of_the_rows_are_computed(folder: Path, model: Model) -> None:
     assert (metrics.counts().answered - before[0], metrics.counts().failed) == (24, before[1])
     assert results(folder).equals(results(folder, "plain"))
     (run,) = runs(Output(str(folder / "out")))
-    assert (run.rows, run.failed) == (24, 0)
+    assert (run.rows, run.failed, run.options["dedupe"]) == (24, 0, "job")
 
 
 def test_rows_that_fail_are_failures_of_each_shard(folder: Path, model: Model) -> None:
@@ -90,6 +91,12 @@ def test_a_job_that_is_resumed_has_the_answers(folder: Path, model: Model) -> No
     whole = results(folder)
     for path in done.files[::2]:
         Path(path).unlink()
+    assert process(folder, task, resume=True)[0] == 0
+    assert results(folder).equals(whole)
+    for path in done.files:  # as if it was killed before its first shard
+        Path(path).unlink()
+    with pytest.raises(OutputExistsError):
+        process(folder, task)
     assert process(folder, task, resume=True)[0] == 0
     assert results(folder).equals(whole)
     add(folder, "c", CORPUS[10:14])

@@ -186,6 +186,15 @@ def test_another_model_or_other_columns_are_refused(
         retry(folder, task)
 
 
+def test_another_prompt_is_refused(folder: Path, model: Model) -> None:
+    parquet(folder)
+    name = model("bert-classification")
+    process(folder, TextClassification(name, prompt="{{ text }}", truncation=True))
+    task = TextClassification(name, prompt="{{ text }}!", truncation=True)
+    with pytest.raises(JobChangedError, match=r'prompt: "{{ text }}" → "{{ text }}!"'):
+        retry(folder, task)
+
+
 def test_an_output_that_no_job_has_begun(folder: Path, model: Model) -> None:
     with pytest.raises(NoJobError, match="out: no job over files has begun it"):
         retry(folder, classifier(model))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from pipelines_beam.commands import statuses
 from pipelines_beam.io import process_files
 from pipelines_beam.io.audit.options import AuditOptions
 from pipelines_beam.io.audit.results import AuditResult, audit_result, worst
-from pipelines_beam.io.audit.rows import audited_rows
+from pipelines_beam.io.audit.rows import _compared, audited_rows
 from pipelines_beam.io.output import Output
 from pipelines_beam.io.run_record import runs
 
@@ -154,6 +155,24 @@ def test_the_content_chooses_the_rows() -> None:
     assert audited_rows(table, ["text"], 1.0) == [*range(500)]
 
 
+def test_the_hash_of_all_columns_chooses_the_rows() -> None:
+    texts = [str(i) for i in range(1000)]
+    same = pa.table({"text": texts, "pair": texts})
+    assert 140 < len(audited_rows(same, ["text", "pair"], 0.2)) < 260
+    encoded = pa.table({"text": pa.array(texts[500:]).dictionary_encode()})
+    assert audited_rows(encoded, ["text"], 0.2) == audited_rows(same[500:], ["text"], 0.2)
+
+
+def test_long_answers_show_where_they_differ() -> None:
+    one, other = ({"text": [{"text": "a" * 5000 + end}], "n": 1} for end in ("bc", "d"))
+    found = _compared(one, other)
+    start = "…" + "a" * 100
+    assert json.loads(found["answer"]) == {"text": [{"text": f"{start}bc"}], "n": 1}
+    assert json.loads(found["reference"]) == {"text": [{"text": f"{start}d"}], "n": 1}
+    short = _compared({"text": "a" * 150 + "b"}, {"text": "a" * 150})
+    assert json.loads(short["reference"]) == {"text": "a" * 150}
+
+
 def test_a_row_that_the_reference_cannot_answer_is_counted(
     tmp_path: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +189,11 @@ def test_a_row_that_the_reference_cannot_answer_is_counted(
     found = process(tmp_path, classifier(model("bert-classification")), audit=1.0)
     assert (found.rows, found.errors) == (9, 3)
     assert "audited 9 rows in float32, 3 failed there" in str(found)
+    (said,) = found.excesses(AuditOptions(share=1.0))
+    assert said.startswith("3 of 12 audited rows have no answer in float32")
+    assert not found.excesses(AuditOptions(share=1.0, max_flips=0.25))
+    none = replace(found, rows=0)
+    assert str(none) == "audited no row: all 3 failed in float32"
     errors = [each for each in pq.read_table(tmp_path / "out/_audit")["error"].to_pylist() if each]
     assert errors[0].startswith("TypeError: column 'text'")
 
@@ -191,6 +215,17 @@ def test_options_that_do_not_exist_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=f"audit: .*{said}"):
         process(tmp_path, classifier(model("bert-classification")), audit=given)
+
+
+def test_a_wrong_device_is_refused_before_an_output_is_replaced(
+    tmp_path: Path, model: Model
+) -> None:
+    task = classifier(model("bert-classification"))
+    process(tmp_path, task)
+    audit = {"share": 1.0, "device": "gpu"}
+    with pytest.raises(ValueError, match=r"device must be None .* got 'gpu'"):
+        process(tmp_path, task, audit=audit, overwrite=True)
+    assert len(pq.read_table(tmp_path / "out")) == len(TEXTS)
 
 
 def test_answers_that_are_drawn_are_not_audited(tmp_path: Path, model: Model) -> None:

@@ -13,6 +13,12 @@ from transforms.rows.files import png, wav
 
 CAT, DOG = {"label": "cat", "score": 0.6}, {"label": "dog", "score": 0.4}
 BOX = {"xmin": 200, "ymin": 10, "xmax": 300, "ymax": 50}
+DOG_AT = {**DOG, "box": BOX}
+NEAR = {"label": "cat", "score": 0.75, "box": {"xmin": 0, "ymin": 0, "xmax": 5, "ymax": 5}}
+FAR = {**NEAR, "box": BOX}
+AT = {"x": 7, "y": 8}
+POINT = {"keypoint_image_0": AT, "keypoint_image_1": {"x": 70, "y": 80}, "score": 0.5}
+LEFT = {**POINT, "keypoint_image_1": AT}
 WORD = {"entity": "PER", "score": 0.9, "word": "Ann", "index": 1, "start": 0, "end": 3}
 
 
@@ -44,6 +50,12 @@ def tone(factor: float) -> dict[str, Any]:
         ([WORD, {**WORD, "entity": "ORG"}], [WORD, {**WORD, "entity": "LOC"}], True, 0.0),
         ([{**CAT, "box": BOX}], [{**CAT, "box": {**BOX, "xmax": 303}}], False, 3 / 303),
         ([{**CAT, "mask": grey(0)}], [{**CAT, "mask": grey(51)}], False, 0.2),
+        # Boxes and points of nearly the same score may change places.
+        ([{**DOG, "box": BOX}, {**CAT, "box": BOX}], [{**CAT, "box": BOX}, DOG_AT], False, 0.0),
+        ([NEAR, FAR, FAR], [FAR, NEAR, FAR], False, 0.0),
+        ([NEAR, {**FAR, "score": 0.8}], [FAR, NEAR], False, 0.05),
+        ([{**NEAR, "label": "ant"}, FAR], [FAR, NEAR], True, 0.0),
+        ([POINT, LEFT], [LEFT, POINT], False, 0.0),
         ([], [], False, 0.0),
         ([], [CAT], True, 0.0),
         # Texts, with positions that follow from them.
