@@ -184,3 +184,25 @@ def test_an_answer_that_ends_at_a_stop_string_says_so(model: Model) -> None:
     assert found["generated_tokens"] < 12
     assert stop in found["generated_text"]
     assert whole[0]["generated_text"].startswith(found["generated_text"])
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [{"forced_eos_token_id": 2, "max_new_tokens": 9}, {"max_length": 12, "max_new_tokens": None}],
+)
+def test_what_is_counted_for_a_whole_batch_keeps_rows_with_limits_alone(
+    model: Model, plain: dict[str, Any]
+) -> None:
+    loaded = Loaded("summarization", model("bart-seq2seq"))
+    parameters = {"num_beams": 1, **plain}
+    program = loaded.replica.program(parameters)
+    split = SplitPipeline(loaded.replica._pipe, parameters)
+    forward = sanitized(loaded.replica._pipe, parameters)[1]
+    requests = Requests(loaded.replica._pipe, parameters, forward)
+    keys = []
+    for own in ({"max_new_tokens": 5}, {"max_new_tokens": 5}, {"top_k": 3}, {"top_k": 4}):
+        (chunk,), _ = split.preprocess(TEXTS[0])
+        requests.add([chunk], own)
+        keys.append(program.batch_slots([chunk])[0].key)
+    assert keys[0] != keys[1] != keys[2]
+    assert keys[2] == keys[3]

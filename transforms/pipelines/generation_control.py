@@ -91,6 +91,15 @@ class GenerationControl:
         """Whether rows that ask something for themselves may share a batch."""
         return not self.obstacles
 
+    @property
+    def limits_by_row(self) -> bool:
+        """Whether a row with max_new_tokens of its own may share a batch.
+
+        A forced end, and the limit of rows without max_new_tokens, are counted for the whole batch.
+        """
+        has_limit = self._in_force.get("max_new_tokens") is not None
+        return has_limit and self._in_force.get("forced_eos_token_id") is None
+
     def _grammar_of(self, form: Any) -> Grammar:
         if self.obstacles:
             given = ", ".join(
