@@ -14,6 +14,7 @@ from transforms.batching.replica import Replica
 from transforms.options.spec import ModelSpec
 from transforms.pipelines.requests import Requests, answer_of
 from transforms.pipelines.split_call import SplitPipeline, sanitized
+from transforms.tasks.response_format import ResponseFormatError
 
 Model = Callable[[str], str]
 
@@ -206,3 +207,17 @@ def test_what_is_counted_for_a_whole_batch_keeps_rows_with_limits_alone(
         keys.append(program.batch_slots([chunk])[0].key)
     assert keys[0] != keys[1] != keys[2]
     assert keys[2] == keys[3]
+
+
+@pytest.mark.parametrize("most", [40, 3])
+def test_forced_tokens_do_not_count_for_the_form(model: Model, most: int) -> None:
+    loaded = Loaded("summarization", model("bart-seq2seq"))
+    forced: dict[str, Any] = {"forced_bos_token_id": 0, "forced_eos_token_id": 2, "num_beams": 1}
+    options = {**forced, "max_new_tokens": most, "details": True}
+    if most == 3:
+        with pytest.raises(ResponseFormatError, match="ends after 3 tokens, before it has"):
+            loaded.ask(TEXTS[:2], [[0, 1]], **options, response_format="(good|evil){20}")
+        return
+    for (answer,) in loaded.ask(TEXTS[:2], [[0, 1]], **options, response_format="good|evil"):
+        assert answer["response"] in ("good", "evil")
+        assert answer["finish_reason"] == "stop"
