@@ -61,6 +61,7 @@ PET = pa.struct([("name", pa.string()), ("legs", pa.int64()), ("kind", pa.string
             {"json_schema": {"name": "x", "schema": {"properties": {"a": {"const": 1}}}}},
             pa.struct([("a", pa.int64())]),
         ),
+        ({"anyOf": [{"$ref": "#/anyOf/1"}, {"type": "null"}]}, pa.string()),
         (
             {
                 "$ref": "#/$defs/node",
@@ -122,3 +123,7 @@ def test_objects_have_no_other_properties_unless_they_say_so() -> None:
     assert isinstance(form, dict)
     assert form["additionalProperties"] is False
     assert form["properties"]["a"]["additionalProperties"] is True
+    assert form["type"] == "object"  # else 5 would fit
+    either = normal({"type": ["object", "null"], "properties": {"a": {"type": "integer"}}})
+    assert isinstance(either, dict)
+    assert either["additionalProperties"] is False
