@@ -12,7 +12,8 @@ from support.texts import CORPUS
 
 from transforms.batching.replica import Replica
 from transforms.options.spec import ModelSpec
-from transforms.pipelines.requests import Requests, answer_of
+from transforms.pipelines.generation_control import GenerationControl, control_generate
+from transforms.pipelines.requests import Request, Requests, answer_of
 from transforms.pipelines.split_call import SplitPipeline, sanitized
 from transforms.tasks.response_format import ResponseFormatError
 
@@ -207,6 +208,34 @@ def test_what_is_counted_for_a_whole_batch_keeps_rows_with_limits_alone(
         keys.append(program.batch_slots([chunk])[0].key)
     assert keys[0] != keys[1] != keys[2]
     assert keys[2] == keys[3]
+
+
+@pytest.mark.parametrize("more", [{"token_healing": True}, {"use_mtp": True}, {"num_beams": 2}])
+def test_tokens_that_are_not_chosen_one_by_one_keep_rows_alone(
+    model: Model, more: dict[str, Any]
+) -> None:
+    pipe = Loaded("text-generation", model("gpt2-lm"))._pipe
+    forward = sanitized(pipe, {**SAMPLES, **more})[1]
+    assert not GenerationControl(pipe, {**SAMPLES, **more}, forward).by_row
+    assert GenerationControl(pipe, SAMPLES, sanitized(pipe, SAMPLES)[1]).by_row
+
+
+def test_generate_within_generate_is_left_as_it_is(model: Model) -> None:
+    pipe = Loaded("text-generation", model("gpt2-lm"))._pipe
+    control = GenerationControl(pipe, SAMPLES, sanitized(pipe, {**SAMPLES, "num_beams": 2})[1])
+    calls: list[dict[str, Any]] = []
+
+    class Nested:
+        def generate(self, **keywords: Any) -> None:
+            calls.append(keywords)
+            if len(calls) == 1:
+                self.generate()
+
+    nested = Nested()
+    control_generate(nested)
+    with control.answering([Request(parameters={"max_new_tokens": 5})]):
+        nested.generate()
+    assert calls == [{"max_new_tokens": 5}, {}]
 
 
 @pytest.mark.parametrize("most", [40, 3])

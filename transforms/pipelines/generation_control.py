@@ -35,6 +35,8 @@ _NOT_BY_ROW: Mapping[str, tuple[Any, ...]] = {
     "output_scores": (None, False),
     "penalty_alpha": (None,),
     "prompt_lookup_num_tokens": (None,),
+    "token_healing": (None, False),
+    "use_mtp": (None, False),
     "watermarking_config": (None,),
 }
 #: Parameters of rows, or of this project, that nothing reads where the best token is taken.
@@ -50,7 +52,10 @@ def control_generate(model: Any) -> None:
     @functools.wraps(generate)
     def controlled(*args: Any, **keywords: Any) -> Any:
         change = _keywords.get()
-        return generate(*args, **(keywords if change is None else change(keywords)))
+        if change is None:
+            return generate(*args, **keywords)
+        with _changing(None):  # `generate` may call itself, as to heal tokens
+            return generate(*args, **change(keywords))
 
     model.generate = controlled
 
@@ -197,7 +202,7 @@ class GenerationControl:
 
 
 @contextlib.contextmanager
-def _changing(change: _Keywords) -> Iterator[None]:
+def _changing(change: _Keywords | None) -> Iterator[None]:
     token = _keywords.set(change)
     try:
         yield
