@@ -26,10 +26,12 @@ ROW = {"name": "Anna", "age": 7, "pets": ["cat", "dog"], "at": {"city": "Bonn"},
         ("{% for pet in pets %}{{ pet }};{% endfor %}{{ at.city }}", "cat;dog;Bonn"),
         ("{{ name }}{% if gone %}, {{ gone }}{% endif %}", "Anna"),
         ("<b>{{ name }}</b> {{ gone or '' }}", "<b>Anna</b> "),
+        ("{{ lost or 'no' }}{{ order.items|join('+') }}{{ order.get }}", "noa+b1"),
     ],
 )
 def test_columns_stand_where_the_template_has_them(template: str, text: str) -> None:
-    assert Prompt("prompt", template).filled(ROW) == text
+    order = {"items": ["a", "b"], "get": 1}
+    assert Prompt("prompt", template).filled({**ROW, "lost": np.nan, "order": order}) == text
 
 
 def test_rows_within_rows_are_read() -> None:
@@ -67,6 +69,8 @@ def test_messages_have_columns_in_them() -> None:
     [
         ("{{ nam }}", "unknown column 'nam'. Did you mean 'name'"),
         ("{{ gone }}", "a value is None.*None in this row: gone"),
+        ("{{ lost }}", "a value is None.*None in this row: lost"),
+        ("{{ at.items }}", "a method cannot be part of a text"),
         ("{{ raw }}", "bytes cannot be part of a text"),
         ("{{ name.__class__.__mro__ }}", "unsafe"),
         ("{{ at.street }}", "no attribute 'street'"),
@@ -76,7 +80,7 @@ def test_messages_have_columns_in_them() -> None:
 )
 def test_a_row_that_does_not_fit_is_refused(template: str, reason: str) -> None:
     with pytest.raises(TypeError, match=reason):
-        Prompt("prompt", template).filled({**ROW, "raw": b"1"})
+        Prompt("prompt", template).filled({**ROW, "raw": b"1", "lost": np.float32("nan")})
 
 
 def test_templates_do_not_change_rows() -> None:
