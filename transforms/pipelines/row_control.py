@@ -237,6 +237,8 @@ def _draw(scores: torch.Tensor, numbers: Sequence[float]) -> torch.Tensor:
     The first token at which the probabilities of those up to it exceed the number: noise of
     floating point, which differs between batches, hardly ever decides.
     """
+    if scores.device.type == "mps":  # it has no float64
+        return _draw(scores.cpu(), numbers).to(scores.device)
     totals = scores.double().softmax(-1).cumsum(-1)
     wanted = torch.tensor(numbers, dtype=torch.float64, device=scores.device)[:, None]
     return torch.searchsorted(totals, wanted * totals[:, -1:], right=True)[:, 0]
