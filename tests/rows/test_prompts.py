@@ -185,3 +185,16 @@ def test_rows_of_tables_and_images_have_prompts(model: Any) -> None:
     assert found["generated_text"][0].as_py().startswith("<image> Which cat is it?")
     assert failed["row"].to_pylist() == [1]
     assert "None in this row: thing" in failed["message"][0].as_py()
+
+
+def _length(inference: Any) -> int:
+    return len(inference[0]["generated_text"])
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [{"prompt": "{{ a }}"}, {"messages": [{"role": "user", "content": "{{ a }}"}]}],
+)
+def test_an_own_function_has_a_typed_column_with_prompts(prompt: dict[str, Any]) -> None:
+    generate = TextGeneration("some/model", postprocess=_length, **prompt)
+    assert generate.schema(pa.schema([("a", pa.string())])).field("inference").type == pa.int64()
