@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 from support.texts import CORPUS
+from transformers.generation.stopping_criteria import StopStringCriteria
 
 from transforms.batching.replica import Replica
 from transforms.options.spec import ModelSpec
+from transforms.pipelines import generation_control
 from transforms.pipelines.generation_control import GenerationControl, control_generate
 from transforms.pipelines.requests import Request, Requests, answer_of
 from transforms.pipelines.split_call import SplitPipeline, sanitized
@@ -250,3 +253,38 @@ def test_forced_tokens_do_not_count_for_the_form(model: Model, most: int) -> Non
     for (answer,) in loaded.ask(TEXTS[:2], [[0, 1]], **options, response_format="good|evil"):
         assert answer["response"] in ("good", "evil")
         assert answer["finish_reason"] == "stop"
+
+
+def test_stop_strings_are_looked_up_once_in_the_vocabulary(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[list[str]] = []
+
+    class Counted(StopStringCriteria):  # type: ignore[misc]
+        def __init__(self, tokenizer: Any, stop_strings: list[str]) -> None:
+            made.append(stop_strings)
+            super().__init__(tokenizer, stop_strings)
+
+    monkeypatch.setattr(generation_control, "StopStringCriteria", Counted)
+    loaded = Loaded("text-generation", model("gpt2-lm"))
+    own = [{"stop_strings": each} for each in ("x", ["y", "z"], "x")]
+    loaded.ask(TEXTS[:3], [[0, 1], [2, 0]], own, max_new_tokens=3)
+    assert sorted(made) == [["x"], ["y", "z"]]
+
+
+def test_seeded_generations_exclude_each_other(model: Model) -> None:
+    pipe = Loaded("text-generation", model("gpt2-lm"))._pipe
+    parameters = {**SAMPLES, "num_beams": 2}
+    control = GenerationControl(pipe, parameters, sanitized(pipe, parameters)[1])
+    entered = threading.Event()
+
+    def other() -> None:
+        with control.answering([Request(seed=1)]):
+            entered.set()
+
+    thread = threading.Thread(target=other)
+    with control.answering([Request(seed=2)]):
+        thread.start()
+        assert not entered.wait(0.1)
+    thread.join()
+    assert entered.is_set()

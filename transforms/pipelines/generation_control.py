@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
 from transformers import GenerationConfig, GenerationMixin
+from transformers.generation.stopping_criteria import StopStringCriteria
 
 from ..tasks.response_format import normal
 from .generation import generates, generation_parameters
@@ -41,6 +43,8 @@ _NOT_BY_ROW: Mapping[str, tuple[Any, ...]] = {
 }
 #: Parameters of rows, or of this project, that nothing reads where the best token is taken.
 _OF_DRAWING = frozenset({"temperature", "top_k", "top_p", "min_p", "seed"})
+#: Held by the one thread of this process that has seeded torch's own random numbers.
+_seeding = threading.RLock()
 #: What pipelines call the sequences in their outputs.
 _SEQUENCES = ("generated_sequence", "output_ids", "sequences")
 
@@ -83,6 +87,11 @@ class GenerationControl:
             self._in_force = {**defaults, **generation_parameters(pipe, forward)}
         form = self._own.get("response_format")
         self._grammar = self._grammar_of(form) if form is not None and self._in_force else None
+        # Each reads the whole vocabulary when it is made, and keeps some megabytes.
+        self._stops = functools.lru_cache(16)(self._criterion)
+
+    def _criterion(self, stops: tuple[str, ...]) -> StopStringCriteria:
+        return StopStringCriteria(self._pipe.tokenizer, list(stops))
 
     @functools.cached_property
     def obstacles(self) -> list[str]:
@@ -156,9 +165,7 @@ class GenerationControl:
         """
         if self.by_row:
             details = bool(self._own.get("details"))
-            control = RowControl(
-                requests, self._in_force, self._pipe.tokenizer, self._grammar, details
-            )
+            control = RowControl(requests, self._in_force, self._stops, self._grammar, details)
             with _changing(control.keywords):
                 yield lambda outputs: control.answers()
             return
@@ -174,7 +181,8 @@ class GenerationControl:
             return
         device = self._pipe.device
         devices = [device] if device.type not in ("cpu", "meta") else []
-        with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+        kind = device.type if devices else "cuda"
+        with _seeding, torch.random.fork_rng(devices, device_type=kind):
             torch.manual_seed(seed)
             yield
 

@@ -45,6 +45,8 @@ class Grammar:
         self._matcher = LLMatcher
         self._tokenizer = _tokenizer(tokenizer, vocabulary, tuple(sorted(ends)))
         self._vocabulary = vocabulary
+        #: Those that are no part of an answer's text.
+        self.special_tokens = frozenset[int](tokenizer.all_special_ids)
         if isinstance(form, str):
             self._text: str = LLMatcher.grammar_from_regex(form)
         else:

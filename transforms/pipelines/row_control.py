@@ -8,7 +8,7 @@ depend on the rows beside it.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -98,7 +98,7 @@ class RowControl(LogitsProcessor):  # type: ignore[misc]
     Args:
       requests: what each row asks for itself.
       common: the parameters of generation that are in force where a row has none of its own.
-      tokenizer: finds stop strings.
+      criterion: what finds some stop strings.
       grammar: the form of the answers, if one was asked for.
       with_logprobs: whether to add up the logarithms of the tokens' probabilities.
 
@@ -108,14 +108,14 @@ class RowControl(LogitsProcessor):  # type: ignore[misc]
         self,
         requests: Sequence[Request],
         common: Mapping[str, Any],
-        tokenizer: Any,
+        criterion: Callable[[tuple[str, ...]], StopStringCriteria],
         grammar: Grammar | None,
         with_logprobs: bool,
     ) -> None:
         self._with_logprobs = with_logprobs
         self._rows = [_row(each, common, grammar) for each in requests]
-        self._ends = RowEnds(self._rows, tokenizer)
-        self._special = frozenset(() if grammar is None else tokenizer.all_special_ids)
+        self._ends = RowEnds(self._rows, criterion)
+        self._special = frozenset() if grammar is None else grammar.special_tokens
 
     def answers(self) -> list[Answer]:
         """What has been generated for each row."""
@@ -180,10 +180,11 @@ class RowControl(LogitsProcessor):  # type: ignore[misc]
 class RowEnds(StoppingCriteria):  # type: ignore[misc]
     """The rows of a batch that are at their end."""
 
-    def __init__(self, rows: Sequence[_Row], tokenizer: Any) -> None:
+    def __init__(
+        self, rows: Sequence[_Row], criterion: Callable[[tuple[str, ...]], StopStringCriteria]
+    ) -> None:
         self._rows = rows
-        stops = {row.stops for row in rows if row.stops}
-        self._criteria = {each: StopStringCriteria(tokenizer, list(each)) for each in stops}
+        self._criteria = {row.stops: criterion(row.stops) for row in rows if row.stops}
         #: Those that were at their end before the last token.
         self._before = [False] * len(rows)
 
