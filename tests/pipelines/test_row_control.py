@@ -288,3 +288,10 @@ def test_seeded_generations_exclude_each_other(model: Model) -> None:
         assert not entered.wait(0.1)
     thread.join()
     assert entered.is_set()
+
+
+def test_spaces_within_a_form_are_kept(model: Model) -> None:
+    loaded = Loaded("text-generation", model("gpt2-lm"))
+    loaded._pipe.tokenizer.clean_up_tokenization_spaces = True
+    ((answer,),) = loaded.ask(TEXTS[:1], [[0]], max_new_tokens=20, response_format="a [.] do n't")
+    assert answer["response"] == "a . do n't"

@@ -15,7 +15,7 @@ _MISSING = (
     "response_format needs the package llguidance: pip install 'pipelines-beam[structured]', here "
     "and on the workers"
 )
-#: One space after a colon or comma, and no other: a model could go on with spaces for ever.
+#: No space between values, colons and commas: a model could go on with spaces for ever.
 _COMPACT = {"whitespace_flexible": False}
 
 

@@ -98,26 +98,28 @@ class Shape:
 
     kind: Any
     value: Callable[[Any], Any]
+    #: False: the text itself is the value.
+    is_json: bool = True
 
 
 def shape_of(form: Schema | str) -> Shape:
     """The column of answers that have a form."""
-    return Shape(str, str) if isinstance(form, str) else _shape(form, form, _DEPTH)
+    return Shape(str, str, is_json=False) if isinstance(form, str) else _shape(form, form, _DEPTH)
 
 
-def response(form: Schema | str, text: str) -> Any:
+def response(shape: Shape, text: str) -> Any:
     """The value in a generated text; one that matches a regular expression is the value.
 
     Raises ResponseFormatError, with the text, for one that does not fit a schema.
     """
-    if isinstance(form, str):
+    if not shape.is_json:
         return text
     try:
         found = json.loads(text)
     except ValueError as error:
         raise ResponseFormatError(f"the text is not JSON: {error}: {text}") from None
     try:
-        return shape_of(form).value(found)
+        return shape.value(found)
     except (TypeError, KeyError, AttributeError) as error:
         raise ResponseFormatError(f"the text does not fit the schema: {error}: {text}") from None
 
