@@ -36,7 +36,7 @@ OWN_CHECKS: Mapping[str, Check] = {
 
 
 def check_answers_in_text(parameters: Mapping[str, Any]) -> None:
-    """Raise ValueError for what is known of texts alone, where a model answers in something else."""
+    """Raise ValueError for what only texts have, where a model answers in something else."""
     mode = parameters.get("generation_mode")
     for name in ("details", "response_format") if mode in ("image", "audio") else ():
         if parameters.get(name):
