@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 import pytest
 import torch
 from support.texts import CORPUS
+from transformers.generation.stopping_criteria import StopStringCriteria
 
 from transforms.batching.replica import Replica
 from transforms.options.spec import ModelSpec
-from transforms.pipelines.requests import Requests, answer_of
+from transforms.pipelines import generation_control
+from transforms.pipelines.generation_control import GenerationControl, control_generate
+from transforms.pipelines.requests import Request, Requests, answer_of
 from transforms.pipelines.split_call import SplitPipeline, sanitized
+from transforms.tasks.response_format import ResponseFormatError
 
 Model = Callable[[str], str]
 
@@ -184,3 +189,111 @@ def test_an_answer_that_ends_at_a_stop_string_says_so(model: Model) -> None:
     assert found["generated_tokens"] < 12
     assert stop in found["generated_text"]
     assert whole[0]["generated_text"].startswith(found["generated_text"])
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [{"forced_eos_token_id": 2, "max_new_tokens": 9}, {"max_length": 12, "max_new_tokens": None}],
+)
+def test_what_is_counted_for_a_whole_batch_keeps_rows_with_limits_alone(
+    model: Model, plain: dict[str, Any]
+) -> None:
+    loaded = Loaded("summarization", model("bart-seq2seq"))
+    parameters = {"num_beams": 1, **plain}
+    program = loaded.replica.program(parameters)
+    split = SplitPipeline(loaded.replica._pipe, parameters)
+    forward = sanitized(loaded.replica._pipe, parameters)[1]
+    requests = Requests(loaded.replica._pipe, parameters, forward)
+    keys = []
+    for own in ({"max_new_tokens": 5}, {"max_new_tokens": 5}, {"top_k": 3}, {"top_k": 4}):
+        (chunk,), _ = split.preprocess(TEXTS[0])
+        requests.add([chunk], own)
+        keys.append(program.batch_slots([chunk])[0].key)
+    assert keys[0] != keys[1] != keys[2]
+    assert keys[2] == keys[3]
+
+
+@pytest.mark.parametrize("more", [{"token_healing": True}, {"use_mtp": True}, {"num_beams": 2}])
+def test_tokens_that_are_not_chosen_one_by_one_keep_rows_alone(
+    model: Model, more: dict[str, Any]
+) -> None:
+    pipe = Loaded("text-generation", model("gpt2-lm"))._pipe
+    forward = sanitized(pipe, {**SAMPLES, **more})[1]
+    assert not GenerationControl(pipe, {**SAMPLES, **more}, forward).by_row
+    assert GenerationControl(pipe, SAMPLES, sanitized(pipe, SAMPLES)[1]).by_row
+
+
+def test_generate_within_generate_is_left_as_it_is(model: Model) -> None:
+    pipe = Loaded("text-generation", model("gpt2-lm"))._pipe
+    control = GenerationControl(pipe, SAMPLES, sanitized(pipe, {**SAMPLES, "num_beams": 2})[1])
+    calls: list[dict[str, Any]] = []
+
+    class Nested:
+        def generate(self, **keywords: Any) -> None:
+            calls.append(keywords)
+            if len(calls) == 1:
+                self.generate()
+
+    nested = Nested()
+    control_generate(nested)
+    with control.answering([Request(parameters={"max_new_tokens": 5})]):
+        nested.generate()
+    assert calls == [{"max_new_tokens": 5}, {}]
+
+
+@pytest.mark.parametrize("most", [40, 3])
+def test_forced_tokens_do_not_count_for_the_form(model: Model, most: int) -> None:
+    loaded = Loaded("summarization", model("bart-seq2seq"))
+    forced: dict[str, Any] = {"forced_bos_token_id": 0, "forced_eos_token_id": 2, "num_beams": 1}
+    options = {**forced, "max_new_tokens": most, "details": True}
+    if most == 3:
+        with pytest.raises(ResponseFormatError, match="ends after 3 tokens, before it has"):
+            loaded.ask(TEXTS[:2], [[0, 1]], **options, response_format="(good|evil){20}")
+        return
+    for (answer,) in loaded.ask(TEXTS[:2], [[0, 1]], **options, response_format="good|evil"):
+        assert answer["response"] in ("good", "evil")
+        assert answer["finish_reason"] == "stop"
+
+
+def test_stop_strings_are_looked_up_once_in_the_vocabulary(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[list[str]] = []
+
+    class Counted(StopStringCriteria):  # type: ignore[misc]
+        def __init__(self, tokenizer: Any, stop_strings: list[str]) -> None:
+            made.append(stop_strings)
+            super().__init__(tokenizer, stop_strings)
+
+    monkeypatch.setattr(generation_control, "StopStringCriteria", Counted)
+    loaded = Loaded("text-generation", model("gpt2-lm"))
+    own = [{"stop_strings": each} for each in ("x", ["y", "z"], "x")]
+    loaded.ask(TEXTS[:3], [[0, 1], [2, 0]], own, max_new_tokens=3)
+    assert sorted(made) == [["x"], ["y", "z"]]
+
+
+def test_seeded_generations_exclude_each_other(model: Model) -> None:
+    pipe = Loaded("text-generation", model("gpt2-lm"))._pipe
+    parameters = {**SAMPLES, "num_beams": 2}
+    control = GenerationControl(pipe, parameters, sanitized(pipe, parameters)[1])
+    entered = threading.Event()
+
+    def other() -> None:
+        with control.answering([Request(seed=1)]):
+            entered.set()
+
+    thread = threading.Thread(target=other)
+    with control.answering([Request(seed=2)]):
+        thread.start()
+        assert not entered.wait(0.1)
+    thread.join()
+    assert entered.is_set()
+
+
+def test_spaces_within_a_form_are_kept(model: Model) -> None:
+    loaded = Loaded("text-generation", model("gpt2-lm"))
+    cleans = "clean_up_tokenization_spaces"
+    setattr(loaded._pipe.tokenizer, cleans, True)
+    setattr(loaded._pipe.tokenizer, f"{cleans}_for_bpe_even_though_it_will_corrupt_output", True)
+    ((answer,),) = loaded.ask(TEXTS[:1], [[0]], max_new_tokens=20, response_format="a [.] do n't")
+    assert answer["response"] == "a . do n't"

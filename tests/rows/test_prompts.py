@@ -26,10 +26,12 @@ ROW = {"name": "Anna", "age": 7, "pets": ["cat", "dog"], "at": {"city": "Bonn"},
         ("{% for pet in pets %}{{ pet }};{% endfor %}{{ at.city }}", "cat;dog;Bonn"),
         ("{{ name }}{% if gone %}, {{ gone }}{% endif %}", "Anna"),
         ("<b>{{ name }}</b> {{ gone or '' }}", "<b>Anna</b> "),
+        ("{{ lost or 'no' }}{{ order.items|join('+') }}{{ order.get }}", "noa+b1"),
     ],
 )
 def test_columns_stand_where_the_template_has_them(template: str, text: str) -> None:
-    assert Prompt("prompt", template).filled(ROW) == text
+    order = {"items": ["a", "b"], "get": 1}
+    assert Prompt("prompt", template).filled({**ROW, "lost": np.nan, "order": order}) == text
 
 
 def test_rows_within_rows_are_read() -> None:
@@ -67,6 +69,8 @@ def test_messages_have_columns_in_them() -> None:
     [
         ("{{ nam }}", "unknown column 'nam'. Did you mean 'name'"),
         ("{{ gone }}", "a value is None.*None in this row: gone"),
+        ("{{ lost }}", "a value is None.*None in this row: lost"),
+        ("{{ at.items }}", "a method cannot be part of a text"),
         ("{{ raw }}", "bytes cannot be part of a text"),
         ("{{ name.__class__.__mro__ }}", "unsafe"),
         ("{{ at.street }}", "no attribute 'street'"),
@@ -76,7 +80,7 @@ def test_messages_have_columns_in_them() -> None:
 )
 def test_a_row_that_does_not_fit_is_refused(template: str, reason: str) -> None:
     with pytest.raises(TypeError, match=reason):
-        Prompt("prompt", template).filled({**ROW, "raw": b"1"})
+        Prompt("prompt", template).filled({**ROW, "raw": b"1", "lost": np.float32("nan")})
 
 
 def test_templates_do_not_change_rows() -> None:
@@ -181,3 +185,16 @@ def test_rows_of_tables_and_images_have_prompts(model: Any) -> None:
     assert found["generated_text"][0].as_py().startswith("<image> Which cat is it?")
     assert failed["row"].to_pylist() == [1]
     assert "None in this row: thing" in failed["message"][0].as_py()
+
+
+def _length(inference: Any) -> int:
+    return len(inference[0]["generated_text"])
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [{"prompt": "{{ a }}"}, {"messages": [{"role": "user", "content": "{{ a }}"}]}],
+)
+def test_an_own_function_has_a_typed_column_with_prompts(prompt: dict[str, Any]) -> None:
+    generate = TextGeneration("some/model", postprocess=_length, **prompt)
+    assert generate.schema(pa.schema([("a", pa.string())])).field("inference").type == pa.int64()

@@ -12,7 +12,7 @@ from support import sink
 from support.runs import RUNNER
 from support.texts import CORPUS
 
-from pipelines_beam import Summarization, TextClassification, TextGeneration, predict
+from pipelines_beam import AnyToAny, Summarization, TextClassification, TextGeneration, predict
 
 Model = Callable[[str], str]
 SAMPLES: dict[str, Any] = {"do_sample": True, "max_new_tokens": 5, "seed": 7, "share": "process"}
@@ -141,6 +141,14 @@ def test_what_would_be_ignored_is_refused_when_the_pipeline_is_built(
     rows = beam.Pipeline() | beam.Create([beam.Row(text="a", k=1)])
     with pytest.raises(ValueError, match=reason):
         rows | Summarization(model("bart-seq2seq"), input="text", **{"num_beams": 1, **options})
+
+
+@pytest.mark.parametrize("option", [{"details": True}, {"response_format": "yes|no"}])
+def test_what_is_known_of_texts_alone_is_refused_for_images(option: dict[str, Any]) -> None:
+    name = next(iter(option))
+    with pytest.raises(ValueError, match=f"{name} is for answers in text, got generation_mode="):
+        AnyToAny("some/model", generation_mode="image", **option)
+    assert AnyToAny("some/model", generation_mode="text", **option).spec.parameters[name]
 
 
 @pytest.mark.slow  # an engine in a process of its own

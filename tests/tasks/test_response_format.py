@@ -61,6 +61,7 @@ PET = pa.struct([("name", pa.string()), ("legs", pa.int64()), ("kind", pa.string
             {"json_schema": {"name": "x", "schema": {"properties": {"a": {"const": 1}}}}},
             pa.struct([("a", pa.int64())]),
         ),
+        ({"anyOf": [{"$ref": "#/anyOf/1"}, {"type": "null"}]}, pa.string()),
         (
             {
                 "$ref": "#/$defs/node",
@@ -80,13 +81,13 @@ def test_a_form_is_a_type_of_a_column(form: Any, kind: pa.DataType | None) -> No
 def test_values_are_those_of_the_text() -> None:
     form = normal(Owner)
     text = '{"pets": [{"name": "Mia", "legs": null}], "weight": 3, "notes": {"a": 1}}'
-    assert response(form, text) == {
+    assert response(shape_of(form), text) == {
         "pets": [{"name": "Mia", "legs": None, "kind": None}],
         "weight": 3.0,
         "best": None,
         "notes": '{"a": 1}',
     }
-    assert response("[a-c]+", "abc") == "abc"
+    assert response(shape_of("[a-c]+"), "abc") == "abc"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_values_are_those_of_the_text() -> None:
 )
 def test_a_text_without_the_form_is_named(form: Any, text: str, reason: str) -> None:
     with pytest.raises(ResponseFormatError, match=reason):
-        response(normal(form), text)
+        response(shape_of(normal(form)), text)
 
 
 @pytest.mark.parametrize(
@@ -122,3 +123,7 @@ def test_objects_have_no_other_properties_unless_they_say_so() -> None:
     assert isinstance(form, dict)
     assert form["additionalProperties"] is False
     assert form["properties"]["a"]["additionalProperties"] is True
+    assert form["type"] == "object"  # else 5 would fit
+    either = normal({"type": ["object", "null"], "properties": {"a": {"type": "integer"}}})
+    assert isinstance(either, dict)
+    assert either["additionalProperties"] is False

@@ -97,11 +97,12 @@ class Program:
         request = features.get(KEY) if isinstance(features, Mapping) else None
         if request is None:
             return True
+        if not self._generation.by_row:
+            return False
+        if "max_new_tokens" not in request.parameters:
+            return True
         # Such a model computes long and short rows differently, and counts what it will generate.
-        is_longer = "max_new_tokens" in request.parameters
-        return self._generation.by_row and not (
-            is_longer and self._padding.longest_padded < sys.maxsize
-        )
+        return self._generation.limits_by_row and self._padding.longest_padded == sys.maxsize
 
     def launch(self, chunks: Sequence[Any]) -> interface.Launched:
         """Hand a batch to the device; on a CPU, compute it. What the model raises goes through."""

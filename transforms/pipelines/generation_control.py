@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
 from transformers import GenerationConfig, GenerationMixin
+from transformers.generation.stopping_criteria import StopStringCriteria
 
 from ..tasks.response_format import normal
 from .generation import generates, generation_parameters
@@ -35,10 +37,14 @@ _NOT_BY_ROW: Mapping[str, tuple[Any, ...]] = {
     "output_scores": (None, False),
     "penalty_alpha": (None,),
     "prompt_lookup_num_tokens": (None,),
+    "token_healing": (None, False),
+    "use_mtp": (None, False),
     "watermarking_config": (None,),
 }
 #: Parameters of rows, or of this project, that nothing reads where the best token is taken.
 _OF_DRAWING = frozenset({"temperature", "top_k", "top_p", "min_p", "seed"})
+#: Held by the one thread of this process that has seeded torch's own random numbers.
+_seeding = threading.RLock()
 #: What pipelines call the sequences in their outputs.
 _SEQUENCES = ("generated_sequence", "output_ids", "sequences")
 
@@ -50,7 +56,10 @@ def control_generate(model: Any) -> None:
     @functools.wraps(generate)
     def controlled(*args: Any, **keywords: Any) -> Any:
         change = _keywords.get()
-        return generate(*args, **(keywords if change is None else change(keywords)))
+        if change is None:
+            return generate(*args, **keywords)
+        with _changing(None):  # `generate` may call itself, as to heal tokens
+            return generate(*args, **change(keywords))
 
     model.generate = controlled
 
@@ -78,6 +87,11 @@ class GenerationControl:
             self._in_force = {**defaults, **generation_parameters(pipe, forward)}
         form = self._own.get("response_format")
         self._grammar = self._grammar_of(form) if form is not None and self._in_force else None
+        # Each reads the whole vocabulary when it is made, and keeps some megabytes.
+        self._stops = functools.lru_cache(16)(self._criterion)
+
+    def _criterion(self, stops: tuple[str, ...]) -> StopStringCriteria:
+        return StopStringCriteria(self._pipe.tokenizer, list(stops))
 
     @functools.cached_property
     def obstacles(self) -> list[str]:
@@ -90,6 +104,15 @@ class GenerationControl:
     def by_row(self) -> bool:
         """Whether rows that ask something for themselves may share a batch."""
         return not self.obstacles
+
+    @property
+    def limits_by_row(self) -> bool:
+        """Whether a row with max_new_tokens of its own may share a batch.
+
+        A forced end, and the limit of rows without max_new_tokens, are counted for the whole batch.
+        """
+        has_limit = self._in_force.get("max_new_tokens") is not None
+        return has_limit and self._in_force.get("forced_eos_token_id") is None
 
     def _grammar_of(self, form: Any) -> Grammar:
         if self.obstacles:
@@ -142,9 +165,7 @@ class GenerationControl:
         """
         if self.by_row:
             details = bool(self._own.get("details"))
-            control = RowControl(
-                requests, self._in_force, self._pipe.tokenizer, self._grammar, details
-            )
+            control = RowControl(requests, self._in_force, self._stops, self._grammar, details)
             with _changing(control.keywords):
                 yield lambda outputs: control.answers()
             return
@@ -160,7 +181,8 @@ class GenerationControl:
             return
         device = self._pipe.device
         devices = [device] if device.type not in ("cpu", "meta") else []
-        with torch.random.fork_rng(devices, device_type=device.type if devices else "cuda"):
+        kind = device.type if devices else "cuda"
+        with _seeding, torch.random.fork_rng(devices, device_type=kind):
             torch.manual_seed(seed)
             yield
 
@@ -188,7 +210,7 @@ class GenerationControl:
 
 
 @contextlib.contextmanager
-def _changing(change: _Keywords) -> Iterator[None]:
+def _changing(change: _Keywords | None) -> Iterator[None]:
     token = _keywords.set(change)
     try:
         yield

@@ -15,7 +15,7 @@ _MISSING = (
     "response_format needs the package llguidance: pip install 'pipelines-beam[structured]', here "
     "and on the workers"
 )
-#: One space after a colon or comma, and no other: a model could go on with spaces for ever.
+#: No space between values, colons and commas: a model could go on with spaces for ever.
 _COMPACT = {"whitespace_flexible": False}
 
 
@@ -45,6 +45,8 @@ class Grammar:
         self._matcher = LLMatcher
         self._tokenizer = _tokenizer(tokenizer, vocabulary, tuple(sorted(ends)))
         self._vocabulary = vocabulary
+        #: Those that are no part of an answer's text.
+        self.special_tokens = frozenset[int](tokenizer.all_special_ids)
         if isinstance(form, str):
             self._text: str = LLMatcher.grammar_from_regex(form)
         else:

@@ -15,7 +15,7 @@ import torch
 
 from ..options import content_hash
 from ..tasks.own_parameters import PROMPT, RESPONSE
-from ..tasks.response_format import ResponseFormatError, normal, response
+from ..tasks.response_format import ResponseFormatError, Shape, normal, response, shape_of
 from .generation import draws, generates
 from .own_parameters import own_parameters
 
@@ -76,7 +76,7 @@ class Requests:
         self._draws = draws(pipe, forward)
         self._details = bool(own.get("details"))
         form = own.get("response_format")
-        self._form = None if form is None else normal(form)
+        self._shape = None if form is None else shape_of(normal(form))
         self._always = self._details or form is not None or (self._draws and self._seed is not None)
 
     @property
@@ -103,7 +103,7 @@ class Requests:
 
         Raises ResponseFormatError for a text that does not have the form that was asked for.
         """
-        if not self._details and self._form is None:
+        if not self._details and self._shape is None:
             return inference
         items = inference if isinstance(inference[0], list) else [inference]
         for texts, answer in zip(items, answers, strict=True):
@@ -113,23 +113,25 @@ class Requests:
         return inference
 
     def _complete(self, text: dict[str, Any], prompt: int, sequence: GeneratedSequence) -> None:
-        if self._form is not None:
-            text[RESPONSE] = self._response(sequence)
+        if self._shape is not None:
+            text[RESPONSE] = self._response(self._shape, sequence)
         if self._details:
             text[PROMPT] = prompt
             text["generated_tokens"] = len(sequence.tokens)
             text["finish_reason"] = sequence.finish_reason
             text["logprob"] = sequence.logprob
 
-    def _response(self, sequence: GeneratedSequence) -> Any:
-        text = self._tokenizer.decode(sequence.tokens, skip_special_tokens=True)
+    def _response(self, shape: Shape, sequence: GeneratedSequence) -> Any:
+        # Without the spaces before some signs, a text may not have the form any more.
+        text = self._tokenizer.decode(
+            sequence.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
         if not sequence.has_form:
             raise ResponseFormatError(
                 f"the text ends after {len(sequence.tokens)} tokens, before it has the form that "
                 f"response_format asks for: {text}"
             )
-        assert self._form is not None
-        return response(self._form, text)
+        return response(shape, text)
 
 
 def answer_of(output: Any) -> tuple[Any, Answer | None]:

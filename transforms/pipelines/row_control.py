@@ -8,7 +8,7 @@ depend on the rows beside it.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -56,6 +56,8 @@ class _Row:
     logprob: float = 0.0
     #: Why it has ended.
     finished: str | None = None
+    #: Whether it has a token that its form does not allow, other than special ones.
+    is_broken: bool = False
 
     def add(self, token: int, logprob: float) -> None:
         """Take the next token."""
@@ -65,12 +67,26 @@ class _Row:
             self.matcher.add(token)
         if token in self.ends or (self.matcher is not None and self.matcher.is_whole):
             self.finished = "stop"
-        elif self.most is not None and len(self.tokens) >= self.most:
+        else:
+            self._count()
+
+    def add_forced(self, token: int, logprob: float, is_special: bool) -> None:
+        """Take a token that does not fit the form: a special one is no part of the text."""
+        self.tokens.append(token)
+        self.logprob += logprob
+        self.is_broken |= not is_special
+        if token in self.ends or self.is_broken:
+            self.finished = "length"
+        else:
+            self._count()
+
+    def _count(self) -> None:
+        if self.most is not None and len(self.tokens) >= self.most:
             self.finished = "length"
 
     def answer(self) -> Answer:
         """What has been generated."""
-        has_form = self.matcher is None or self.matcher.has_form
+        has_form = self.matcher is None or (self.matcher.has_form and not self.is_broken)
         reason = self.finished or "length"
         sequence = GeneratedSequence(self.tokens, reason, self.logprob, has_form)
         return Answer(self.request.prompt_tokens, [sequence])
@@ -82,7 +98,7 @@ class RowControl(LogitsProcessor):  # type: ignore[misc]
     Args:
       requests: what each row asks for itself.
       common: the parameters of generation that are in force where a row has none of its own.
-      tokenizer: finds stop strings.
+      criterion: what finds some stop strings.
       grammar: the form of the answers, if one was asked for.
       with_logprobs: whether to add up the logarithms of the tokens' probabilities.
 
@@ -92,13 +108,14 @@ class RowControl(LogitsProcessor):  # type: ignore[misc]
         self,
         requests: Sequence[Request],
         common: Mapping[str, Any],
-        tokenizer: Any,
+        criterion: Callable[[tuple[str, ...]], StopStringCriteria],
         grammar: Grammar | None,
         with_logprobs: bool,
     ) -> None:
         self._with_logprobs = with_logprobs
         self._rows = [_row(each, common, grammar) for each in requests]
-        self._ends = RowEnds(self._rows, tokenizer)
+        self._ends = RowEnds(self._rows, criterion)
+        self._special = frozenset() if grammar is None else grammar.special_tokens
 
     def answers(self) -> list[Answer]:
         """What has been generated for each row."""
@@ -116,7 +133,7 @@ class RowControl(LogitsProcessor):  # type: ignore[misc]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Scores (rows, tokens) with which the best token of each row is the one that it takes."""
-        scores = self._allowed(scores.float())
+        scores, forced = self._allowed(scores.float())
         chosen = scores.argmax(-1)
         for drawing, rows in self._drawn().items():
             own = torch.tensor(rows, device=scores.device)
@@ -125,22 +142,31 @@ class RowControl(LogitsProcessor):  # type: ignore[misc]
         logprobs = torch.zeros(len(scores))
         if self._with_logprobs:
             logprobs = scores.log_softmax(-1).gather(1, chosen[:, None])[:, 0]
-        for row, token, logprob in zip(self._rows, chosen.tolist(), logprobs.tolist(), strict=True):
-            if row.finished is None:
+        columns = chosen.tolist(), logprobs.tolist(), forced
+        for row, token, logprob, is_forced in zip(self._rows, *columns, strict=True):
+            if row.finished is None and is_forced:
+                row.add_forced(token, logprob, token in self._special)
+            elif row.finished is None:
                 row.add(token, logprob)
         return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
 
-    def _allowed(self, scores: torch.Tensor) -> torch.Tensor:
-        """The scores without those of tokens that do not fit the form of the answer."""
+    def _allowed(self, scores: torch.Tensor) -> tuple[torch.Tensor, list[bool]]:
+        """The scores without those of tokens that do not fit the form of the answer.
+
+        Where no token with a score fits, as where `generate` forces a language or an end, the
+        row's scores stay; whether that is so is told of each row.
+        """
         allowed = [
             None if row.matcher is None or row.finished else row.matcher.allowed()
             for row in self._rows
         ]
         if all(each is None for each in allowed):
-            return scores
+            return scores, [False] * len(scores)
         every = np.ones(scores.shape[1], bool)
         mask = np.stack([every if each is None else each for each in allowed])
-        return scores.masked_fill(~torch.from_numpy(mask).to(scores.device), -torch.inf)
+        masked = scores.masked_fill(~torch.from_numpy(mask).to(scores.device), -torch.inf)
+        forced = masked.amax(-1).isneginf()
+        return torch.where(forced[:, None], scores, masked), forced.tolist()
 
     def _drawn(self) -> dict[Drawing, list[int]]:
         """The rows that draw their next token, by how they draw it."""
@@ -154,10 +180,11 @@ class RowControl(LogitsProcessor):  # type: ignore[misc]
 class RowEnds(StoppingCriteria):  # type: ignore[misc]
     """The rows of a batch that are at their end."""
 
-    def __init__(self, rows: Sequence[_Row], tokenizer: Any) -> None:
+    def __init__(
+        self, rows: Sequence[_Row], criterion: Callable[[tuple[str, ...]], StopStringCriteria]
+    ) -> None:
         self._rows = rows
-        stops = {row.stops for row in rows if row.stops}
-        self._criteria = {each: StopStringCriteria(tokenizer, list(each)) for each in stops}
+        self._criteria = {row.stops: criterion(row.stops) for row in rows if row.stops}
         #: Those that were at their end before the last token.
         self._before = [False] * len(rows)
 
@@ -211,6 +238,8 @@ def _draw(scores: torch.Tensor, numbers: Sequence[float]) -> torch.Tensor:
     The first token at which the probabilities of those up to it exceed the number: noise of
     floating point, which differs between batches, hardly ever decides.
     """
+    if scores.device.type == "mps":  # it has no float64
+        return _draw(scores.cpu(), numbers).to(scores.device)
     totals = scores.double().softmax(-1).cumsum(-1)
     wanted = torch.tensor(numbers, dtype=torch.float64, device=scores.device)[:, None]
     return torch.searchsorted(totals, wanted * totals[:, -1:], right=True)[:, 0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -100,13 +101,23 @@ class Prompt:
         for column in self.columns:
             if column not in row:
                 raise TypeError(unknown("column", column, map(str, row)))
-        cells = {column: plain(row[column]) for column in self.columns}
+        cells = {column: _cell(row[column]) for column in self.columns}
         try:
             return _filled(self.template, cells)
         except Exception as error:  # a template may raise anything
             missing = ", ".join(name for name, cell in cells.items() if cell is None)
             more = f" (None in this row: {missing})" if missing else ""
             raise TypeError(f"{self.option}: {error}{more}") from error
+
+
+def _cell(value: Any) -> Any:
+    """A cell as templates see it. NaN is pandas' None."""
+    value = plain(value)
+    return None if _is_nan(value) else value
+
+
+def _is_nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _texts(where: str, value: Any) -> Iterator[tuple[str, str]]:
@@ -151,14 +162,26 @@ def _cell_or_text(value: Any, cells: Mapping[str, Any]) -> Any:
 
 def _as_text(value: Any) -> Any:
     """What {{ }} writes, if it may be part of a text."""
-    if value is None:
+    if value is None or _is_nan(value):
         raise TypeError("a value is None: write {{ column or '' }} where it may be missing")
     if isinstance(value, bytes | bytearray):
         raise TypeError(f"bytes cannot be part of a text, got {typed(value)}")
+    # What is undefined can be called, and says itself what is wrong.
+    if callable(value) and not isinstance(value, jinja2.Undefined):
+        raise TypeError(f"a method cannot be part of a text, got {typed(value)}")
     return value
 
 
-_ENVIRONMENT = ImmutableSandboxedEnvironment(
+class _Environment(ImmutableSandboxedEnvironment):
+    """Templates that see the fields of structs, whatever their names: `order.items`, too."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        if isinstance(obj, Mapping) and attribute in obj:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
+_ENVIRONMENT = _Environment(
     undefined=jinja2.StrictUndefined,
     finalize=_as_text,
     keep_trailing_newline=True,

@@ -23,8 +23,9 @@ def _number(least: float, most: float, *, above: bool = False) -> Check:
             raise TypeError(f"{name} must be a number, got {typed(value)}")
         if not (least < value <= most if above else least <= value <= most):
             start = "above" if above else "from"
-            end = "" if most == float("inf") else f" to {most:g}"
-            raise ValueError(f"{name} must be a number {start} {least:g}{end}, got {typed(value)}")
+            raise ValueError(
+                f"{name} must be a number {start} {least:g} to {most:g}, got {typed(value)}"
+            )
 
     return check
 
@@ -33,7 +34,8 @@ def _number(least: float, most: float, *, above: bool = False) -> Check:
 #: They are what is decided for each row of a batch, and each token, by itself.
 ROW_PARAMETERS: Mapping[str, tuple[Check, tuple[type, ...]]] = {
     "max_new_tokens": (whole(1), (int,)),
-    "temperature": (_number(0, float("inf"), above=True), (int, float)),
+    # Scores that are divided by less, or by more, may be no numbers in float32.
+    "temperature": (_number(1e-6, 1e38), (int, float)),
     "top_k": (whole(0), (int,)),
     "top_p": (_number(0, 1, above=True), (int, float)),
     "min_p": (_number(0, 1), (int, float)),
@@ -95,14 +97,16 @@ class RowParameters:
         for name, column in self.columns.items():
             if column not in row:
                 raise TypeError(f"parameters: {unknown('column', column, map(str, row))}")
+            check, kinds = ROW_PARAMETERS[name]
             value = _whole(plain(row[column]))
             if value is None:
                 continue
             try:
-                ROW_PARAMETERS[name][0](name, value)
+                check(name, value)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"column {column!r}: {error}") from None
-            found[name] = value
+            # `generate` refuses a temperature that is an integer.
+            found[name] = float(value) if float in kinds else value
         return found
 
 

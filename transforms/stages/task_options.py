@@ -92,7 +92,7 @@ def task_plan(model: ModelSpec, task: Task, options: Options) -> TaskPlan:
         check_device_memory(spec)
     postprocess = options["postprocess"]
     if callable(postprocess) and not isinstance(postprocess, beam.PTransform):
-        of_rows = options["input"] is not None
+        of_rows = any(options[name] is not None for name in ("input", "prompt", "messages"))
         task = replace(task, **_custom_columns(postprocess, of_rows))
     updates = _updates(options["model_metadata_pcoll"], options["watch_model_pattern"])
     if updates is not None and options["max_device_memory"] is not None:

@@ -35,6 +35,14 @@ OWN_CHECKS: Mapping[str, Check] = {
 }
 
 
+def check_answers_in_text(parameters: Mapping[str, Any]) -> None:
+    """Raise ValueError for what only texts have, where a model answers in something else."""
+    mode = parameters.get("generation_mode")
+    for name in ("details", "response_format") if mode in ("image", "audio") else ():
+        if parameters.get(name):
+            raise ValueError(f"{name} is for answers in text, got generation_mode={mode!r}")
+
+
 def own_columns(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The columns that the parameters add to those of a generated text, with their types."""
     found: dict[str, Any] = {}

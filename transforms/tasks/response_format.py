@@ -68,15 +68,18 @@ def normal(given: Any) -> Schema | str:
 def _closed(schema: Any) -> Any:
     """The schema with no other properties of objects than those that it names.
 
-    A struct would lose them. Objects that say what other properties they have keep them.
+    A struct would lose them. Objects that say what other properties they have keep them. A schema
+    with properties and no type is one of objects: otherwise 5 would fit it.
     """
     if isinstance(schema, list):
         return list(map(_closed, schema))
     if not isinstance(schema, Mapping):
         return schema
     found = {name: _closed_within(name, each) for name, each in schema.items()}
-    if isinstance(found.get("properties"), Mapping) and found.get("type", "object") == "object":
-        found.setdefault("additionalProperties", False)
+    if isinstance(found.get("properties"), Mapping):
+        kind = found.setdefault("type", "object")
+        if kind == "object" or (isinstance(kind, list) and "object" in kind):
+            found.setdefault("additionalProperties", False)
     return found
 
 
@@ -95,26 +98,28 @@ class Shape:
 
     kind: Any
     value: Callable[[Any], Any]
+    #: False: the text itself is the value.
+    is_json: bool = True
 
 
 def shape_of(form: Schema | str) -> Shape:
     """The column of answers that have a form."""
-    return Shape(str, str) if isinstance(form, str) else _shape(form, form, _DEPTH)
+    return Shape(str, str, is_json=False) if isinstance(form, str) else _shape(form, form, _DEPTH)
 
 
-def response(form: Schema | str, text: str) -> Any:
+def response(shape: Shape, text: str) -> Any:
     """The value in a generated text; one that matches a regular expression is the value.
 
     Raises ResponseFormatError, with the text, for one that does not fit a schema.
     """
-    if isinstance(form, str):
+    if not shape.is_json:
         return text
     try:
         found = json.loads(text)
     except ValueError as error:
         raise ResponseFormatError(f"the text is not JSON: {error}: {text}") from None
     try:
-        return shape_of(form).value(found)
+        return shape.value(found)
     except (TypeError, KeyError, AttributeError) as error:
         raise ResponseFormatError(f"the text does not fit the schema: {error}: {text}") from None
 
@@ -234,5 +239,7 @@ def _referred(reference: Any, root: Schema) -> Any:
     if not isinstance(reference, str) or not reference.startswith("#"):
         return None
     for part in filter(None, reference[1:].split("/")):
+        if not isinstance(found, Mapping):  # an item of a list
+            return None
         found = found.get(part.replace("~1", "/").replace("~0", "~"), {})
     return found

@@ -11,7 +11,7 @@ from typing import Any
 from ..options.shown import shown
 from ..options.suggest import likely, unknown
 from .default_models import default_model
-from .own_parameters import OWN_CHECKS
+from .own_parameters import OWN_CHECKS, check_answers_in_text
 from .parameter_checks import (
     ALSO_TEXTS,
     CONDITIONS,
@@ -188,6 +188,8 @@ class Task:
         check_values(checks, within, given)
         for name in given.keys() - checks.keys():
             self._check_word(name, given[name])
+        if self.answers_in_text:
+            check_answers_in_text(given)
 
     def _check_word(self, name: str, value: Any) -> None:
         """Raises TypeError for a word such as 'true' that should not be quoted."""
