@@ -89,6 +89,15 @@ def _logs() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
+@pytest.fixture(autouse=True)
+def _kept_model() -> Iterator[None]:
+    """`predict` keeps its model for the next call: other tests count the engines that run."""
+    yield
+    kept = sys.modules.get("pipelines_beam.kept_engine")
+    if kept is not None:
+        kept.release_model()
+
+
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     """The directory of a tiny model, by name."""
