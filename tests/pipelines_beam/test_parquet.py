@@ -24,7 +24,6 @@ from apache_beam.yaml import yaml_transform
 from support import sink
 from support.commands import command
 from support.comparing import same
-from support.paths import CONFIGS
 from support.pictures import PICTURES
 from support.runs import RUNNER
 from support.sounds import RATE, sound
@@ -330,24 +329,34 @@ def test_images_of_datasets_in_python(model: Model, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("config", "written", "name", "added"),
+    ("task", "written", "name", "added"),
     [
-        ("images.yaml", photos, "vit-classification", "predictions"),
-        ("speech.yaml", recordings, "whisper", "text"),
+        ("ImageClassification", photos, "vit-classification", "predictions"),
+        ("AutomaticSpeechRecognition", recordings, "whisper", "text"),
     ],
 )
-def test_files_of_datasets_in_the_configs(
-    config: str, written: Any, name: str, added: str, model: Model, tmp_path: Path
+def test_files_of_datasets_in_a_job(
+    task: str, written: Any, name: str, added: str, model: Model, tmp_path: Path
 ) -> None:
     path = written(tmp_path / "in.parquet")
-    settings = {"input": path, "output": tmp_path / "out", "model": model(name)}
-    done = command("run", str(CONFIGS / config), *(f"--set={k}={v}" for k, v in settings.items()))
+    medium = "image" if written is photos else "audio"
+    (tmp_path / "job.yaml").write_text(f"""
+pipeline:
+  type: chain
+  transforms:
+    - type: ReadFromParquet
+      config: {{path: {path}}}
+    - type: {task}
+      config: {{model: {model(name)}, input: {medium}}}
+    - type: WriteToParquet
+      config: {{path: {tmp_path}/out/rows.parquet}}
+""")
+    done = command("run", str(tmp_path / "job.yaml"))
     assert done.returncode == 0, done.stderr
     assert "none failed" in done.stdout
     (result,) = (tmp_path / "out").glob("*.parquet*")
     table = pq.read_table(result)
     assert sorted(table["name"].to_pylist()) == ["n0", "n1", "n2"]
-    medium = "image" if written is photos else "audio"
     given = {row["name"]: row[medium] for row in pq.read_table(path).to_pylist()}
     assert {row["name"]: row[medium] for row in table.to_pylist()} == given
     assert all(each is not None for each in table[added].to_pylist())
