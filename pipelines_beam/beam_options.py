@@ -74,8 +74,9 @@ def settings(
     Raises OptionsError for an unknown option in a file, or a value that is not valid.
     """
     runner = given.get("runner") or on.get("runner") or own.get("runner")
-    own = _read(own, "options", runner)
-    settled = {"pickle_library": "cloudpickle", **own, **_read(on, "--on", runner)}
+    parser = _parser([f"--runner={runner}"] if runner else [])
+    read = {**_read(parser, own, "options"), **_read(parser, on, "--on")}
+    settled = {"pickle_library": "cloudpickle", **read}
     # Options given by keyword would override the command's.
     rest = {name: value for name, value in settled.items() if name not in given}
     options = PipelineOptions(flags, **rest)
@@ -156,9 +157,8 @@ def _unknown(name: str, valid: Iterable[str]) -> str:
     return f"unknown option {shown(name, 80)}.{hint and ' ' + hint}"
 
 
-def _read(own: Mapping[str, Any], place: str, runner: str | None) -> dict[str, Any]:
+def _read(parser: argparse.ArgumentParser, own: Mapping[str, Any], place: str) -> dict[str, Any]:
     """A file's options, checked, and of the types that Beam gives them in a command."""
-    parser = _parser([f"--runner={runner}"] if runner else [])
     actions = {action.dest: action for action in parser._actions}
     found: dict[str, Any] = {}
     for name, value in own.items():
