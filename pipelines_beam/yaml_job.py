@@ -140,15 +140,9 @@ def built(
     stopping.name_job(settings, file)
     if checks_runner:
         checks.check(settings)
+    _check_asked(spec, asked)
     provider.importable(os.path.dirname(os.path.abspath(file)))
     pipeline = beam.Pipeline(options=settings)
-    for name, option in in_yaml.OPTIONS.items():
-        if (name in asked and asked[name] not in (None, False)) or (
-            name == "reuse" and name in asked
-        ):
-            specification.check_has(spec, option, in_yaml.TYPE)
-    if asked.get("limit"):
-        specification.check_limited(spec, in_yaml.TYPE)
     preflight.unreached.clear()
     provider.expand(pipeline, spec, file, asked, writes=runs)
     job = YamlJob(file, settings, pipeline, Outcome(pipeline))
@@ -160,3 +154,13 @@ def built(
     if (said := model_directories.note(settings, workers.models(pipeline))) is not None:
         print(said, file=sys.stderr)
     return job
+
+
+def _check_asked(spec: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raises SpecificationError for what the command asks, and nothing in the file can do."""
+    for name, option in in_yaml.OPTIONS.items():
+        # Of --resume and --overwrite, the one that is not given is asked not to be.
+        if (name == "reuse" and name in asked) or asked.get(name):
+            specification.check_has(spec, option, in_yaml.TYPE)
+    if asked.get("limit"):
+        specification.check_limited(spec, in_yaml.TYPE)
