@@ -105,7 +105,7 @@ def _features(
 
 
 def _chunks(fn: PreprocessFn, example: Any, fetched: Any) -> list[Any]:
-    return fn.record(None, example, fetched).chunks
+    return fn.record(None, example, fetched, {}).chunks
 
 
 def _add(found: Lengths, chunks: Sequence[Any], program: Program, pipe: Any) -> None:

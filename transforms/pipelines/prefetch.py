@@ -106,22 +106,18 @@ class _Prefetch(Prefetch):
         keywords = {k: v for k, v in self._asked.items() if k != "return_tensors"}
         try:
             with contained:
-                columns = self._columns(list(texts), keywords) if self._passes_on else None
-                if columns is not None:
-                    self._features = _features(texts, columns, as_rows)
-                    if all(columns.lengths):
-                        return
-                encoded = self._tokenize(list(texts), **keywords)
+                columns = None
+                if self._passes_on and self._has_usual_call:
+                    columns = tokenized(self._tokenizer, self._tokenize, list(texts), keywords)
+                if columns is None:
+                    encoded = self._tokenize(list(texts), **keywords)
+                    columns = TokenColumns.of(encoded) if self._passes_on else None
         except Exception:  # one of them cannot be tokenized: each is then asked for alone
             return
-        self._found = {text: (encoded, i) for i, text in enumerate(texts)}
-
-    def _columns(self, texts: list[str], keywords: dict[str, Any]) -> TokenColumns | None:
-        """The tokens of texts; None if they are not a row of the same positions in each feature."""
-        columns = None
-        if self._has_usual_call:
-            columns = tokenized(self._tokenizer, self._tokenize, texts, keywords)
-        return columns or TokenColumns.of(self._tokenize(texts, **keywords))
+        if columns is None:
+            self._found = {text: (encoded, i) for i, text in enumerate(texts)}
+        else:  # a text without tokens is asked for alone
+            self._features = _features(texts, columns, as_rows)
 
     def learn(self, features: Any) -> None:
         """Take note of what preprocess has given for a text."""

@@ -98,6 +98,11 @@ class Requests:
             count = 0 if ids is None else ids.shape[-1]
             chunk[KEY] = Request(None if seed is None else _seed_of(seed, chunk), own, count)
 
+    def parted(self, outputs: Sequence[Any]) -> tuple[list[Any], list[Answer | None]]:
+        """The outputs of chunks as the pipeline knows them, and the answers that were in them."""
+        pairs = list(map(answer_of, outputs))
+        return [output for output, _ in pairs], [answer for _, answer in pairs]
+
     def answered(self, inference: Any, answers: Sequence[Answer | None]) -> Any:
         """The inference of an element with what was asked for beside the texts.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -119,6 +120,9 @@ class TableBinding:
     def parameters(self, rows: Table) -> Iterator[Any]:
         """The parameters that each row has for itself; in place of them what is wrong with one."""
         names = self._binding.parameter_columns
+        if not names:
+            yield from itertools.repeat({}, len(rows))
+            return
         columns = [values(rows[name]) for name in names]
         for i in range(len(rows)):
             row = {name: column[i] for name, column in zip(names, columns, strict=True)}

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
 from typing import Any
 
 import apache_beam as beam
@@ -22,7 +21,6 @@ _UNDECLARED = (
     "the elements are pyarrow tables, but the type of their PCollection does not say so: add "
     ".with_output_types(pyarrow.Table) to the step before"
 )
-_NONE: Mapping[str, Any] = MappingProxyType({})
 _LONGEST_PREFETCH = 0.05  # seconds: a slow source must not keep the engine waiting
 
 
@@ -141,7 +139,7 @@ class PreprocessFn(TaskStageFn):
         return windowed.with_value(record)
 
     def record(
-        self, element: Any, example: Any, fetched_example: Any, own: Mapping[str, Any] = _NONE
+        self, element: Any, example: Any, fetched_example: Any, own: Mapping[str, Any]
     ) -> Record:
         """The Record of an element; `fetched_example` may have futures in place of media.
 

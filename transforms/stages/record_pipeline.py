@@ -88,13 +88,10 @@ class RecordPipeline:
 
     def inference(self, record: Record) -> Any:
         """The result of the pipeline's call, given a Record with the outputs of each chunk."""
-        from ..pipelines.requests import answer_of
-
         with computing:
-            pairs = list(map(answer_of, each_unpacked(record.chunks)))
-            own = [output for output, _ in pairs]
-            found = self._split.postprocess(record.example, own, record.counts)
-            return self._requests.answered(found, [answer for _, answer in pairs])
+            outputs, answers = self._requests.parted(each_unpacked(record.chunks))
+            found = self._split.postprocess(record.example, outputs, record.counts)
+            return self._requests.answered(found, answers)
 
     @property
     def answers_together(self) -> bool:

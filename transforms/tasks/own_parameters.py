@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from ..options.shown import typed
 from . import response_format
-from .parameter_checks import condition, is_number
+from .parameter_checks import condition, whole
 from .text_checks import Check
 
 #: The column with the number of tokens in the prompt: one for all answers to it.
 PROMPT = "prompt_tokens"
 RESPONSE = "response"
-
-
-def _seed(name: str, value: Any) -> None:
-    if not is_number(value) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be a whole number from 0, got {typed(value)}")
-    if operator.index(value) < 0:
-        raise ValueError(f"{name} must be a whole number from 0, got {typed(value)}")
+#: The columns of `details`, with their types.
+_DETAILS: Mapping[str, Any] = {
+    PROMPT: int,
+    "generated_tokens": int,
+    "finish_reason": str,
+    "logprob": Optional[float],  # noqa: UP045 - Beam does not know `| None`
+}
 
 
 def _form(name: str, value: Any) -> None:
@@ -29,7 +27,7 @@ def _form(name: str, value: Any) -> None:
 
 #: The checks of the parameters, by name.
 OWN_CHECKS: Mapping[str, Check] = {
-    "seed": _seed,
+    "seed": whole(0),
     "details": condition,
     "response_format": _form,
 }
@@ -43,13 +41,16 @@ def check_answers_in_text(parameters: Mapping[str, Any]) -> None:
             raise ValueError(f"{name} is for answers in text, got generation_mode={mode!r}")
 
 
+def own_names(parameters: Mapping[str, Any]) -> list[str]:
+    """The names of the columns that the parameters add: asked for each row."""
+    form = [] if parameters.get("response_format") is None else [RESPONSE]
+    return [*form, *_DETAILS] if parameters.get("details") else form
+
+
 def own_columns(parameters: Mapping[str, Any]) -> dict[str, Any]:
     """The columns that the parameters add to those of a generated text, with their types."""
-    found: dict[str, Any] = {}
+    kinds = dict(_DETAILS)
     form = parameters.get("response_format")
     if form is not None:
-        found[RESPONSE] = response_format.shape_of(response_format.normal(form)).kind
-    if parameters.get("details"):
-        found |= {PROMPT: int, "generated_tokens": int, "finish_reason": str}
-        found["logprob"] = Optional[float]  # noqa: UP045 - Beam does not know `| None`
-    return found
+        kinds[RESPONSE] = response_format.shape_of(response_format.normal(form)).kind
+    return {name: kinds[name] for name in own_names(parameters)}

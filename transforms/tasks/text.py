@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from .input_structures import itself
-from .own_parameters import PROMPT, own_columns
+from .own_parameters import PROMPT, own_columns, own_names
 from .parameter_checks import whole_or_float
 from .task import REQUIRED, Columns, Parameters, Task
 from .text_checks import labels, list_of_texts, template, text, texts
@@ -127,7 +127,7 @@ def generated_text(name: str) -> dict[str, Any]:
         # transformers nests the answers once more if the inputs were a list.
         answers = inference[0] if isinstance(inference[0], list) else inference
         found = {column: [_last_message(answer.get(column)) for answer in answers]}
-        for own in own_columns(parameters):
+        for own in own_names(parameters):
             found[own] = [answer[own] for answer in answers]
         if asks_for_several(parameters):
             return {each: cells[0] if each == PROMPT else cells for each, cells in found.items()}
