@@ -23,6 +23,7 @@ from transformers.utils import ModelOutput
 from ..engine.blocks import plain
 from ..engine.interface import BatchSlot
 from ..options.content_hash import tensor_bytes
+from ..pipelines.generation import where_generated
 from ..pipelines.requests import KEY, Answer
 from .padding import NUMBERS_PER_TOKEN, Padding, Side
 
@@ -268,15 +269,10 @@ def _trim_generated(part: Any, padded: int, padding: Padding) -> None:
     Before them, the padding of the prompt; after them, what filled the row until the batch's
     longest was done.
     """
-    name = "generated_sequence" if "generated_sequence" in part else "output_ids"
+    name, prompt = _where_generated(part)
     sequences = part[name]
     if padding.side == "left" and padded and name == "generated_sequence":
         sequences = sequences[..., padded:]
-    if name == "generated_sequence":
-        ids = part.get("input_ids")
-        prompt = ids.shape[1] if ids is not None else 0
-    else:
-        prompt = 1  # the token that starts a decoder may be an end or a filler
     rows = sequences.reshape(-1, sequences.shape[-1])
     end = prompt + max(_own_length(row[prompt:].tolist(), padding) for row in rows)
     part[name] = sequences[..., :end]
@@ -284,12 +280,15 @@ def _trim_generated(part: Any, padded: int, padding: Padding) -> None:
 
 def _trim_answer(part: Any, answer: Answer) -> None:
     """Cut the sequences of one element where it is known that they end."""
-    name, prompt = "output_ids", 1
-    if "generated_sequence" in part:
-        ids = part.get("input_ids")
-        name, prompt = "generated_sequence", 0 if ids is None else ids.shape[1]
+    name, prompt = _where_generated(part)
     end = prompt + max(len(sequence.tokens) for sequence in answer.sequences)
     part[name] = part[name][..., :end]
+
+
+def _where_generated(part: Any) -> tuple[str, int]:
+    where = where_generated(part)
+    assert where is not None  # it has one of GENERATED
+    return where
 
 
 def _own_length(tokens: list[int], padding: Padding) -> int:

@@ -7,7 +7,6 @@ import copy
 import functools
 import itertools
 import logging
-import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
@@ -97,12 +96,8 @@ class Program:
         request = features.get(KEY) if isinstance(features, Mapping) else None
         if request is None:
             return True
-        if not self._generation.by_row:
-            return False
-        if "max_new_tokens" not in request.parameters:
-            return True
-        # Such a model computes long and short rows differently, and counts what it will generate.
-        return self._generation.limits_by_row and self._padding.longest_padded == sys.maxsize
+        # A forced end, and how long a batch may be, are counted for the limit of the whole batch.
+        return self._generation.by_row and "max_new_tokens" not in request.parameters
 
     def launch(self, chunks: Sequence[Any]) -> interface.Launched:
         """Hand a batch to the device; on a CPU, compute it. What the model raises goes through."""

@@ -18,6 +18,8 @@ from ..tasks.parameter_checks import is_number
 from ..tasks.task import generation_keywords
 from .generation_trial import try_generation
 
+#: What pipelines call the sequences in their outputs.
+_SEQUENCES = ("generated_sequence", "output_ids", "sequences")
 #: Beside those whose default says of what type they are.
 _NUMBERS = frozenset(
     {
@@ -59,7 +61,7 @@ def check_generation(pipe: Any, forward: Mapping[str, Any]) -> None:
     asked = _asked(forward)
     if not asked or not generates(pipe):
         return
-    own = _has_own(pipe.model)
+    own = has_own_generate(pipe.model)
     for name, value in asked.items():
         _check_type(name, value, several=own and name == "temperature")
     if own:
@@ -80,7 +82,7 @@ def check_names(pipe: Any, keywords: Mapping[str, Any] | None) -> None:
     model = pipe.model
     if not keywords or not generates(pipe):
         return
-    own = _has_own(model)
+    own = has_own_generate(model)
     if own and model.config.model_type != "whisper":  # it may have any keywords
         return
     taken = {*generation_keywords(), *inspect.signature(model.generate).parameters}
@@ -134,6 +136,20 @@ def _language_token(language: str) -> str:
     return f"<|{TO_LANGUAGE_CODE.get(language, language)}|>"
 
 
+def where_generated(outputs: Mapping[str, Any]) -> tuple[str, int] | None:
+    """What a pipeline calls the sequences in its outputs, and how many tokens stand before them.
+
+    These are the prompt, or the token that starts a decoder, which may be an end or a filler. None:
+    nothing is known of the sequences.
+    """
+    name = next((each for each in _SEQUENCES if each in outputs), None)
+    if name is None:
+        return None
+    ids = outputs.get("input_ids")
+    prompt = 0 if ids is None else ids.shape[-1]
+    return name, prompt if name == "generated_sequence" else 1
+
+
 def _asked(forward: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters of generation among the keywords of a forward stage."""
     found = dict(forward)
@@ -146,7 +162,7 @@ def _asked(forward: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in found.items() if k in names and v is not None}
 
 
-def _has_own(model: Any) -> bool:
+def has_own_generate(model: Any) -> bool:
     """Whether a model's class has a `generate` of its own."""
     return getattr(type(model), "generate", None) is not GenerationMixin.generate
 

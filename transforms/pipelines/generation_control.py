@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
-from transformers import GenerationConfig, GenerationMixin
+from transformers import GenerationConfig
 from transformers.generation.stopping_criteria import StopStringCriteria
 
 from ..tasks.response_format import normal
-from .generation import generates, generation_parameters
+from .generation import generates, generation_parameters, has_own_generate, where_generated
 from .grammar import Grammar
 from .own_parameters import own_parameters
 from .requests import Answer, GeneratedSequence, Request
@@ -45,8 +45,6 @@ _NOT_BY_ROW: Mapping[str, tuple[Any, ...]] = {
 _OF_DRAWING = frozenset({"temperature", "top_k", "top_p", "min_p", "seed"})
 #: Held by the one thread of this process that has seeded torch's own random numbers.
 _seeding = threading.RLock()
-#: What pipelines call the sequences in their outputs.
-_SEQUENCES = ("generated_sequence", "output_ids", "sequences")
 
 
 def control_generate(model: Any) -> None:
@@ -97,22 +95,12 @@ class GenerationControl:
     def obstacles(self) -> list[str]:
         """The parameters with which rows of a batch cannot be told apart; "model" for its class."""
         found = [name for name, fine in _NOT_BY_ROW.items() if self._in_force.get(name) not in fine]
-        stock = getattr(type(self._pipe.model), "generate", None) is GenerationMixin.generate
-        return found if stock else [*found, "model"]
+        return [*found, "model"] if has_own_generate(self._pipe.model) else found
 
     @property
     def by_row(self) -> bool:
         """Whether rows that ask something for themselves may share a batch."""
         return not self.obstacles
-
-    @property
-    def limits_by_row(self) -> bool:
-        """Whether a row with max_new_tokens of its own may share a batch.
-
-        A forced end, and the limit of rows without max_new_tokens, are counted for the whole batch.
-        """
-        has_limit = self._in_force.get("max_new_tokens") is not None
-        return has_limit and self._in_force.get("forced_eos_token_id") is None
 
     def _grammar_of(self, form: Any) -> Grammar:
         if self.obstacles:
@@ -188,14 +176,11 @@ class GenerationControl:
 
     def _answer(self, request: Request, outputs: Any) -> Answer:
         """What was generated for one chunk, as far as its outputs show it."""
-        name = next((each for each in _SEQUENCES if each in outputs), None)
-        if name is None:
+        where = where_generated(outputs)
+        if where is None:
             return Answer(request.prompt_tokens, [])
+        name, prompt = where
         tensor = outputs[name]
-        ids = outputs.get("input_ids")
-        prompt = 1  # the token that starts a decoder
-        if name == "generated_sequence":
-            prompt = 0 if ids is None else ids.shape[-1]
         rows = tensor.reshape(-1, tensor.shape[-1])[:, prompt:].tolist()
         return Answer(request.prompt_tokens, [self._sequence(request, row) for row in rows])
 

@@ -22,6 +22,7 @@ from pathlib import Path
 import fsspec
 from apache_beam.options.value_provider import RuntimeValueProvider
 
+from ..options.sources import is_uri
 from . import metrics
 
 #: The option of a job with the folder of its counts: a path or URI that its workers can reach.
@@ -72,18 +73,14 @@ def publish() -> None:
 def _keep(folder: str) -> None:
     """Write the counts whenever they have changed, until the folder is removed or is another."""
     before = metrics.Counts()
-    interval = _STORE_INTERVAL if _is_store(folder) else _INTERVAL
+    interval = _STORE_INTERVAL if is_uri(folder) else _INTERVAL
     with contextlib.suppress(Exception):  # of any store: nothing but the display needs it
-        while folder == _published and (_is_store(folder) or os.path.isdir(folder)):
+        while folder == _published and (is_uri(folder) or os.path.isdir(folder)):
             now = metrics.Counts(**asdict(metrics.counts()))
             if now != before:
                 _write(folder, json.dumps(asdict(now)))
                 before = now
             time.sleep(interval)
-
-
-def _is_store(folder: str) -> bool:
-    return "://" in folder
 
 
 def _file_name() -> str:
@@ -98,7 +95,7 @@ def _name_of(pid: int) -> str:
 
 def _write(folder: str, text: str) -> None:
     """Write the file of this process: whoever reads it sees the old or the new text."""
-    if _is_store(folder):
+    if is_uri(folder):
         files, path = fsspec.core.url_to_fs(folder)
         files.pipe_file(f"{path}/{_file_name()}", text.encode())
         return
@@ -110,7 +107,7 @@ def _write(folder: str, text: str) -> None:
 
 def _read(folder: str) -> Iterator[tuple[str, bytes]]:
     """The names and contents of the files."""
-    if not _is_store(folder):
+    if not is_uri(folder):
         yield from ((path.name, path.read_bytes()) for path in Path(folder).glob("*.json"))
         return
     files, path = fsspec.core.url_to_fs(folder)
