@@ -6,6 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from transforms.options.whole_file import write_whole
+
 
 def kept_at(kind: str, name: str) -> Path:
     """The path of something that is kept; PIPELINES_BEAM_CACHE names another folder."""
@@ -18,6 +20,4 @@ def keep(path: Path, text: str) -> None:
     """Keep a text. A folder that cannot be written to is no reason to fail."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        write_whole(path, text)

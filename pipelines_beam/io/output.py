@@ -9,14 +9,14 @@ import os
 import posixpath
 import time
 import uuid
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+
+from transforms.options.file_times import changed
 
 #: Stores that show a file only when all of it is there: nothing is renamed, which is a copy there.
 _WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "memory"})
@@ -79,7 +79,7 @@ class Output:
             found = self._system.ls(self._full(folder), detail=True)
         except FileNotFoundError:
             return {}
-        times = {posixpath.basename(each["name"].rstrip("/")): _changed(each) for each in found}
+        times = {posixpath.basename(each["name"].rstrip("/")): changed(each) for each in found}
         return {name: time for name, time in times.items() if time is not None}
 
     def size(self, name: str) -> int:
@@ -199,20 +199,6 @@ def _mount_point(path: str) -> str:
     while not os.path.ismount(path):
         path = os.path.dirname(path)
     return path
-
-
-def _changed(info: Mapping[str, Any]) -> float | None:
-    """When a file was changed: each file system has a name of its own for it."""
-    for name in ("mtime", "LastModified", "last_modified", "updated", "created"):
-        value = info.get(name)
-        if isinstance(value, str):
-            with contextlib.suppress(ValueError):
-                value = datetime.fromisoformat(value)
-        if isinstance(value, datetime):
-            return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-        if isinstance(value, int | float):
-            return float(value)
-    return None
 
 
 def is_shard(name: str) -> bool:

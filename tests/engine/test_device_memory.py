@@ -154,7 +154,7 @@ def test_a_damaged_file_is_written_anew_by_those_that_live(tmp_path: Path) -> No
 def test_a_write_that_fails_leaves_the_file_as_it_was_and_unlocked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*given: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
     loaded, other = (DeviceMemory(tmp_path / "m", 100, 80) for _ in range(2))

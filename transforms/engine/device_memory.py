@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from ..options import content_hash
+from ..options.whole_file import write_whole
 from .interface import EngineSpec
 
 logger = logging.getLogger(__name__)
@@ -168,9 +169,7 @@ class DeviceMemory:
         if not entries:
             self._path.unlink(missing_ok=True)
             return
-        new = self._path.with_suffix(".new")
-        new.write_text(_text(entries))
-        new.replace(self._path)
+        write_whole(self._path, _text(entries))
 
 
 def device_memory(spec: EngineSpec, folder: Callable[[], Path]) -> DeviceMemory | None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import posixpath
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from apache_beam.io import filesystems
@@ -26,11 +25,11 @@ from apache_beam.io.filesystem import (
 from fsspec import available_protocols
 from fsspec.core import url_to_fs
 
+from ..options.file_times import changed
+
 _MIME = "application/octet-stream"
 _MAGIC = frozenset("*[?")
 _HTTP_MAGIC = frozenset("*[")  # "?" begins a query
-#: Names of the time of the last change: each file system has one of its own.
-_TIMES = ("mtime", "LastModified", "last_modified", "updated", "created")
 #: What fsspec calls local files, and systems that need another one to read from.
 _NOT_ALONE = {"file", "local", "dir", "reference", "generic", "cached", "blockcache", "filecache"}
 _NOT_ALONE |= {"simplecache", "async_wrapper", "zip", "tar", "libarchive", "data"}
@@ -96,7 +95,7 @@ class FsspecFileSystem(FileSystem):  # type: ignore[misc]
             for path, info in sorted(found.items()):
                 if info["type"] == "file":
                     size = _size(system, path, info)
-                    yield FileMetadata(f"{prefix}{path}", size, _changed(info))
+                    yield FileMetadata(f"{prefix}{path}", size, changed(info) or 0.0)
 
     def create(
         self, path: str, mime_type: str = _MIME, compression_type: str = CompressionTypes.AUTO
@@ -176,7 +175,7 @@ class FsspecFileSystem(FileSystem):  # type: ignore[misc]
         with _naming("look at", path):
             system, inner = url_to_fs(path)
             info = system.info(inner)
-            return FileMetadata(path, _size(system, inner, info), _changed(info))
+            return FileMetadata(path, _size(system, inner, info), changed(info) or 0.0)
 
     def delete(self, paths: Sequence[str]) -> None:
         """Remove files and folders. Raises BeamIOError."""
@@ -216,19 +215,6 @@ def _size(system: Any, path: str, info: dict[str, Any]) -> int:
     """The number of bytes of a file; one whose server does not tell it is read."""
     size = info.get("size")
     return len(system.cat_file(path)) if size is None else int(size)
-
-
-def _changed(info: dict[str, Any]) -> float:
-    """When a file was last changed; 0 where its system does not tell it."""
-    value = next((info[name] for name in _TIMES if info.get(name)), 0.0)
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return 0.0
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp()
-    return float(value)
 
 
 def _add_schemes() -> dict[str, type[FsspecFileSystem]]:

@@ -23,6 +23,7 @@ import fsspec
 from apache_beam.options.value_provider import RuntimeValueProvider
 
 from ..options.sources import is_uri
+from ..options.whole_file import write_whole
 from . import metrics
 
 #: The option of a job with the folder of its counts: a path or URI that its workers can reach.
@@ -99,10 +100,7 @@ def _write(folder: str, text: str) -> None:
         files, path = fsspec.core.url_to_fs(folder)
         files.pipe_file(f"{path}/{_file_name()}", text.encode())
         return
-    path = Path(folder) / _file_name()
-    temporary = path.with_suffix(".new")
-    temporary.write_text(text)
-    temporary.replace(path)
+    write_whole(Path(folder) / _file_name(), text)
 
 
 def _read(folder: str) -> Iterator[tuple[str, bytes]]:
