@@ -88,7 +88,7 @@ def test_what_is_checked_is_the_commit(
 ) -> None:
     commit = hub.push("org/model", model("bert-classification"))
     checked: list[Spec] = []
-    monkeypatch.setattr(preflight, "check_task", lambda spec, replaced=(): checked.append(spec))
+    monkeypatch.setattr(preflight, "check_task", lambda spec, *_: checked.append(spec))
     handler = TaskModelHandler("text-classification", "org/model")
     for transform in (RunInference(handler), TextClassification("org/model")):
         beam.Pipeline() | beam.Create(["a"]) | transform
