@@ -120,7 +120,11 @@ def on_machine(spec: EngineSpec) -> bool:
             raise EngineError("an engine in a process of its own needs Linux or macOS")
         if sharing.max_device_memory is not None:
             raise EngineError("max_device_memory needs Linux or macOS")
+        if spec.continuous:
+            raise EngineError("an engine of this kind needs Linux or macOS")
         return False
+    if spec.continuous:  # its library has settings of its own for a whole process
+        return True
     if spec.accelerated and torch.accelerator.is_available():
         return True
     if sharing.share != "auto":

@@ -7,6 +7,8 @@ import os
 from collections.abc import Collection
 from typing import Any
 
+from ..batching.vllm_engine import arguments
+from ..batching.vllm_engine.sampling import Sampling
 from ..options import content_hash
 from ..options.shown import cut, shown
 from ..options.sources import is_local, is_uri
@@ -52,6 +54,8 @@ def check_task(
       ValueError: a parameter has a value that the task refuses, or nobody reads it.
 
     """
+    if spec.model.engine == "vllm":
+        arguments.check_options(spec.model.engine_options)
     pipe = _weightless(spec.model)
     if pipe is None:
         return
@@ -66,6 +70,8 @@ def check_task(
         )
         if "postprocess" not in replaced:
             _check_processor(pipe, spec)
+        if spec.model.engine == "vllm":
+            Sampling(pipe, spec.parameters)
         GenerationControl(pipe, spec.parameters, stages[1]).check(row_parameters, replaced)
     except (AttributeError, KeyError, ValueError, TypeError) as error:
         given = ", ".join(f"{name}={shown(value)}" for name, value in spec.parameters.items())
