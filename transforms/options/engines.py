@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,3 +54,9 @@ def of_transformers(model: Any) -> list[str]:
 def of_batches(options: Mapping[str, Any]) -> list[str]:
     """The options of a transform that are for engines with batches, as far as they are given."""
     return [name for name, default in _OF_BATCHES.items() if options[name] != default]
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported here; a folder of that name alone is none."""
+    found = importlib.util.find_spec(package)
+    return found is not None and found.origin is not None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
+from ...options.engines import is_installed
 from ...options.spec import ModelSpec
 from ...options.suggest import unknown
 
@@ -41,11 +41,6 @@ _OURS = frozenset(
 _CPU_CACHE = 2 * 1024**3  # bytes of keys and values, where no option says how many
 
 
-def is_installed() -> bool:
-    """Whether vLLM can be imported here."""
-    return importlib.util.find_spec("vllm") is not None
-
-
 def check_options(options: Mapping[str, Any]) -> None:
     """Raise for options that vLLM's engine does not take.
 
@@ -54,7 +49,7 @@ def check_options(options: Mapping[str, Any]) -> None:
       ValueError: an option does not exist, or follows from another of the transform.
 
     """
-    if not is_installed():
+    if not is_installed("vllm"):
         raise ModuleNotFoundError(MISSING)
     for name in options:
         if name in _OURS:

@@ -88,7 +88,7 @@ class VllmProgram:
     def __init__(self, model: VllmModel, pipe: Any, parameters: Mapping[str, Any]) -> None:
         self._model = model
         self._sampling = Sampling(pipe, parameters)
-        self._first = pipe.generation_config.bos_token_id
+        self._first = pipe.model.generation_config.bos_token_id
         self._filler = _filler(pipe)
 
     def length(self, chunk: Any) -> int:
@@ -136,7 +136,7 @@ def _answer(request: Request, completions: Sequence[Any]) -> Answer:
 
 def _filler(pipe: Any) -> int:
     """The token that fills shorter sequences: `generate`'s own."""
-    config = pipe.generation_config
+    config = pipe.model.generation_config
     ends = config.eos_token_id
     end = ends[0] if isinstance(ends, list) else ends
     return next((each for each in (config.pad_token_id, end) if each is not None), 0)

@@ -67,8 +67,8 @@ _IMMATERIAL = frozenset(
 )
 #: Those that are read only where tokens are drawn at random.
 _OF_DRAWING = frozenset({"epsilon_cutoff", "eta_cutoff", "top_h", "typical_p"})
-#: Values with which a parameter does nothing, beside its default.
-_NEUTRAL: tuple[Any, ...] = (None, False, 0, 1, 1.0)
+#: Values with which a parameter does nothing, beside None, False and its default.
+_NEUTRAL: Mapping[str, float] = {"guidance_scale": 1, "penalty_alpha": 0}
 _MOST_TOTAL = 20  # tokens, where nothing says how many: as in transformers
 
 
@@ -144,7 +144,7 @@ def _check(in_force: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     for name, value in in_force.items():
         if name in immaterial or name.startswith("_"):
             continue
-        if any(value is each or value == each for each in (*_NEUTRAL, defaults.get(name))):
+        if value is None or value is False or value in (defaults.get(name), _NEUTRAL.get(name)):
             continue
         raise ValueError(
             f"{name} is no parameter of engine='vllm', got {name}={shown(value)}: leave it out, or "
