@@ -10,6 +10,8 @@ from .shown import shown
 
 #: "auto": vLLM where it is installed, there is a GPU and it serves the model; else transformers.
 ENGINES = ("transformers", "vllm", "auto")
+#: The tasks that vLLM can answer.
+VLLM_TASKS = ("text-generation",)
 #: Options of a model that transformers reads, each with its default.
 _OF_TRANSFORMERS: Mapping[str, Any] = {
     "attn_implementation": None,

@@ -56,7 +56,7 @@ def check_task(
     """
     if spec.model.engine == "vllm":
         arguments.check_options(spec.model.engine_options)
-    pipe = _weightless(spec.model)
+    pipe = weightless_pipeline(spec.model)
     if pipe is None:
         return
     _check_sources(spec.model, type(pipe))
@@ -173,7 +173,7 @@ def _reason(error: Exception) -> str:
     return cut(f"unknown value {error}" if isinstance(error, KeyError) else str(error))
 
 
-def _weightless(model: ModelSpec) -> Any:
+def weightless_pipeline(model: ModelSpec) -> Any:
     """The model's pipeline without weights; None where the hub cannot be asked from here."""
     try:
         copies = _check_files(model)

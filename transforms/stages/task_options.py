@@ -27,8 +27,6 @@ from ..tasks.response_format import normal
 from .plan import TaskPlan
 
 Options: TypeAlias = Mapping[str, Any]
-#: The tasks that vLLM can answer.
-VLLM_TASKS = ("text-generation",)
 
 
 def model_spec(task: str, options: Options) -> ModelSpec:
@@ -171,8 +169,9 @@ def _check_engine(model: ModelSpec, task: Task, options: Options) -> None:
     """Raises ValueError for a task that vLLM does not answer, or an option without use there."""
     if model.engine != "vllm":
         return
-    if task.name not in VLLM_TASKS:
-        raise ValueError(f"engine='vllm' is for {', '.join(VLLM_TASKS)}, got {task.name}")
+    if task.name not in engines.VLLM_TASKS:
+        tasks = ", ".join(engines.VLLM_TASKS)
+        raise ValueError(f"engine='vllm' is for {tasks}, got {task.name}")
     for name in engines.of_batches(options):
         raise ValueError(
             f"{name} is not for engine='vllm', which forms no batches and keeps its one model: "
