@@ -79,7 +79,12 @@ def alone(model: str, prompts: list[str]) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", _ALONE],
         input=json.dumps(given),
-        env={**os.environ, "VLLM_LOGGING_LEVEL": "WARNING", "VLLM_NO_USAGE_STATS": "1"},
+        env={
+            **os.environ,
+            "VLLM_LOGGING_LEVEL": "WARNING",
+            "VLLM_NO_USAGE_STATS": "1",
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        },
         capture_output=True,
         text=True,
         check=False,
