@@ -87,7 +87,8 @@ def _in_process(spec: EngineSpec) -> Model:
     processes = spec.sharing.processes or 1
     if processes > 1:
         torch.set_num_threads(max(1, _threads() // processes))
-    return load_outside_gc(spec.load)
+    model: Model = load_outside_gc(spec.load)
+    return model
 
 
 @functools.cache
