@@ -78,4 +78,3 @@ def _served(architectures: list[str]) -> bool:
 
     known: Any = ModelRegistry.get_supported_archs()
     return not known.isdisjoint(architectures)
-
