@@ -191,15 +191,24 @@ def test_an_answer_that_ends_at_a_stop_string_says_so(model: Model) -> None:
     assert whole[0]["generated_text"].startswith(found["generated_text"])
 
 
-@pytest.mark.parametrize(
-    "plain",
-    [{"forced_eos_token_id": 2, "max_new_tokens": 9}, {"max_length": 12, "max_new_tokens": None}],
-)
-def test_what_is_counted_for_a_whole_batch_keeps_rows_with_limits_alone(
-    model: Model, plain: dict[str, Any]
-) -> None:
+def test_each_row_ends_with_the_forced_token_at_its_own_limit(model: Model) -> None:
     loaded = Loaded("summarization", model("bart-seq2seq"))
-    parameters = {"num_beams": 1, **plain}
+    own: list[dict[str, Any]] = [{"max_new_tokens": 2 + i} for i in range(6)]
+    plain: dict[str, Any] = {"num_beams": 1, "forced_eos_token_id": 5, "return_tensors": True}
+    alone = [
+        loaded.ask([text], [[0]], **plain, **each)[0]
+        for text, each in zip(TEXTS, own, strict=True)
+    ]
+    found = loaded.ask(TEXTS, TOGETHER, own, **plain, max_new_tokens=4)
+    for each, expected in zip(found, alone, strict=True):
+        tokens = each[0]["summary_token_ids"].tolist()
+        assert tokens == expected[0]["summary_token_ids"].tolist()
+        assert tokens[-1] == 5
+
+
+def test_a_limit_of_all_that_is_no_count_keeps_rows_with_limits_alone(model: Model) -> None:
+    loaded = Loaded("summarization", model("bart-seq2seq"))
+    parameters = {"num_beams": 1, "max_length": 12, "max_new_tokens": None}
     program = loaded.replica.program(parameters)
     split = SplitPipeline(loaded.replica._pipe, parameters)
     forward = sanitized(loaded.replica._pipe, parameters)[1]

@@ -1,0 +1,197 @@
+"""How `generate` chooses tokens one by one, in a loop in which rows that have ended leave the batch.
+
+transformers' own loop computes every row of a batch until the longest answer is whole. Here, what a
+model keeps of its rows is cut down to those that go on, as soon as enough have ended. Each row has
+the tokens that it has in transformers' loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from transformers import Cache, DynamicCache, EncoderDecoderCache, LogitsProcessor
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.utils import ModelOutput
+
+#: The share of a batch's rows that must have ended before they leave. To leave costs a copy of the
+#: cache, as each step does.
+_ENOUGH = 1 / 8
+#: Parameters of generation that ask for more than the tokens, or for a cache of another kind, each
+#: with the values that do not.
+_AS_ALWAYS: Mapping[str, tuple[Any, ...]] = {
+    "cache_implementation": (None,),
+    "guidance_scale": (None, 1, 1.0),
+    "output_attentions": (None, False),
+    "output_hidden_states": (None, False),
+    "output_logits": (None, False),
+    "output_scores": (None, False),
+    "prefill_chunk_size": (None,),
+    "return_dict_in_generate": (None, False),
+    "use_cache": (None, True),
+}
+#: Processors that treat each row by itself and know nothing of rows but their tokens.
+_BY_ROW = frozenset(
+    {
+        "EpsilonLogitsWarper",
+        "EtaLogitsWarper",
+        "ExponentialDecayLengthPenalty",
+        "ForcedBOSTokenLogitsProcessor",
+        "ForcedEOSTokenLogitsProcessor",
+        "InfNanRemoveLogitsProcessor",
+        "LogitNormalization",
+        "MinLengthLogitsProcessor",
+        "MinNewTokensLengthLogitsProcessor",
+        "MinPLogitsWarper",
+        "NoBadWordsLogitsProcessor",
+        "NoRepeatNGramLogitsProcessor",
+        "RepetitionPenaltyLogitsProcessor",
+        "SequenceBiasLogitsProcessor",
+        "SuppressTokensAtBeginLogitsProcessor",
+        "SuppressTokensLogitsProcessor",
+        "TemperatureLogitsWarper",
+        "TopHLogitsWarper",
+        "TopKLogitsWarper",
+        "TopPLogitsWarper",
+        "TypicalLogitsWarper",
+    }
+)
+_LAYERS = (DynamicLayer, DynamicSlidingWindowLayer)
+
+
+def decodes(parameters: Mapping[str, Any]) -> bool:
+    """Whether `decode` may stand in for transformers' loop with these parameters of generation."""
+    return all(parameters.get(name) in fine for name, fine in _AS_ALWAYS.items())
+
+
+def decode(
+    model: Any,
+    input_ids: torch.Tensor,
+    logits_processor: Any,
+    stopping_criteria: Any,
+    generation_config: Any,
+    **state: Any,
+) -> torch.Tensor:
+    """The sequences of a batch: (rows, tokens). For the argument `custom_generate` of `generate`.
+
+    A processor or criterion that holds something for each row has a method `keep_rows`, which takes
+    the indices of those that go on.
+    """
+    each_by_row = all(map(_treats_rows_alone, logits_processor))
+    if len(input_ids) == 1 or not each_by_row:
+        return model._sample(  # type: ignore[no-any-return]
+            input_ids,
+            logits_processor=logits_processor,
+            stopping_criteria=stopping_criteria,
+            generation_config=generation_config,
+            **state,
+        )
+    pad = generation_config._pad_token_tensor
+    filler = 0 if pad is None else int(pad)
+    inputs = model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **state)
+    outputs = model(**inputs, return_dict=True)
+    sequences = _Sequences(len(input_ids))
+    ended = torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+    with model._optimize_model_for_decode():
+        while True:
+            state = model._update_model_kwargs_for_generation(
+                outputs, state, is_encoder_decoder=model.config.is_encoder_decoder
+            )
+            logits = outputs.logits[:, -1].to(input_ids.device, torch.float32, copy=True)
+            del outputs  # its logits of a long prompt may be large
+            scores = logits_processor(input_ids, logits)
+            tokens = _chosen(scores, generation_config.do_sample).masked_fill(ended, filler)
+            input_ids = torch.cat([input_ids, tokens[:, None]], dim=-1)
+            ended = ended | stopping_criteria(input_ids, None)
+            going_on = [i for i, is_ended in enumerate(ended.tolist()) if not is_ended]
+            if not going_on:
+                return sequences.all(input_ids, filler)
+            has_left = len(input_ids) - len(going_on) >= len(input_ids) * _ENOUGH
+            if has_left and len(going_on) < len(input_ids) and can_leave(state, len(input_ids)):
+                sequences.leave(input_ids, going_on)
+                kept = torch.tensor(going_on)  # layers may be on several devices
+                state = {name: _selected(value, kept) for name, value in state.items()}
+                input_ids, ended = input_ids[kept], ended[kept]
+                for each in (*logits_processor, *stopping_criteria):
+                    if hasattr(each, "keep_rows"):
+                        each.keep_rows(going_on)
+            inputs = model.prepare_inputs_for_generation(
+                input_ids, next_sequence_length=1, **state
+            )
+            outputs = model(**inputs, return_dict=True)
+
+
+def _chosen(scores: torch.Tensor, is_drawn: bool) -> torch.Tensor:
+    """The next token of each row: (rows,)."""
+    if not is_drawn:
+        return scores.argmax(-1)
+    return torch.multinomial(scores.softmax(-1), 1)[:, 0]
+
+
+def _treats_rows_alone(processor: LogitsProcessor) -> bool:
+    return hasattr(processor, "keep_rows") or type(processor).__name__ in _BY_ROW
+
+
+class _Sequences:
+    """The sequences of rows that have left their batch."""
+
+    def __init__(self, count: int) -> None:
+        #: The numbers that the rows of the batch had at first.
+        self._rows = list(range(count))
+        self._left: dict[int, torch.Tensor] = {}
+
+    def leave(self, input_ids: torch.Tensor, going_on: list[int]) -> None:
+        """Have all rows leave but those that go on."""
+        staying = set(going_on)
+        left = (i for i in range(len(self._rows)) if i not in staying)
+        self._left |= {self._rows[i]: input_ids[i] for i in left}
+        self._rows = [self._rows[i] for i in going_on]
+
+    def all(self, input_ids: torch.Tensor, filler: int) -> torch.Tensor:
+        """All sequences, those that end early filled up: (rows, tokens)."""
+        rows = {**self._left, **dict(zip(self._rows, input_ids, strict=True))}
+        found = input_ids.new_full((len(rows), input_ids.shape[1]), filler)
+        for i, row in rows.items():
+            found[i, : len(row)] = row
+        return found
+
+
+def can_leave(state: Mapping[str, Any], rows: int) -> bool:
+    """Whether all that a model is given between its steps is known to come apart by rows."""
+    positions = state.get("position_ids")
+    if positions is not None and positions.ndim != 2:
+        return False
+    return all(_comes_apart(value, rows) for value in state.values())
+
+
+def _comes_apart(value: Any, rows: int) -> bool:
+    if isinstance(value, torch.Tensor):
+        return value.ndim > 0 and value.shape[0] == rows
+    if isinstance(value, Cache):
+        return all(type(layer) in _LAYERS for layer in _layers(value))
+    if isinstance(value, ModelOutput):
+        return all(_comes_apart(each, rows) for each in value.values())
+    if isinstance(value, tuple):
+        return all(_comes_apart(each, rows) for each in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _layers(cache: Cache) -> Iterable[Any]:
+    """The layers of a cache, or the cache itself where it is of an unknown kind."""
+    if type(cache) is EncoderDecoderCache:
+        return [*_layers(cache.self_attention_cache), *_layers(cache.cross_attention_cache)]
+    return cache.layers if type(cache) is DynamicCache else [cache]  # type: ignore[no-any-return]
+
+
+def _selected(value: Any, kept: torch.Tensor) -> Any:
+    """What a model is given between its steps, for some of its rows."""
+    if isinstance(value, torch.Tensor):
+        return value[kept]
+    if isinstance(value, Cache):
+        value.batch_select_indices(kept)
+    elif isinstance(value, ModelOutput):
+        return type(value)({name: _selected(each, kept) for name, each in value.items()})
+    elif isinstance(value, tuple):
+        return tuple(_selected(each, kept) for each in value)
+    return value
