@@ -20,6 +20,7 @@ prompt), are in no rate and stand apart. Quote the ratios: rates depend on the m
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import os
 import random
@@ -119,7 +120,7 @@ def leaving(model: Any, batch: Answers) -> Answers:
     positions = (mask.cumsum(-1) - 1).clamp(min=0)
     ends = set(model.generation_config.eos_token_id)
     cache = transformers.DynamicCache(config=model.config)
-    name = "cache" if "cache" in model.forward.__code__.co_varnames else "past_key_values"
+    name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
     answers: Answers = [[] for _ in batch]
     rows = list(range(len(batch)))
     while rows:
@@ -165,13 +166,17 @@ def ours(directory: Path, given: Answers, most: int) -> Answers:
     from pipelines_beam import LocalPipeline, TextGeneration
 
     transform = TextGeneration(
-        model=str(directory), dtype="float32", max_new_tokens=most, return_full_text=False
+        model=str(directory),
+        input="text",
+        dtype="float32",
+        max_new_tokens=most,
+        return_full_text=False,
     )
     with tempfile.TemporaryDirectory() as folder:
         with LocalPipeline() as p:
-            rows = [(i, " ".join(map(str, prompt))) for i, prompt in enumerate(given)]
-            texts = p | beam.Create(rows) | transform
-            lines = texts | beam.MapTuple(lambda i, r: f"{i} {r[0]['generated_text']}")
+            texts = [" ".join(map(str, prompt)) for prompt in given]
+            rows = p | beam.Create([beam.Row(i=i, text=text) for i, text in enumerate(texts)])
+            lines = rows | transform | beam.Map(lambda row: f"{row.i} {row.generated_text}")
             lines | beam.io.WriteToText(f"{folder}/answers")
         found: Answers = [[]] * len(given)
         for path in Path(folder).iterdir():
@@ -217,7 +222,8 @@ def in_a_process(
         command += ["--out", str(out)]
         threads = str(options.threads)
         env = {**os.environ, "PYTHONPATH": checkout, "OMP_NUM_THREADS": threads}
-        subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL)  # noqa: S603
+        quiet = subprocess.DEVNULL
+        subprocess.run(command, check=True, env=env, stdout=quiet, stderr=quiet)  # noqa: S603
         found: dict[str, Any] = json.loads(out.read_text())
     return found
 

@@ -62,7 +62,7 @@ def started(model_type: str, head: str, **parameters: Any) -> tuple[Any, list[Fe
     """A program with tiny weights, the features of some texts, and the model."""
     model = model_of(HEADS[head].auto, config_of(model_type))
     control_generate(model)
-    given = {"do_sample": False, "max_new_tokens": max(LIMITS), **parameters}
+    given = {"num_beams": 1, "do_sample": False, "max_new_tokens": max(LIMITS), **parameters}
     program, pipe = program_of(model, HEADS[head].task, given)
     return program, chunks_of(pipe, given), model
 
