@@ -12,9 +12,10 @@ of its own, taking turns:
 - manager: `generate_batch`, transformers' continuous batching, with all prompts at once
 - ours: `TextGeneration` in Beam's local runner; another checkout's under the name given to it
 
-Printed is each way's median rate, that over the first way's of the same round, and how many of its
-answers are the first way's. Loading the model, and what a Beam job takes to start (measured with one
-prompt), are in no rate and stand apart. Quote the ratios: rates depend on the machine.
+Printed are each way's median rates, by the clock and by the processor's time, that one over the first
+way's of the same round, and how many of its answers are the first way's. Loading the model, and what
+a Beam job takes to start (measured with one prompt), are in no rate and stand apart. Quote the
+ratios: rates depend on the machine; where others use it, the processor's time tells more.
 """
 
 from __future__ import annotations
@@ -169,6 +170,7 @@ def ours(directory: Path, given: Answers, most: int) -> Answers:
         model=str(directory),
         input="text",
         dtype="float32",
+        do_sample=False,
         max_new_tokens=most,
         return_full_text=False,
     )
@@ -191,11 +193,13 @@ def measure(way: str, directory: Path, given: Answers) -> dict[str, Any]:
     kind, _, number = way.partition(" ")
     start = time.perf_counter()
     if kind == "ours":
+        cpu_start = busy()
         ours(directory, given[:1], 1)
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), busy()
         answers = ours(directory, given, MOST)
         startup = began - start
         seconds = time.perf_counter() - began - startup
+        cpu = busy() - cpu_began - (cpu_began - cpu_start)
     else:
         model = loaded(directory)
         run = {
@@ -205,10 +209,15 @@ def measure(way: str, directory: Path, given: Answers) -> dict[str, Any]:
         }[kind]
         startup = time.perf_counter() - start
         run([given[0][:5]])  # what is made at a first call
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), busy()
         answers = run(given)
-        seconds = time.perf_counter() - began
-    return {"seconds": seconds, "startup": startup, "answers": answers}
+        seconds, cpu = time.perf_counter() - began, busy() - cpu_began
+    return {"seconds": seconds, "cpu": cpu, "startup": startup, "answers": answers}
+
+
+def busy() -> float:
+    """Seconds that processors have worked for this process and those that it has waited for."""
+    return sum(os.times()[:4])
 
 
 def in_a_process(
@@ -223,7 +232,7 @@ def in_a_process(
         threads = str(options.threads)
         env = {**os.environ, "PYTHONPATH": checkout, "OMP_NUM_THREADS": threads}
         quiet = subprocess.DEVNULL
-        subprocess.run(command, check=True, env=env, stdout=quiet, stderr=quiet)  # noqa: S603
+        subprocess.run(command, check=True, env=env, stdout=quiet, stderr=quiet)
         found: dict[str, Any] = json.loads(out.read_text())
     return found
 
@@ -253,6 +262,7 @@ def main() -> None:
     ways = options.only or [*options.checkouts, *reversed(WAYS)]
     here = str(Path(__file__).resolve().parent.parent)
     rates: dict[str, list[float]] = {way: [] for way in ways}
+    by_cpu: dict[str, list[float]] = {way: [] for way in ways}
     startups: dict[str, list[float]] = {way: [] for way in ways}
     same = dict.fromkeys(ways, 0)
     with tempfile.TemporaryDirectory() as folder:
@@ -265,13 +275,16 @@ def main() -> None:
                 first = first or found["answers"]
                 count = sum(map(len, found["answers"]))
                 rates[way].append(count / found["seconds"])
+                by_cpu[way].append(count / found["cpu"])
                 startups[way].append(found["startup"])
                 same[way] = sum(map(list.__eq__, found["answers"], first))
-                print(f"round {turn + 1}: {way}: {count} tokens, {rates[way][-1]:.0f}/s", flush=True)
+                speeds = f"{rates[way][-1]:.1f}/s, {by_cpu[way][-1]:.1f} per CPU second"
+                print(f"{turn + 1}: {way}: {count} tokens, {speeds}", flush=True)
     for way in ways:
-        over = statistics.median(map(float.__truediv__, rates[way], rates[ways[0]]))
+        over = statistics.median(map(float.__truediv__, by_cpu[way], by_cpu[ways[0]]))
         print(
-            f"{way:>12}: {statistics.median(rates[way]):6.0f} tokens/s, {over:.2f} of {ways[0]}; "
+            f"{way:>12}: {statistics.median(rates[way]):6.1f} tokens/s, "
+            f"{statistics.median(by_cpu[way]):6.1f} per CPU second, {over:.2f} of {ways[0]}; "
             f"start-up {statistics.median(startups[way]):.1f} s; "
             f"{same[way]} of {options.prompts} answers equal"
         )

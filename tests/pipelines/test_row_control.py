@@ -196,8 +196,7 @@ def test_each_row_ends_with_the_forced_token_at_its_own_limit(model: Model) -> N
     own: list[dict[str, Any]] = [{"max_new_tokens": 2 + i} for i in range(6)]
     plain: dict[str, Any] = {"num_beams": 1, "forced_eos_token_id": 5, "return_tensors": True}
     alone = [
-        loaded.ask([text], [[0]], **plain, **each)[0]
-        for text, each in zip(TEXTS, own, strict=True)
+        loaded.ask([text], [[0]], **plain, **each)[0] for text, each in zip(TEXTS, own, strict=True)
     ]
     found = loaded.ask(TEXTS, TOGETHER, own, **plain, max_new_tokens=4)
     for each, expected in zip(found, alone, strict=True):

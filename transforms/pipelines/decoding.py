@@ -1,4 +1,4 @@
-"""How `generate` chooses tokens one by one, in a loop in which rows that have ended leave the batch.
+"""How `generate` chooses tokens one by one, in a loop whose rows leave the batch at their end.
 
 transformers' own loop computes every row of a batch until the longest answer is whole. Here, what a
 model keeps of its rows is cut down to those that go on, as soon as enough have ended. Each row has
@@ -116,9 +116,7 @@ def decode(
                 for each in (*logits_processor, *stopping_criteria):
                     if hasattr(each, "keep_rows"):
                         each.keep_rows(going_on)
-            inputs = model.prepare_inputs_for_generation(
-                input_ids, next_sequence_length=1, **state
-            )
+            inputs = model.prepare_inputs_for_generation(input_ids, next_sequence_length=1, **state)
             outputs = model(**inputs, return_dict=True)
 
 
@@ -181,7 +179,7 @@ def _layers(cache: Cache) -> Iterable[Any]:
     """The layers of a cache, or the cache itself where it is of an unknown kind."""
     if type(cache) is EncoderDecoderCache:
         return [*_layers(cache.self_attention_cache), *_layers(cache.cross_attention_cache)]
-    return cache.layers if type(cache) is DynamicCache else [cache]  # type: ignore[no-any-return]
+    return cache.layers if type(cache) is DynamicCache else [cache]
 
 
 def _selected(value: Any, kept: torch.Tensor) -> Any:
