@@ -7,7 +7,7 @@ the tokens that it has in transformers' loop.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -78,8 +78,7 @@ def decode(
     A processor or criterion that holds something for each row has a method `keep_rows`, which takes
     the indices of those that go on.
     """
-    each_by_row = all(map(_treats_rows_alone, logits_processor))
-    if len(input_ids) == 1 or not each_by_row:
+    if len(input_ids) == 1 or not all(map(_treats_rows_alone, logits_processor)):
         return model._sample(  # type: ignore[no-any-return]
             input_ids,
             logits_processor=logits_processor,
@@ -88,35 +87,29 @@ def decode(
             **state,
         )
     pad = generation_config._pad_token_tensor
-    filler = 0 if pad is None else int(pad)
+    batch = _Batch(input_ids, state, 0 if pad is None else int(pad))
     inputs = model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **state)
     outputs = model(**inputs, return_dict=True)
-    sequences = _Sequences(len(input_ids))
-    ended = torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
     with model._optimize_model_for_decode():
         while True:
-            state = model._update_model_kwargs_for_generation(
-                outputs, state, is_encoder_decoder=model.config.is_encoder_decoder
+            batch.state = model._update_model_kwargs_for_generation(
+                outputs, batch.state, is_encoder_decoder=model.config.is_encoder_decoder
             )
             logits = outputs.logits[:, -1].to(input_ids.device, torch.float32, copy=True)
             del outputs  # its logits of a long prompt may be large
-            scores = logits_processor(input_ids, logits)
-            tokens = _chosen(scores, generation_config.do_sample).masked_fill(ended, filler)
-            input_ids = torch.cat([input_ids, tokens[:, None]], dim=-1)
-            ended = ended | stopping_criteria(input_ids, None)
-            going_on = [i for i, is_ended in enumerate(ended.tolist()) if not is_ended]
+            scores = logits_processor(batch.input_ids, logits)
+            batch.append(_chosen(scores, generation_config.do_sample))
+            going_on = batch.going_on(stopping_criteria(batch.input_ids, None))
             if not going_on:
-                return sequences.all(input_ids, filler)
-            has_left = len(input_ids) - len(going_on) >= len(input_ids) * _ENOUGH
-            if has_left and len(going_on) < len(input_ids) and can_leave(state, len(input_ids)):
-                sequences.leave(input_ids, going_on)
-                kept = torch.tensor(going_on)  # layers may be on several devices
-                state = {name: _selected(value, kept) for name, value in state.items()}
-                input_ids, ended = input_ids[kept], ended[kept]
+                return batch.sequences()
+            if batch.may_leave(going_on):
+                batch.leave(going_on)
                 for each in (*logits_processor, *stopping_criteria):
                     if hasattr(each, "keep_rows"):
                         each.keep_rows(going_on)
-            inputs = model.prepare_inputs_for_generation(input_ids, next_sequence_length=1, **state)
+            inputs = model.prepare_inputs_for_generation(
+                batch.input_ids, next_sequence_length=1, **batch.state
+            )
             outputs = model(**inputs, return_dict=True)
 
 
@@ -131,31 +124,60 @@ def _treats_rows_alone(processor: LogitsProcessor) -> bool:
     return hasattr(processor, "keep_rows") or type(processor).__name__ in _BY_ROW
 
 
-class _Sequences:
-    """The sequences of rows that have left their batch."""
+class _Batch:
+    """The rows that are computed, and the sequences of those that have left.
 
-    def __init__(self, count: int) -> None:
-        #: The numbers that the rows of the batch had at first.
-        self._rows = list(range(count))
+    Args:
+      input_ids: (rows, tokens).
+      state: what the model is given between its steps.
+      filler: what stands after the end of a sequence.
+
+    """
+
+    def __init__(self, input_ids: torch.Tensor, state: dict[str, Any], filler: int) -> None:
+        self.input_ids = input_ids
+        self.state = state
+        self._filler = filler
+        self._ended = input_ids.new_zeros(len(input_ids), dtype=torch.bool)
+        #: The numbers that the rows had at first.
+        self._rows = list(range(len(input_ids)))
         self._left: dict[int, torch.Tensor] = {}
 
-    def leave(self, input_ids: torch.Tensor, going_on: list[int]) -> None:
-        """Have all rows leave but those that go on."""
-        staying = set(going_on)
-        left = (i for i in range(len(self._rows)) if i not in staying)
-        self._left |= {self._rows[i]: input_ids[i] for i in left}
-        self._rows = [self._rows[i] for i in going_on]
+    def append(self, tokens: torch.Tensor) -> None:
+        """Take the next token of each row: (rows,)."""
+        tokens = tokens.masked_fill(self._ended, self._filler)
+        self.input_ids = torch.cat([self.input_ids, tokens[:, None]], dim=-1)
 
-    def all(self, input_ids: torch.Tensor, filler: int) -> torch.Tensor:
+    def going_on(self, ended: torch.Tensor) -> list[int]:
+        """The indices of the rows that go on, given which have ended with their last token."""
+        self._ended = self._ended | ended
+        return [i for i, has_ended in enumerate(self._ended.tolist()) if not has_ended]
+
+    def may_leave(self, going_on: Sequence[int]) -> bool:
+        """Whether it is worth it, and possible, that all rows but these leave."""
+        rows = len(self._rows)
+        return rows - len(going_on) >= rows * _ENOUGH and _can_leave(self.state, rows)
+
+    def leave(self, going_on: Sequence[int]) -> None:
+        """Have all rows but these leave."""
+        self._left |= {
+            self._rows[i]: self.input_ids[i] for i in {*range(len(self._rows))} - {*going_on}
+        }
+        self._rows = [self._rows[i] for i in going_on]
+        kept = torch.tensor(going_on)  # on no device: layers may be on several
+        self.state = {name: _selected(value, kept) for name, value in self.state.items()}
+        self.input_ids, self._ended = self.input_ids[kept], self._ended[kept]
+
+    def sequences(self) -> torch.Tensor:
         """All sequences, those that end early filled up: (rows, tokens)."""
-        rows = {**self._left, **dict(zip(self._rows, input_ids, strict=True))}
-        found = input_ids.new_full((len(rows), input_ids.shape[1]), filler)
+        rows = {**self._left, **dict(zip(self._rows, self.input_ids, strict=True))}
+        found = self.input_ids.new_full((len(rows), self.input_ids.shape[1]), self._filler)
         for i, row in rows.items():
             found[i, : len(row)] = row
         return found
 
 
-def can_leave(state: Mapping[str, Any], rows: int) -> bool:
+def _can_leave(state: Mapping[str, Any], rows: int) -> bool:
     """Whether all that a model is given between its steps is known to come apart by rows."""
     positions = state.get("position_ids")
     if positions is not None and positions.ndim != 2:
