@@ -156,6 +156,18 @@ def test_rows_have_parameters_of_their_own(loaded: Loaded) -> None:
     assert loaded.ask(TEXTS, MIXED, own, **plain) == expected
 
 
+def test_what_is_known_of_answers_is_the_same_where_rows_leave(loaded: Loaded) -> None:
+    own = [{"max_new_tokens": most} for most in (2, 9, 1, 14, 5, 9)]
+    plain: dict[str, Any] = {**SAMPLES, "num_beams": 1, "max_new_tokens": 3, "details": True}
+    expected = loaded.ask(TEXTS, ALONE, own, **plain)
+    for batches in (TOGETHER, MIXED):
+        for (found,), (known,) in zip(
+            loaded.ask(TEXTS, batches, own, **plain), expected, strict=True
+        ):
+            assert found.pop("logprob") == pytest.approx(known["logprob"], abs=1e-3)
+            assert found == {name: value for name, value in known.items() if name != "logprob"}
+
+
 def test_rows_draw_and_stop_as_they_ask(model: Model) -> None:
     loaded = Loaded("text-generation", model("gpt2-lm"))
     plain: dict[str, Any] = {**SAMPLES, "max_new_tokens": 12, "return_full_text": False}
