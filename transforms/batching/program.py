@@ -24,6 +24,7 @@ from ..pipelines.split_call import Features, Outputs, deep_copy_kwargs, sanitize
 from . import collate, rows
 from . import compiled as compiled_module
 from .device import Device
+from .device_resize import Resize
 from .lengths import Lengths
 from .padding import Padding, padding_of, rows_may_leave
 from .pixels import Finish
@@ -60,7 +61,7 @@ class Program:
         # A compiled model would be compiled again for each number of rows.
         leave = compiled is None and rows_may_leave(pipe)
         self._generation = GenerationControl(pipe, parameters, self._forward, rows_leave=leave)
-        self._finished = Finish(pipe)
+        self._resized, self._finished = Resize(pipe), Finish(pipe)
         self._lengths = Lengths(pipe, task, self._forward, is_accelerated(pipe))
         self._slots = RowSlots(self._new_slot)
         self._device = device
@@ -89,7 +90,7 @@ class Program:
         return None if found is asked else found
 
     def _new_slot(self, features: Features, unique_key: Hashable) -> interface.BatchSlot:
-        slot = collate.batch_slot(features, self._padding, unique_key)
+        slot = collate.batch_slot(self._resized.expected(features), self._padding, unique_key)
         if self._shares(features):
             return slot
         return interface.BatchSlot(unique_key, slot.length)
@@ -204,7 +205,8 @@ class Program:
 
     def _computed(self, forward: Callable[..., Outputs], features: Features) -> Outputs:
         with contained, self._lengths.guard(features):
-            return forward(self._finished(features), **deep_copy_kwargs(self._forward))
+            features = self._finished(self._resized(features))
+            return forward(features, **deep_copy_kwargs(self._forward))
 
 
 def is_accelerated(pipe: Any) -> bool:
