@@ -50,8 +50,8 @@ def save(directory: Path) -> None:
     """The model, and a tokenizer whose words are the numbers of its tokens."""
     from tokenizers import Tokenizer, models, pre_tokenizers
 
-    words = {str(i): i for i in range(len(SPECIAL), VOCABULARY)}
-    tokenizer = Tokenizer(models.WordLevel({**SPECIAL, **words}, unk_token="<unk>"))
+    numbers = {str(i): i for i in range(len(SPECIAL), VOCABULARY)}
+    tokenizer = Tokenizer(models.WordLevel({**SPECIAL, **numbers}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     transformers.PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", unk_token="<unk>"
@@ -74,8 +74,8 @@ def save(directory: Path) -> None:
 
 def prompts(count: int) -> Answers:
     draw = random.Random(1)
-    words = range(len(SPECIAL), VOCABULARY)
-    return [draw.choices(words, k=draw.randint(SHORTEST, LONGEST)) for _ in range(count)]
+    numbers = range(len(SPECIAL), VOCABULARY)
+    return [draw.choices(numbers, k=draw.randint(SHORTEST, LONGEST)) for _ in range(count)]
 
 
 def loaded(directory: Path) -> Any:
@@ -93,6 +93,11 @@ def own(tokens: list[int], ends: set[int]) -> list[int]:
     """The tokens up to the first that ends an answer."""
     count = next((i + 1 for i, token in enumerate(tokens) if token in ends), len(tokens))
     return tokens[:count]
+
+
+def words(tokens: list[int]) -> list[int]:
+    """The tokens that stand in a text."""
+    return [token for token in tokens if token >= len(SPECIAL)]
 
 
 def by_hand(model: Any, given: Answers, rows: int, one: Callable[..., Answers]) -> Answers:
@@ -214,6 +219,7 @@ def measure(way: str, directory: Path, given: Answers) -> dict[str, Any]:
         began, cpu_began = time.perf_counter(), busy()
         answers = run(given)
         seconds, cpu = time.perf_counter() - began, busy() - cpu_began
+        answers = list(map(words, answers))
     return {"seconds": seconds, "cpu": cpu, "startup": startup, "answers": answers}
 
 

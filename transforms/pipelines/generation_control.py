@@ -14,12 +14,12 @@ from transformers import GenerationConfig
 from transformers.generation.stopping_criteria import StopStringCriteria
 
 from ..tasks.response_format import normal
-from .decoding import decode, decodes
 from .generation import generates, generation_parameters, has_own_generate, where_generated
 from .grammar import Grammar
 from .own_parameters import own_parameters
 from .requests import Answer, GeneratedSequence, Request
 from .row_control import RowControl, ends_of
+from .token_loop import decode, decodes
 
 #: Changes the keywords of `generate`.
 _Keywords: TypeAlias = Callable[[Mapping[str, Any]], dict[str, Any]]

@@ -17,7 +17,7 @@ from transformers import (
 from transformers.cache_utils import LinearAttentionLayer
 from transformers.modeling_outputs import BaseModelOutput
 
-from transforms.pipelines import decoding
+from transforms.pipelines import token_loop
 
 ROWS = 4
 
@@ -59,12 +59,12 @@ CONFIG = LlamaConfig(hidden_size=8, num_attention_heads=1, num_hidden_layers=1)
 def test_what_is_not_known_to_come_apart_by_rows_stays_whole(
     state: dict[str, Any], may: bool
 ) -> None:
-    batch = decoding._Batch(torch.ones(ROWS, 3, dtype=torch.int64), state, 0)
+    batch = token_loop._Batch(torch.ones(ROWS, 3, dtype=torch.int64), state, 0)
     assert batch.may_leave([0, 2]) is may
 
 
 def test_a_few_ended_rows_stay() -> None:
-    batch = decoding._Batch(torch.ones(16, 3, dtype=torch.int64), {}, 0)
+    batch = token_loop._Batch(torch.ones(16, 3, dtype=torch.int64), {}, 0)
     assert not batch.may_leave(range(1, 16))
     assert batch.may_leave(range(2, 16))
 
@@ -72,7 +72,7 @@ def test_a_few_ended_rows_stay() -> None:
 def test_what_is_kept_of_rows_is_that_of_those_that_go_on() -> None:
     ids = torch.arange(ROWS)[:, None]
     state = {"cache": filled(), "attention_mask": ids, "use_cache": True}
-    batch = decoding._Batch(ids, state, 9)
+    batch = token_loop._Batch(ids, state, 9)
     batch.append(torch.arange(10, 14))
     assert batch.going_on(torch.tensor([True, False, True, False])) == [1, 3]
     batch.leave([1, 3])
@@ -99,5 +99,5 @@ def test_elsewhere_transformers_own_loop_runs(processors: list[Any], rows: int) 
 
     ids = torch.ones(rows, 3, dtype=torch.int64)
     made = LogitsProcessorList(processors)
-    found: Any = decoding.decode(Model(), ids, made, [], None, use_cache=True)
+    found: Any = token_loop.decode(Model(), ids, made, [], None, use_cache=True)
     assert found == f"{rows} rows"
