@@ -209,11 +209,12 @@ def measure(way: str, directory: Path, given: Answers) -> dict[str, Any]:
         cpu = busy() - cpu_began - (cpu_began - cpu_start)
     else:
         model = loaded(directory)
-        run = {
+        known: dict[str, Callable[[Answers], Answers]] = {
             "static": lambda some: by_hand(model, some, int(number), static),
             "leaving": lambda some: by_hand(model, some, int(number), leaving),
             "manager": lambda some: manager(model, some),
-        }[kind]
+        }
+        run = known[kind]
         startup = time.perf_counter() - start
         run([given[0][:5]])  # what is made at a first call
         began, cpu_began = time.perf_counter(), busy()
