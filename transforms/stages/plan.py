@@ -50,13 +50,17 @@ class TaskPlan:
 
     @functools.cached_property
     def pinned(self) -> TaskPlan:
-        """The plan with the model's revision resolved to a commit.
+        """The plan with the model's revision resolved to a commit, and the engine chosen.
 
         It is looked up once: all stages and all pipelines of one plan load the same commit.
         """
         if self.is_pinned:
             return self
         spec = replace(self.spec, model=hub.pinned(self.spec.model))
+        if spec.model.engine == "auto":
+            from .engine_choice import chosen  # with torch
+
+            spec = chosen(spec, self.updates is not None)
         return replace(self, spec=spec, is_pinned=True)
 
     @property

@@ -55,6 +55,10 @@ class TaskTransform(WithFailures):
       quantization_config: one of transformers' classes, or a mapping such as {"quant_method":
         "quanto", "weights": "int8"}.
       model_kwargs: further keywords of `from_pretrained`.
+      engine: "vllm" runs the model in vLLM, without batches: prompts enter it as they come. For
+        text-generation; needs vLLM. "auto": where vLLM is installed and serves the model, and
+        there is a GPU where the pipeline is built.
+      engine_options: arguments of vLLM's engine, such as {"max_model_len": 8192}.
       trust_remote_code: run Python code from the model's repository.
       allow_random_weights: run a model although its checkpoint lacks weights that the task needs,
         which are random then. By default the job fails before the first prediction.
@@ -128,6 +132,8 @@ class TaskTransform(WithFailures):
         torch_compile: bool | Mapping[str, Any] = False,
         quantization_config: Any = None,
         model_kwargs: Mapping[str, Any] | None = None,
+        engine: str = "transformers",
+        engine_options: Mapping[str, Any] | None = None,
         trust_remote_code: bool = False,
         allow_random_weights: bool = False,
         resize_on_device: bool = False,
