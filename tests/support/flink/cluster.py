@@ -33,6 +33,8 @@ _OPENED = (
     "java.base/java.util.concurrent.locks",
     "java.base/sun.nio.ch",
 )
+#: These processes live for minutes: to compile their code well takes longer than it saves.
+_SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 #: Without Flink's shell scripts, a TaskManager is told every part of its memory.
 _MEMORY = {
     "taskmanager.cpu.cores": "1",
@@ -77,6 +79,7 @@ class Cluster:
             f"--flink_version={built.VERSION}",
             f"--flink_master={self.master}",
             f"--flink_job_server_jar={built.JOB_SERVER}",
+            *(f"--job_server_jvm_properties={each}" for each in _SHORT_LIVED),
             "--environment_type=PROCESS",
             f"--environment_config={json.dumps(environment)}",
         ]
@@ -201,7 +204,7 @@ def _java(folder: Path, name: str, heap: list[str], main: str, settings: Mapping
     """Start a process of Flink; returns its id."""
     opened = [f"--add-opens={each}=ALL-UNNAMED" for each in _OPENED]
     given = [word for key, value in settings.items() for word in ("-D", f"{key}={value}")]
-    command = ["java", *heap, *opened, "-cp", built.classpath(), main]
+    command = ["java", *_SHORT_LIVED, *heap, *opened, "-cp", built.classpath(), main]
     command += ["--configDir", str(folder / "conf"), *given]
     with open(folder / f"{name}.log", "wb") as log:
         process = subprocess.Popen(
