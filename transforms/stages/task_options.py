@@ -14,6 +14,7 @@ import apache_beam as beam
 
 from ..options.byte_sizes import byte_count
 from ..options.media_limits import MediaLimits
+from ..options.placement import Placement
 from ..options.shown import shown
 from ..options.spec import Limits, ModelSpec, Sharing, Spec
 from ..options.suggest import unknown
@@ -112,6 +113,7 @@ def task_plan(model: ModelSpec, task: Task, options: Options) -> TaskPlan:
         preprocess=options["preprocess"],
         postprocess=postprocess,
         updates=updates,
+        placement=Placement(**_fields(Placement, options)),
     )
 
 
