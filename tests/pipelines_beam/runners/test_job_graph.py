@@ -1,4 +1,4 @@
-"""Job graphs of files: what a step needs of its workers is said of the step with the model alone."""
+"""Job graphs of files: resource hints are on the step with the model, and on no other."""
 
 from __future__ import annotations
 
