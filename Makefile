@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # A worker for each core, so that each computes on one.
 PYTEST := -m pytest -n logical --dist worksteal
 
-.PHONY: run test test-all lowest oracle browser flink flink-stop flink-test lint types sdist docs release clean
+.PHONY: run test test-all lowest oracle browser flink flink-stop flink-test prism lint types sdist docs release clean
 
 # The quickstart: embeds a few thousand real texts and shows which are alike.
 run: $(VENV)/ready
@@ -54,6 +54,22 @@ flink-stop: $(VENV)/ready
 flink-test: $(VENV)/ready
 	cd tests && PYTHONPATH=.. ../$(BIN)/python -m support.flink build
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m flink tests/flink
+
+# Tests that run pipelines, on Prism; it is built first, which takes Go. Not those of the class of an
+# error: Prism's are RuntimeErrors with its text. PRISM=FILE: one that is there already.
+PRISM ?= $(CURDIR)/build/prism/prism
+PRISM_TESTS := tests/stages/test_transforms.py tests/stages/test_isolation.py \
+	tests/stages/test_forward.py tests/stages/test_decode_images.py \
+	tests/pipelines_beam/io/test_placed_jobs.py tests/pipelines_beam/io/test_process_files.py \
+	tests/pipelines_beam/runners/test_prism.py
+NOT_OF_PRISM := first_failure_ends or cannot_be_read_is_named or refused or options
+prism: $(VENV)/ready $(PRISM)
+	PRISM=$(PRISM) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m "not further" \
+		-k "not ($(NOT_OF_PRISM))" $(PRISM_TESTS)
+
+$(CURDIR)/build/prism/prism: $(VENV)/ready
+	GOBIN=$(CURDIR)/build/prism go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$$( \
+		$(BIN)/python -c "import apache_beam; print(apache_beam.__version__)")
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
