@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +29,8 @@ from .yaml_steps import YamlStep, check_distinct, yaml_steps
 
 #: Types of Beam YAML that run a model.
 _MODEL_STEPS = {task.transform for task in TASKS.values()} | {"CustomPipeline", in_yaml.TYPE}
+#: Folders that Beam writes files in before it moves them to where they belong.
+_TEMPORARY = re.compile(r"\.temp[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass
@@ -128,6 +132,15 @@ class Outcome:
             sink.name: sorted(_full_path(name, sink.folder) for name in names[sink.name])
             for sink in self.sinks
         }
+
+    def remove_temporary_folders(self) -> None:
+        """Remove the empty folders that Beam leaves beside files, of sinks on this machine."""
+        for folder in {sink.folder for sink in self.sinks}:
+            with contextlib.suppress(OSError):
+                for each in os.scandir(folder or "."):
+                    if _TEMPORARY.fullmatch(each.name):
+                        with contextlib.suppress(OSError):  # it is not empty
+                            os.rmdir(each.path)
 
 
 def totals(result: PipelineResult) -> Counter[str]:

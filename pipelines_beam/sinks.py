@@ -12,7 +12,7 @@ import functools
 import inspect
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -57,9 +57,33 @@ def _sink(write: Write, expand: Callable[[Any, Fields, dict[str, Any]], Any]) ->
             config[prefix] = config.pop("path")
         if prefix not in config:
             raise TypeError("path must be given: where the names of the files begin")
+        config |= _naming(config[prefix], config, valid)
         return _Written(write(**config), expand, config)
 
     return create
+
+
+#: Endings of paths that the names of all their files have, by which other programs know them.
+_ENDINGS = (".parquet", ".csv", ".json", ".jsonl")
+
+
+def _naming(path: str, config: Mapping[str, Any], valid: Collection[str]) -> dict[str, Any]:
+    """The options with which files of the path x.csv are x-00000-of-00003.csv, and so on.
+
+    Beam would call them x.csv-00000-of-00003. A config that says how files are named is left alone.
+    """
+    ending = next((each for each in _ENDINGS if path.endswith(each)), None)
+    if ending is None or config.keys() & _NAMING:
+        return {}
+    start = path.removesuffix(ending)
+    if "file_name_suffix" in valid:
+        return {"file_path_prefix": start, "file_name_suffix": ending}
+    folder, name = FileSystems.split(start)
+    return {"path": folder, "file_naming": fileio.default_file_naming(name, ending)}
+
+
+#: Options that say how files are named.
+_NAMING = {"file_name_suffix", "file_naming", "shard_name_template"}
 
 
 class _Written(beam.PTransform):  # type: ignore[misc]
@@ -88,17 +112,18 @@ class _Written(beam.PTransform):  # type: ignore[misc]
 
 def _write_json(pcoll: Any, fields: Fields, config: dict[str, Any]) -> Any:
     """One line per row; written by pandas, which rounds numbers, only if its options are given."""
-    if not config.keys() <= {"path", "num_shards"}:
+    if not config.keys() <= {"path", "num_shards", "file_naming"}:
         columns = dict.fromkeys(fields, (typehints.Any, jsonable))
         return _with_columns(pcoll, columns) | beam.io.WriteToJson(**config)
-    folder, name = FileSystems.split(config["path"])
+    naming = config.get("file_naming")
+    folder, name = (config["path"], "") if naming else FileSystems.split(config["path"])
     shards = {} if config.get("num_shards") is None else {"shards": config["num_shards"]}
     written = (
         pcoll
         | "Lines" >> beam.Map(_line, list(fields)).with_output_types(str)
         | fileio.WriteToFiles(
             path=folder,
-            file_naming=fileio.default_file_naming(name),
+            file_naming=naming or fileio.default_file_naming(name),
             sink=lambda _: fileio.TextSink(),
             **(shards and {**shards, "max_writers_per_bundle": 0}),  # as Beam's own sink sets it
         )

@@ -61,6 +61,7 @@ MODELS = {
     "distilbert/distilbert-base-cased-distilled-squad": "distilbert-qa",
     "distilbert/distilbert-base-uncased-finetuned-sst-2-english": "bert-classification",
     "facebook/bart-large-mnli": "bart-nli",
+    "google/vit-base-patch16-224": "vit-classification",
     "my/model": "bert-classification",
     "my/sentiment-2": "bert-classification",
     "openai/whisper-tiny.en": "whisper",

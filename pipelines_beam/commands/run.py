@@ -227,6 +227,7 @@ def _finished(options: argparse.Namespace, job: YamlJob, seconds: float, result:
     from .. import summary
     from ..progress.show import say_json
 
+    job.outcome.remove_temporary_folders()
     if options.json:
         data = summary.as_data(job.outcome, seconds, result)
         say_json(data)

@@ -151,7 +151,7 @@ def test_failed_rows_have_a_status_of_their_own(
     """And the report names the files of this run: not an earlier one's, nor another sink's."""
     out = tmp_path / "out"
     out.mkdir()
-    for name in ("rows-00000-of-00009", "rows.old", "failed.json.notes"):
+    for name in ("rows-00000-of-00009", "rows.old", "failed-notes.json"):
         (out / name).write_bytes(b"\xff not a file of this job")
     directory = model("bert-classification")
     file = _failing_job(
@@ -165,8 +165,10 @@ def test_failed_rows_have_a_status_of_their_own(
     reason = "TypeError: column 'text': text must be a string, got None"
     assert done.stdout.count(f"  1 x {reason}") == 1
     wrote = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("wrote")]
-    names = ("rows", "failed.json", "failed.csv", "bad")
-    assert wrote == [f"{out}/{name}-00000-of-00001" for name in names]
+    shard = "-00000-of-00001"
+    names = (f"rows{shard}", f"failed{shard}.json", f"failed{shard}.csv", f"bad{shard}")
+    assert wrote == [f"{out}/{name}" for name in names]
+    assert not list(out.glob(".temp*"))
     assert "more" not in done.stdout
     assert re.search(r'\{"inference": [^,]*, "id": 1, "text": "good"\}', done.stdout)
     (failed,) = map(json.loads, Path(wrote[1]).read_text().splitlines())

@@ -87,7 +87,7 @@ def _films(folder: Path) -> str:
 
 def _check_routes(output: Path) -> None:
     """Rows of one label have gone to the last model, and no others."""
-    routes = {name: next(output.glob(f"{name}.parquet*")) for name in ("complaints", "others")}
+    routes = {name: next(output.glob(f"{name}-*.parquet")) for name in ("complaints", "others")}
     labels = {name: set(pq.read_table(path)["label"].to_pylist()) for name, path in routes.items()}
     assert labels["complaints"] <= {"positive"}
     assert "positive" not in labels["others"]
@@ -222,7 +222,7 @@ def test_a_job_of_several_steps_runs(name: str, model: Model, tmp_path: Path) ->
         [pq.read_table(each) for each in output.glob("*.parquet*")], promote_options="default"
     )
     assert rows.column_names[: len(job.columns)] == job.columns
-    (written,) = output.glob("failed.json*")
+    (written,) = output.glob("failed-*.json")
     (failed,) = map(json.loads, written.read_text().splitlines())
     assert re.search(job.reason, failed["message"])
     names = [*rows["name"].to_pylist(), failed["element"]["name"]]

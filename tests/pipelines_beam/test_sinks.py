@@ -65,6 +65,27 @@ CASES: dict[str, tuple[Any, Any]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("sink", "config", "name"),
+    [
+        ("WriteToParquet", {"path": "x.parquet"}, "x-00000-of-00001.parquet"),
+        ("WriteToParquet", {"path": "x"}, "x-00000-of-00001"),
+        ("WriteToParquet", {"path": "x.csv", "file_name_suffix": ".p"}, "x.csv-00000-of-00001.p"),
+        ("WriteToJson", {"path": "x.jsonl", "num_shards": 1}, "x-00000-of-00001.jsonl"),
+        ("WriteToJson", {"path": "x.json", "orient": "split"}, "x-00000-of-00001.json"),
+        ("WriteToJson", {"path": "x.y"}, "x.y-00000-of-00001"),
+        ("WriteToCsv", {"path": "x.csv"}, "x-00000-of-00001.csv"),
+    ],
+)
+def test_the_ending_of_a_path_is_that_of_its_files(
+    sink: str, config: dict[str, Any], name: str, tmp_path: Path
+) -> None:
+    config = {**config, "path": str(tmp_path / config["path"])}
+    with beam.Pipeline(RUNNER) as p:
+        p | beam.Create([beam.Row(id=1)]) | sinks.TRANSFORMS[sink](**config)
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == [name]
+
+
 def written(sink: str, element: Any, tmp_path: Path) -> Path:
     """The file with the failure row of an element."""
     with beam.Pipeline(RUNNER) as p:

@@ -25,6 +25,7 @@ from ..engine.interface import BatchSlot
 from ..options.content_hash import tensor_bytes
 from ..pipelines.generation import where_generated
 from ..pipelines.requests import KEY, Answer
+from .device_resize import DECODED
 from .padding import NUMBERS_PER_TOKEN, Padding, Side
 
 #: Features with one position per token or sample: (1, positions).
@@ -126,7 +127,7 @@ def collate(chunks: Sequence[Any], padding: Padding) -> Any:
         values = [chunk[name] for chunk in chunks]
         if isinstance(value, Mapping) and _has_tensors(value):
             joined[name] = collate(values, padding)
-        elif not isinstance(value, torch.Tensor):
+        elif not isinstance(value, torch.Tensor) or name == DECODED:
             joined[name] = values
         elif own is not None and value.ndim >= 2 and value.shape[1] == lengths[0]:
             joined[name] = _pad(values, own, fill_of(name, padding))

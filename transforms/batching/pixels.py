@@ -21,12 +21,13 @@ import torch
 from ..pipelines.split_call import Features
 
 _BACKEND = "transformers.image_processing_backends"
-_FINISHED = "pixel_values"
+#: The feature of an image that a model takes.
+PIXELS = "pixel_values"
 #: What the feature is called while its last steps are to come.
 RAW = "raw_pixel_values"
 #: Sizes of the images that a processor is tried on: wide and high, smaller and larger than many
 #: models take.
-_TRIED = ((57, 43), (230, 410))
+TRIED = ((57, 43), (230, 410))
 #: Between the same steps on two devices; on one they are equal.
 _TOLERANCE = 1e-6
 
@@ -53,7 +54,8 @@ class Steps(NamedTuple):
         return Steps(*(tuple(each) if isinstance(each, list) else each for each in self))
 
 
-def _processor_of(pipe: Any) -> Any:
+def processor_of(pipe: Any) -> Any:
+    """The image processor of a pipeline; None: it has none."""
     processor = getattr(pipe, "image_processor", None)
     return getattr(processor, "_processor", processor)  # one that looks at an image once
 
@@ -68,7 +70,7 @@ class Finish:
 
     def __init__(self, pipe: Any) -> None:
         self._pipe = pipe
-        self._processor = _processor_of(pipe)
+        self._processor = processor_of(pipe)
         self._steps = Steps.of(self._processor)
 
     def __call__(self, features: Features) -> Features:
@@ -78,7 +80,7 @@ class Finish:
         finished: Any = copy.copy(features)
         pixels = finished.pop(RAW).to(self._pipe.device)
         pixels = self._processor.rescale_and_normalize(pixels, *self._steps)
-        finished[_FINISHED] = pixels.to(self._pipe.dtype)
+        finished[PIXELS] = pixels.to(self._pipe.dtype)
         return finished
 
 
@@ -91,7 +93,7 @@ class Deferral:
     """
 
     def __init__(self, pipe: Any) -> None:
-        self._processor = _processor_of(pipe)
+        self._processor = processor_of(pipe)
         self._steps = Steps.of(self._processor)
         #: The shapes of images whose last steps were left out in the processor's present call.
         self._deferred: list[torch.Size] | None = None
@@ -118,7 +120,7 @@ class Deferral:
             self._is_on = False
             return preprocess()
         for chunk in found[0]:
-            chunk[RAW] = chunk.pop(_FINISHED)
+            chunk[RAW] = chunk.pop(PIXELS)
         return found
 
     def _intercept(self) -> None:
@@ -160,7 +162,7 @@ class Deferral:
             return features
         if not self._applied and _is_made_of(shapes, features):
             self._has_left_out = True
-            features[_FINISHED] = features[_FINISHED].contiguous()
+            features[PIXELS] = features[PIXELS].contiguous()
             return features
         self._is_on = False
         return call()
@@ -180,7 +182,7 @@ class Deferral:
     def _proved(self) -> bool:
         """Whether leaving the steps out, and taking them later, gives what the processor gives."""
         try:
-            return all(map(self._is_exact, _TRIED))
+            return all(map(self._is_exact, TRIED))
         except Exception:  # one that needs more than an image, or several
             return False
 
@@ -194,11 +196,11 @@ class Deferral:
         expected = self._processor(images=[image], return_tensors="pt")
         self._is_on = True
         found = self._processor(images=[image], return_tensors="pt")
-        if not self._is_on or not _is_raw(found) or expected.keys() != found.keys():
+        if not self._is_on or not is_raw(found) or expected.keys() != found.keys():
             return False
         assert self._steps is not None
         self._is_on = False
-        found[_FINISHED] = self._processor.rescale_and_normalize(found[_FINISHED], *self._steps)
+        found[PIXELS] = self._processor.rescale_and_normalize(found[PIXELS], *self._steps)
         same = all(_is_same(expected[name], found[name]) for name in expected)
         return same and np.array_equal(np.asarray(image), pixels)
 
@@ -214,11 +216,11 @@ def _is_plain(image: Any, keywords: Mapping[str, Any]) -> bool:
     return isinstance(image, ArrayImage) and keywords.get("device") is None
 
 
-def _is_raw(features: Features) -> bool:
+def is_raw(features: Features) -> bool:
     """Whether features have pixels that are as a decoder gives them."""
     if not isinstance(features, Mapping):
         return False
-    pixels = features.get(_FINISHED)
+    pixels = features.get(PIXELS)
     return isinstance(pixels, torch.Tensor) and pixels.dtype == torch.uint8
 
 
@@ -227,18 +229,18 @@ def _is_made_of(shapes: Sequence[torch.Size], features: Features) -> bool:
 
     Else something followed the steps that were left out, such as padding.
     """
-    if not _is_raw(features):
+    if not is_raw(features):
         return False
-    pixels = features[_FINISHED]
+    pixels = features[PIXELS]
     one = {shape[-3:] for shape in (*shapes, pixels.shape)}
     return len(one) == 1 and pixels.numel() == sum(shape.numel() for shape in shapes)
 
 
 def _fits(features: Features) -> bool:
     """Whether the pixels of a chunk are where they are looked for, and nowhere else."""
-    if not _is_raw(features):
+    if not is_raw(features):
         return False
-    return not any(_has_raw(value) for name, value in features.items() if name != _FINISHED)
+    return not any(_has_raw(value) for name, value in features.items() if name != PIXELS)
 
 
 def _has_raw(value: Any) -> bool:

@@ -23,6 +23,7 @@ from ..pipelines.split_call import Features, Outputs, deep_copy_kwargs, sanitize
 from . import collate, rows
 from . import compiled as compiled_module
 from .device import Device
+from .device_resize import Resize
 from .lengths import Lengths
 from .padding import Padding, padding_of
 from .pixels import Finish
@@ -57,7 +58,7 @@ class Program:
             self._trial = Trial(pipe, weights, self._run_one, postprocess, spec.source)
         self._padding = padding_of(pipe, self._forward)
         self._generation = GenerationControl(pipe, parameters, self._forward)
-        self._finished = Finish(pipe)
+        self._resized, self._finished = Resize(pipe), Finish(pipe)
         self._lengths = Lengths(pipe, task, self._forward, is_accelerated(pipe))
         self._slots = RowSlots(self._new_slot)
         self._device = device
@@ -86,7 +87,7 @@ class Program:
         return None if found is asked else found
 
     def _new_slot(self, features: Features, unique_key: Hashable) -> interface.BatchSlot:
-        slot = collate.batch_slot(features, self._padding, unique_key)
+        slot = collate.batch_slot(self._resized.expected(features), self._padding, unique_key)
         if self._shares(features):
             return slot
         return interface.BatchSlot(unique_key, slot.length)
@@ -198,7 +199,8 @@ class Program:
 
     def _computed(self, forward: Callable[..., Outputs], features: Features) -> Outputs:
         with contained, self._lengths.guard(features):
-            return forward(self._finished(features), **deep_copy_kwargs(self._forward))
+            features = self._finished(self._resized(features))
+            return forward(features, **deep_copy_kwargs(self._forward))
 
 
 def is_accelerated(pipe: Any) -> bool:

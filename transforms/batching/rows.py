@@ -21,6 +21,7 @@ from .collate import (
     own_positions,
     uncollate,
 )
+from .device_resize import DECODED
 from .padding import Padding
 
 
@@ -33,17 +34,24 @@ def collate_rows(
     part of the memory of a block: a model may write into what it is given.
     """
     layout = rows[0].block.layout
-    adjoin = in_place and _adjoin(rows)
+    apart = any(field.name == DECODED for field in layout.fields)
+    adjoin = in_place and not apart and _adjoin(rows)
     positions = list(zip(*[row.block.positions[row.index] for row in rows], strict=True))
     lengths = _lengths(layout, positions)
+    arrays: list[Any]
     if adjoin:
         arrays = [_span(rows, i) for i in range(len(layout.fields))]
     else:
         parts = zip(*[row.block.parts[row.index] for row in rows], strict=True)
-        arrays = [np.concatenate(each) for each in parts]
+        fields = zip(layout.fields, parts, strict=True)
+        arrays = [each if field.name == DECODED else np.concatenate(each) for field, each in fields]
     own = own_positions(lengths, padding.side) if len(set(lengths)) > 1 else None
-    joined, tokens = {}, set()
+    joined: dict[str, Any] = {}
+    tokens = set()
     for field, array, (count, *_) in zip(layout.fields, arrays, positions, strict=True):
+        if field.name == DECODED:
+            joined[field.name] = [torch_of(each, field.dtype) for each in array]
+            continue
         counted = field.trailing is not None and count == lengths[0] > 0
         if counted:
             tokens.add(field.name)

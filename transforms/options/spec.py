@@ -84,6 +84,8 @@ class ModelSpec:
     trust_remote_code: bool = False
     #: Whether to answer with weights that the checkpoint does not have.
     allow_random_weights: bool = False
+    #: Whether images are resized on the model's device, which rounds in other ways.
+    resize_on_device: bool = False
     #: A pipeline class of others: "module:Class", or "module.Class" in the model's repository.
     pipeline_class: str | None = None
     #: What loads its model: names in transformers, or "module:Class".
@@ -98,7 +100,7 @@ class ModelSpec:
         for name in ("revision", "attn_implementation"):
             if not isinstance(getattr(self, name), str | None):
                 raise ValueError(f"{name} must be a string, got {shown(getattr(self, name))}")
-        for name in ("trust_remote_code", "allow_random_weights"):
+        for name in ("trust_remote_code", "allow_random_weights", "resize_on_device"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, got {shown(getattr(self, name))}")
         if not isinstance(self.model_kwargs, Mapping):

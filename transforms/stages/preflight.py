@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection
 from typing import Any
 
+from ..batching import device_resize
 from ..options import content_hash
 from ..options.shown import cut, shown
 from ..options.sources import is_local, is_uri
@@ -74,6 +75,8 @@ def check_task(
         rehearsal.rehearse(pipe, task_of(spec.model), spec.parameters)
     if replaced:
         _check_read(pipe, spec, stages, replaced)
+    if spec.model.resize_on_device:
+        _check_resize(pipe, spec, replaced)
 
 
 def _check_sources(model: ModelSpec, cls: type[Any]) -> None:
@@ -161,6 +164,19 @@ def _check_read(pipe: Any, spec: Spec, stages: Any, replaced: Collection[str]) -
                 f"{spec.task}: {name} is read by {' and '.join(sorted(readers))} alone, in whose "
                 f"place you have put your own: give {name} to that"
             )
+
+
+def _check_resize(pipe: Any, spec: Spec, replaced: Collection[str]) -> None:
+    """Raises ValueError for a task or a model whose images cannot be resized on a device."""
+    task = task_of(spec.model)
+    has_images = "image" in task.media.values()
+    preprocess = rehearsal.first_stage(task, pipe, spec.parameters) if has_images else None
+    try:
+        if spec.model.pipeline_class is not None or "preprocess" in replaced:
+            raise ValueError("its first stage is your own")
+        device_resize.check(pipe, preprocess)
+    except ValueError as error:
+        raise ValueError(f"{spec.task}: resize_on_device must be False here: {error}") from error
 
 
 def _reason(error: Exception) -> str:

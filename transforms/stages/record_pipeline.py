@@ -46,14 +46,16 @@ class RecordPipeline:
         self._requests = Requests(pipe, spec.parameters, forward)
         self._task = task
         self._limits = spec.media_limits
+        self._resizes_there = spec.model.resize_on_device
         # What a class of others does to features in between is unknown.
         self._for_engine = for_engine and spec.model.pipeline_class is None
 
     @functools.cached_property
     def _deferral(self) -> Any:
+        from ..batching.device_resize import WholeImages
         from ..batching.pixels import Deferral
 
-        return Deferral(self._split.pipe)
+        return (WholeImages if self._resizes_there else Deferral)(self._split.pipe)
 
     @functools.cached_property
     def repeats(self) -> bool:

@@ -7,7 +7,7 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..media.decoding import decoded
 from ..options.media_limits import MediaLimits
 from ..options.shown import cut, shown
 from ..pipelines.construction_lock import computing
-from ..pipelines.split_call import SplitPipeline
+from ..pipelines.split_call import Features, SplitPipeline
 from ..tasks import REQUIRED, Task
 
 _TEXT = "A word."
@@ -72,6 +72,22 @@ def rehearse(pipe: Any, task: Task, parameters: Mapping[str, Any]) -> None:
             ) from first
     given = ", ".join(f"{name}={shown(value)}" for name, value in parameters.items())
     raise ValueError(f"{task.name}: {_said(first, pipe)} (given: {given})") from first
+
+
+def first_stage(
+    task: Task, pipe: Any, parameters: Mapping[str, Any]
+) -> Callable[[Any], Sequence[Features]] | None:
+    """What gives, for a pipeline, the features of a small example; None if there is none."""
+    sample = next(_samples(task, pipe, parameters), None)
+    if sample is None:
+        return None
+
+    def preprocess(pipe: Any) -> Sequence[Features]:
+        with computing, contained:
+            split = SplitPipeline(pipe, parameters)
+            return split.preprocess(decoded(sample, task, pipe, MediaLimits()))[0]
+
+    return preprocess
 
 
 def _only(parameters: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:

@@ -80,6 +80,7 @@ SUPPORTED = frozenset(
         "model_kwargs",
         "processor",
         "quantization_config",
+        "resize_on_device",
         "revision",
         "tokenizer",
         "torch_compile",

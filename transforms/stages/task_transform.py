@@ -58,6 +58,8 @@ class TaskTransform(WithFailures):
       trust_remote_code: run Python code from the model's repository.
       allow_random_weights: run a model although its checkpoint lacks weights that the task needs,
         which are random then. By default the job fails before the first prediction.
+      resize_on_device: for models that take images of one size: resize them on the model's device,
+        which spares the workers most of their work behind decoding. Rounding differs there.
       batch_size: the maximum number of chunks in a batch. None: the engine chooses.
       batch_tokens: the maximum number of tokens in a batch, padding included; 768 numbers of an
         image or a sound count as one token. None: the engine chooses.
@@ -134,6 +136,7 @@ class TaskTransform(WithFailures):
         model_kwargs: Mapping[str, Any] | None = None,
         trust_remote_code: bool = False,
         allow_random_weights: bool = False,
+        resize_on_device: bool = False,
         batch_size: int | None = None,
         batch_tokens: int | None = None,
         share: str = "auto",

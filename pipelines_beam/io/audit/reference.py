@@ -45,6 +45,7 @@ def reference_plan(
         dtype="float32",
         quantization_config=None,
         torch_compile=False,
+        resize_on_device=False,
         attn_implementation=None,  # some take no float32
         model_kwargs=kwargs,
     )
