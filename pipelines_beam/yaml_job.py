@@ -32,7 +32,7 @@ from .io import in_yaml
 from .io.recorder import Recorder
 from .outcome import Outcome
 from .progress import known_rows
-from .runners import checks, model_directories, runner_file, stopping
+from .runners import checks, job_server, model_directories, runner_file, stopping
 from .runners.names import runner_name
 
 #: Runners whose workers are on this machine.
@@ -79,22 +79,24 @@ class YamlJob:
         quiet = contextlib.nullcontext() if verbose else quiet_workers.silent(self.settings)
         with quiet, shown, Recorder(self.outcome.followed) as recorder:
             recorder.goes_on = not self.waits
-            with self._stoppable() as started:
+            others = stopping.others(self.settings)
+            with self._stoppable(others) as started:
                 result = recorder.result = self.pipeline.run()
                 started.append(result)
+                job_server.guard()
                 if self.waits:
                     return result, result.wait_until_finish()
-                stopping.wait_until_sent(self.settings, result)
+                stopping.wait_until_sent(self.settings, result, others)
                 return result, result.state
 
     @contextlib.contextmanager
-    def _stoppable(self) -> Iterator[list[PipelineResult]]:
+    def _stoppable(self, others: frozenset[str]) -> Iterator[list[PipelineResult]]:
         """Where it is stopped, say what becomes of the job on its cluster.
 
-        The results of jobs that are started are put into the list.
+        The results of jobs that are started are put into the list. `others` are jobs that have its
+        name.
         """
         started: list[PipelineResult] = []
-        others = stopping.others(self.settings)
         try:
             yield started
         except KeyboardInterrupt:
@@ -137,7 +139,10 @@ def built(
     own = SafeLineLoader.strip_metadata(spec.get("options", {}))
     where = {} if on is None else runner_file.load(on)
     settings = beam_options.settings(list(flags), given, own, where)
-    stopping.name_job(settings, file)
+    is_of_outputs = stopping.name_job(settings, file, in_yaml.outputs(spec))
+    if runs and is_of_outputs and (asked.get("resume") or asked.get("overwrite")):
+        for line in stopping.take_over(settings):
+            print(line, file=sys.stderr)
     if checks_runner:
         checks.check(settings)
     _check_asked(spec, asked)

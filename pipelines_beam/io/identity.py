@@ -49,9 +49,7 @@ def described(task: TaskTransform, columns: Any, format: str) -> Description:
     model = {
         name: value
         for name, value in vars(plan.spec.model).items()
-        if name not in _SPEED
-        and value not in (None, {}, ())
-        and (name, value) != ("engine", "transformers")  # as before there were others
+        if name not in _SPEED and value not in (None, {}, ())
     }
     model["model"] = model.pop("source")
     for name in _SOURCES & model.keys():

@@ -7,6 +7,7 @@ from typing import Any
 
 from apache_beam.yaml.yaml_transform import SafeLineLoader
 
+from .output import Output
 from .task_config import task_of
 from .transform import ProcessFiles
 
@@ -58,3 +59,13 @@ def steps_in(node: Any) -> Iterator[ProcessFiles]:
     elif isinstance(node, Mapping | list):
         for each in node.values() if isinstance(node, Mapping) else node:
             yield from steps_in(each)
+
+
+def outputs(node: Any) -> list[str]:
+    """The URIs of the outputs of all such transforms in a file, or in a part of it."""
+    if isinstance(node, Mapping) and node.get("type") == TYPE:
+        config = node.get("config")
+        output = config.get("output") if isinstance(config, Mapping) else None
+        return [Output(output).uri] if isinstance(output, str) else []
+    nodes = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
+    return [uri for each in nodes for uri in outputs(each)]

@@ -76,7 +76,7 @@ def _run(watch: Watch, style: str, over: threading.Event) -> None:
         while not over.wait(wait):
             draw(watch.snapshot(), False)
             wait = _INTERVALS[style]
-        draw(watch.snapshot(), True)
+        draw(watch.snapshot(last=True), True)
 
 
 @contextlib.contextmanager

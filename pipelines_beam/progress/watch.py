@@ -34,9 +34,9 @@ class _Polled(Generic[T]):
         self._value = first
         self._due = 0.0
 
-    def __call__(self) -> T:
+    def __call__(self, *, now: bool = False) -> T:
         start = time.monotonic()
-        if start >= self._due:
+        if now or start >= self._due:
             try:
                 self._value = self._ask()
             except Exception:  # of any store or runner: the job itself says what is wrong
@@ -90,10 +90,10 @@ class Watch:
         if self._reads is not None:
             self._read_rows = self._reads()
 
-    def snapshot(self) -> Snapshot:
-        """How far the job is."""
-        live = metrics.counts() + self._counts()
-        written = self._written().rows - self._before
+    def snapshot(self, *, last: bool = False) -> Snapshot:
+        """How far the job is; `last`: looks once more, however long ago the look before was."""
+        live = metrics.counts() + self._counts(now=last)
+        written = self._written(now=last).rows - self._before
         computed = max(live.answered + live.failed, written)
         seconds = time.monotonic() - self._start
         total, done = self._total(), self._before + computed
@@ -103,7 +103,7 @@ class Watch:
             seconds=seconds,
             done=done,
             computed=computed,
-            failed=max(self._failed(), live.failed),
+            failed=max(self._failed(now=last), live.failed),
             total=None if total is None else max(total, done),
             is_about=any(not job.counts_rows for job in self._jobs),
             rate=self._rate.add(seconds, computed),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from apache_beam.options.pipeline_options import (
@@ -18,6 +20,9 @@ from apache_beam.utils.subprocess_server import JavaJarServer
 
 from . import downloads, flink_rest, worker_environment
 from .flink_rest import FlinkRest
+
+#: Seconds after which the slots of a job that has ended are free.
+_SECONDS_TO_FREE = 10.0
 
 
 def missing(options: PipelineOptions) -> Iterator[str]:
@@ -60,11 +65,8 @@ def _job_server(options: PipelineOptions) -> Iterator[str]:
 
 def _cluster(cluster: FlinkRest, flink: Any) -> Iterator[str]:
     try:
-        config, overview = cluster.ask("/config"), cluster.ask("/overview")
-        version = str(config["flink-version"])
-        slots, free, managers = (
-            int(overview[key]) for key in ("slots-total", "slots-available", "taskmanagers")
-        )
+        version = str(cluster.ask("/config")["flink-version"])
+        slots = _wait_for_slots(cluster, max(flink.parallelism, 1))
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = getattr(error, "reason", None) or f"{type(error).__name__}: {error}"
         yield (
@@ -75,7 +77,28 @@ def _cluster(cluster: FlinkRest, flink: Any) -> Iterator[str]:
     short = ".".join(version.split(".")[:2])
     if short != flink.flink_version:
         yield _version(version, short, flink)
-    yield from _slots(flink.parallelism, slots, free, managers)
+    yield from _too_few(max(flink.parallelism, 1), slots)
+
+
+@dataclass(frozen=True)
+class _Slots:
+    """The task slots of a cluster."""
+
+    total: int
+    free: int
+    task_managers: int
+
+
+def _wait_for_slots(cluster: FlinkRest, needed: int) -> _Slots:
+    """What there is, after a moment in which slots may become free."""
+    until = time.monotonic() + _SECONDS_TO_FREE
+    while True:
+        said = cluster.ask("/overview")
+        keys = ("slots-total", "slots-available", "taskmanagers")
+        slots = _Slots(*(int(said[key]) for key in keys))
+        if not slots.free < needed <= slots.total or time.monotonic() >= until:
+            return slots
+        time.sleep(0.2)
 
 
 def _version(version: str, short: str, flink: Any) -> str:
@@ -86,17 +109,16 @@ def _version(version: str, short: str, flink: Any) -> str:
     return f"{said}Beam has job servers for {', '.join(known)}"
 
 
-def _slots(parallelism: int, slots: int, free: int, managers: int) -> Iterator[str]:
-    needed = max(parallelism, 1)
-    if needed > slots:
-        have = f"{slots} in {managers} TaskManagers"
-        advice = f"give --parallelism={slots}, or " if slots else ""
+def _too_few(needed: int, slots: _Slots) -> Iterator[str]:
+    if needed > slots.total:
+        have = f"{slots.total} in {slots.task_managers} TaskManagers"
+        advice = f"give --parallelism={slots.total}, or " if slots.total else ""
         yield (
             f"  parallelism {needed} needs as many task slots, and the cluster has {have}: "
             f"{advice}start TaskManagers"
         )
-    elif needed > free:
+    elif needed > slots.free:
         yield (
-            f"  parallelism {needed} needs as many task slots, and {free} of {slots} are free: "
-            "wait for the jobs that run, or cancel them"
+            f"  parallelism {needed} needs as many task slots, and {slots.free} of {slots.total} "
+            "are free: wait for the jobs that run, or cancel them"
         )

@@ -1,8 +1,9 @@
-"""What becomes of a job on a cluster when its command is stopped."""
+"""What becomes of a job on a cluster when its command is stopped, or was killed."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shlex
 import time
 import uuid
@@ -19,12 +20,33 @@ _SECONDS = 30.0  # until a job that is cancelled has ended
 _SECONDS_TO_SEND = 300.0  # until a job server has translated a job, and the cluster has it
 
 
-def name_job(options: PipelineOptions, file: str) -> None:
-    """Give a job a name by which it is found on its cluster, unless it has one."""
+def name_job(options: PipelineOptions, file: str, outputs: Collection[str] = ()) -> bool:
+    """Give a job a name by which it is found on its cluster, unless it has one.
+
+    Jobs with the same outputs get the same name; returns whether it was made of them.
+    """
     view = options.view_as(GoogleCloudOptions)
-    if view.job_name is None and runner_name(options) == "FlinkRunner":
-        stem = file.rpartition("/")[2].partition(".")[0]
-        view.job_name = f"{stem}-{uuid.uuid4().hex[:8]}"
+    if view.job_name is not None or runner_name(options) != "FlinkRunner":
+        return False
+    stem = file.rpartition("/")[2].partition(".")[0]
+    text = "\0".join(sorted(outputs)) or uuid.uuid4().hex
+    view.job_name = f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return bool(outputs)
+
+
+def take_over(options: PipelineOptions) -> list[str]:
+    """Cancel the jobs of this name that run, as a command that is killed leaves them.
+
+    Returns what to say of each.
+    """
+    cluster, name = _cluster(options), _name(options)
+    if cluster is None:
+        return []
+    try:
+        left = cluster.jobs(name)
+    except (OSError, ValueError):  # what the runner needs is checked later
+        return []
+    return [_cancelled(cluster, name, each) for each in left]
 
 
 def others(options: PipelineOptions) -> frozenset[str]:
@@ -33,17 +55,22 @@ def others(options: PipelineOptions) -> frozenset[str]:
     if cluster is None:
         return frozenset()
     try:
-        return frozenset(cluster.jobs(_name(options)))
+        return frozenset(cluster.jobs(_name(options), ended=True))
     except (OSError, ValueError):
         return frozenset()
 
 
-def wait_until_sent(options: PipelineOptions, result: PipelineResult) -> None:
-    """Wait until a job is on its cluster: the job server that sends it ends with this process."""
+def wait_until_sent(
+    options: PipelineOptions, result: PipelineResult, others: Collection[str] = ()
+) -> None:
+    """Wait until a job is on its cluster: the job server that sends it ends with this process.
+
+    `others` are jobs that have its name.
+    """
     cluster, until = _cluster(options), time.monotonic() + _SECONDS_TO_SEND
     while cluster is not None and time.monotonic() < until:
         with contextlib.suppress(OSError, ValueError):
-            if cluster.jobs(_name(options), ended=True):
+            if not set(others).issuperset(cluster.jobs(_name(options), ended=True)):
                 return
         if PipelineState.is_terminal(result.state):
             return
@@ -85,8 +112,12 @@ def _stop_flink(cluster: FlinkRest, name: str, others: Collection[str]) -> str |
         job = next((each for each in cluster.jobs(name) if each not in others), None)
     except (OSError, ValueError):
         return f"the job {name} may go on: Flink does not answer at {cluster.url}, cancel it there"
-    if job is None:  # it was not sent yet, or has ended
-        return None
+    # Without one, it was not sent yet, or has ended.
+    return None if job is None else _cancelled(cluster, name, job)
+
+
+def _cancelled(cluster: FlinkRest, name: str, job: str) -> str:
+    """Cancel a job; says what has become of it."""
     if _is_cancelled(cluster, name, job):
         return f"the job {name} is cancelled on Flink"
     request = shlex.join(["curl", "-X", "PATCH", f"{cluster.url}/jobs/{job}?mode=cancel"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +21,14 @@ from support.pictures import picture
 from support.sounds import RATE, sound
 from support.texts import CORPUS
 
+from pipelines_beam.io.output import Output
+from pipelines_beam.io.run_record import runs
+
 pytestmark = [pytest.mark.flink, pytest.mark.slow]
 
 ROWS = 24
+#: What a command says with --json.
+Events = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -64,17 +71,25 @@ def test_a_job_gives_the_same_rows(
     rows = [{"name": f"n{i}", given.column: cell} for i, cell in enumerate(cells)]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
     variable = "input" if given.model is None else "files"
-    settings = [f"--set={variable}={tmp_path / 'in.parquet'}"]
+    settings = [f"--set={variable}={tmp_path / 'in.parquet'}", "--json"]
     settings += [] if given.model is None else [f"--set=model={model(given.model)}"]
-    job = ["run", str(CONFIGS / name), *settings]
-    local = command(*job, f"--set=output={tmp_path / 'local'}")
-    assert local.returncode == 3, local.stderr
-    there = command(*job, f"--set=output={tmp_path / 'flink'}", *flink.options, "--parallelism=2")
-    assert there.returncode == 3, there.stderr
+    on_flink = ["--on=flink", *flink.options, "--parallelism=2"]
+
+    def run(where: str, *more: str) -> Events:
+        output = f"--set=output={tmp_path / where}"
+        done = command("run", str(CONFIGS / name), *settings, output, *more)
+        assert done.returncode == 3, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    with ThreadPoolExecutor() as pool:  # a cluster that starts leaves a core some time
+        local, there = pool.submit(run, "local"), pool.submit(run, "flink", *on_flink)
     expected, found = answers(tmp_path / "local"), answers(tmp_path / "flink")
     assert len(expected) == ROWS - 1
     assert same(found, expected)
-    assert reasons(there.stdout) == reasons(local.stdout) != []
+    assert progress(there.result()) == progress(local.result()) == (ROWS, ROWS, 1)
+    assert reported(there.result()) == reported(local.result())
+    assert recorded(tmp_path / "flink") == recorded(tmp_path / "local")
+    assert flink.job_servers() == []
 
 
 def answers(folder: Path) -> list[dict[str, Any]]:
@@ -83,6 +98,20 @@ def answers(folder: Path) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: str(row["name"]))
 
 
-def reasons(summary: str) -> list[str]:
-    """The lines of a summary that say why rows failed."""
-    return [line for line in summary.splitlines() if " x " in line]
+def progress(events: Events) -> tuple[int, ...]:
+    """What was shown at last: rows that are done, all of them, and those that failed."""
+    last = [each for each in events if each["event"] == "progress"][-1]
+    return last["rows_done"], last["rows_total"], last["rows_failed"]
+
+
+def reported(events: Events) -> dict[str, Any]:
+    """What the summary says, but for the time, and for places."""
+    said = events[-1]
+    jobs = [{name: job[name] for name in ("files_written", "failures")} for job in said["jobs"]]
+    return {"failures": said["failures"], "failed": said["failed"], "jobs": jobs}
+
+
+def recorded(folder: Path) -> list[dict[str, Any]]:
+    """What the records of runs, which the report shows, say of what was done."""
+    names = ("state", "job", "shards_written", "rows", "failed", "tokens", "model_bytes")
+    return [{each: getattr(run, each) for each in names} for run in runs(Output(str(folder)))]

@@ -6,6 +6,7 @@ processor time. `python -m pipelines_beam` itself is run by the test of the quic
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import multiprocessing
@@ -78,4 +79,7 @@ def _run(args: tuple[str, ...], folder: str, here: str) -> None:
         os.dup2(file, descriptor)
     from pipelines_beam import cli
 
-    sys.exit(cli.main(args))
+    try:
+        sys.exit(cli.main(args))
+    finally:  # multiprocessing leaves them out: a job server would stay
+        atexit._run_exitfuncs()

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import apache_beam as beam
 from apache_beam.typehints import typehints
 
+from ..options.placement import ANYWHERE, Placement
 from ..options.spec import Spec
 from ..rows.binding import Binding
 from ..weights import hub
@@ -47,6 +48,8 @@ class TaskPlan:
     #: How much there may be of tables that are begun and not yielded. None: as much as the window
     #: lets in.
     open_tables: OpenLimit | None = None
+    #: Which workers the stage with the model needs.
+    placement: Placement = ANYWHERE
 
     @functools.cached_property
     def pinned(self) -> TaskPlan:
@@ -82,7 +85,8 @@ class TaskPlan:
     @property
     def groups(self) -> bool:
         """Whether Postprocess gets Records as they come from Forward, and may take many at once."""
-        return self.is_whole and self.postprocess is None and self.binding.task.answers_together
+        follows = self.is_whole and self.placement.is_fused and self.postprocess is None
+        return follows and self.binding.task.answers_together
 
     @property
     def replaced_stages(self) -> list[str]:

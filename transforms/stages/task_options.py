@@ -15,6 +15,7 @@ import apache_beam as beam
 from ..options import engines
 from ..options.byte_sizes import byte_count
 from ..options.media_limits import MediaLimits
+from ..options.placement import Placement
 from ..options.shown import shown
 from ..options.spec import Limits, ModelSpec, Sharing, Spec
 from ..options.suggest import unknown
@@ -115,6 +116,7 @@ def task_plan(model: ModelSpec, task: Task, options: Options) -> TaskPlan:
         preprocess=options["preprocess"],
         postprocess=postprocess,
         updates=updates,
+        placement=Placement(**_fields(Placement, options)),
     )
 
 

@@ -81,6 +81,12 @@ class TaskTransform(WithFailures):
       media_limits: how large images, audio and video may be, where the defaults do not fit:
         {"image_pixels": 200_000_000}; and how many URIs are fetched at once, "fetches". See
         MediaLimits for all names.
+      isolate: run the stage with the model on workers of its own, where a runner has several kinds
+        (Dataflow): what comes in and goes out is shuffled. With tables, all three stages are one.
+      accelerator: a resource hint for the stage with the model, as Beam takes it:
+        "type:nvidia-l4;count:1;install-nvidia-driver". Without `isolate`, what the runner fuses
+        with that stage runs there, too.
+      min_ram: the same for the least memory of a worker: bytes, or "16GB".
       keyed: elements are (key, value) pairs, and so are the results.
       input: the column of the rows that holds the input; for a task with several inputs a
         mapping from their names to columns.
@@ -144,6 +150,9 @@ class TaskTransform(WithFailures):
         max_device_memory: int | str | None = None,
         max_wait_ms: float = Limits.max_wait_ms,
         media_limits: Mapping[str, float] | None = None,
+        isolate: bool = False,
+        accelerator: str | None = None,
+        min_ram: int | str | None = None,
         keyed: bool = False,
         input: str | Mapping[str, str] | None = None,
         prompt: str | None = None,

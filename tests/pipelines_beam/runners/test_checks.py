@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from support.flink.answers import Answers, cluster_answering
 
-from pipelines_beam.runners import checks, downloads
+from pipelines_beam.runners import checks, downloads, flink_checks
 from pipelines_beam.runners.errors import RunnerError
 from pipelines_beam.runners.flink_rest import FlinkRest
 
@@ -140,13 +141,23 @@ def test_another_version(
     assert f"the cluster runs Flink {version}, and --flink_version is 1.19: {advice}" in line
 
 
-def test_slots(good: dict[str, str], flink: tuple[str, Answers]) -> None:
+def test_slots(
+    good: dict[str, str], flink: tuple[str, Answers], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flink_checks, "_SECONDS_TO_FREE", 0.0)
     flink[1]["/overview"]["slots-available"] = 1
     (line,) = missing(good)
     assert line.startswith("parallelism 4 needs as many task slots, and 1 of 4 are free: wait")
     flink[1]["/overview"].update({"slots-total": 0, "taskmanagers": 0})
     (line,) = missing(good)
     assert line.endswith("and the cluster has 0 in 0 TaskManagers: start TaskManagers")
+
+
+def test_slots_that_become_free(good: dict[str, str], flink: tuple[str, Answers]) -> None:
+    overview = flink[1]["/overview"]
+    overview["slots-available"] = 1
+    threading.Timer(0.3, overview.update, [{"slots-available": 4}]).start()
+    assert missing(good) == []
 
 
 def test_a_command_that_is_no_program(good: dict[str, str]) -> None:
@@ -208,6 +219,13 @@ def test_dataflow() -> None:
     assert "region is not set: give --region=us-central1" in found
     assert "temp_location must be a folder of a bucket, got '/tmp'" in found
     assert "Beam's own image for workers lacks pipelines-beam" in found
+
+
+def test_dataflow_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_is_installed", lambda module: True)
+    monkeypatch.setattr(checks, "_has_credentials", lambda: False)
+    first, *_ = missing({"runner": "DataflowRunner"})
+    assert first.startswith("there are no credentials for Google Cloud: `gcloud auth applicat")
 
 
 def test_prism(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_the_newest_job_of_its_name_is_cancelled(flink: tuple[str, Answers]) -> 
 def test_jobs_that_were_there_before_are_not_cancelled(flink: tuple[str, Answers]) -> None:
     given = options(flink[0])
     before = stopping.others(given)
-    assert before == {"a", "b"}
+    assert before == {"a", "b", "c"}
     assert stopping.stop(given, before) is None
     assert stopping.stop(given, {"b"}) == "the job mine is cancelled on Flink"
     assert running(flink[1]) == ["b", "d"]
@@ -51,7 +51,9 @@ def test_a_job_that_is_not_waited_for_is_sent_first(flink: tuple[str, Answers]) 
 
     result: Any = Result()
     stopping.wait_until_sent(options(flink[0]), result)
+    stopping.wait_until_sent(options(flink[0]), result, {"a", "b"})  # c, which has ended
     Result.state = "FAILED"
+    stopping.wait_until_sent(options(flink[0]), result, {"a", "b", "c"})
     stopping.wait_until_sent(options(flink[0], "never there"), result)
     stopping.wait_until_sent(PipelineOptions(["--runner=DirectRunner"]), result)
 
@@ -105,6 +107,56 @@ def test_a_job_on_flink_has_a_name() -> None:
     assert named("--runner=FlinkRunner") != named("--runner=FlinkRunner")
     assert named("--runner=FlinkRunner", "--job_name=mine") == "mine"
     assert named("--runner=DataflowRunner") is None
+
+
+def test_jobs_of_the_same_outputs_have_the_same_name() -> None:
+    def named(file: str, *outputs: str) -> Any:
+        options = PipelineOptions(["--runner=FlinkRunner"])
+        assert stopping.name_job(options, file, outputs) is bool(outputs)
+        return options.view_as(GoogleCloudOptions).job_name
+
+    assert named("a/x.yaml", "/o", "s3://b") == named("x.yaml", "s3://b", "/o")
+    assert named("x.yaml", "/o") != named("x.yaml", "/p")
+    given = PipelineOptions(["--runner=FlinkRunner", "--job_name=mine"])
+    assert stopping.name_job(given, "x.yaml", ["/o"]) is False
+
+
+def test_all_jobs_of_the_name_are_taken_over(flink: tuple[str, Answers]) -> None:
+    assert stopping.take_over(options(flink[0])) == ["the job mine is cancelled on Flink"] * 2
+    assert running(flink[1]) == ["d"]
+    assert stopping.take_over(options(flink[0])) == []
+    assert stopping.take_over(options("127.0.0.1:1")) == []
+    assert stopping.take_over(PipelineOptions(["--runner=DirectRunner"])) == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "left"), [([], ["a"]), (["--resume"], []), (["--dry-run"], ["a"])]
+)
+def test_a_job_that_is_resumed_takes_over(
+    asked: list[str],
+    left: list[str],
+    flink: tuple[str, Answers],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The job that a command for the same output has left on Flink is cancelled."""
+    file = tmp_path / "embed.yaml"
+    file.write_text(
+        "pipeline: {transforms: [{type: ProcessFiles, config: {files: no, task: no, output: out}}]}"
+    )
+    monkeypatch.chdir(tmp_path)
+    given = PipelineOptions(["--runner=FlinkRunner"])
+    stopping.name_job(given, str(file), [str(tmp_path / "out")])
+    name = given.view_as(GoogleCloudOptions).job_name
+    flink[1]["/jobs/overview"]["jobs"] = [job("a", name, 1)]
+    # Its runner lacks Java: it goes no further than that.
+    command = ["run", str(file), "--runner=FlinkRunner", f"--flink_master={flink[0]}", *asked]
+    assert cli.main([*command, "--job_server_java_launcher=no"]) == 2
+    assert running(flink[1]) == left
+    said = capsys.readouterr().err
+    assert "Java is not installed" in said
+    assert (f"the job {name} is cancelled on Flink" in said) is not bool(left)
 
 
 def test_the_command_says_it(

@@ -33,6 +33,8 @@ _OPENED = (
     "java.base/java.util.concurrent.locks",
     "java.base/sun.nio.ch",
 )
+#: These processes live for minutes: to compile their code well takes longer than it saves.
+_SHORT_LIVED = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 #: Without Flink's shell scripts, a TaskManager is told every part of its memory.
 _MEMORY = {
     "taskmanager.cpu.cores": "1",
@@ -77,6 +79,7 @@ class Cluster:
             f"--flink_version={built.VERSION}",
             f"--flink_master={self.master}",
             f"--flink_job_server_jar={built.JOB_SERVER}",
+            *(f"--job_server_jvm_properties={each}" for each in _SHORT_LIVED),
             "--environment_type=PROCESS",
             f"--environment_config={json.dumps(environment)}",
         ]
@@ -106,15 +109,27 @@ class Cluster:
 
     def worker_processes(self) -> dict[int, str]:
         """The command lines of the processes that TaskManagers have started, by process id."""
-        found = {}
-        for path in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if f"{_MARK}={self.folder}".encode() in (path / "environ").read_bytes().split(
-                    b"\0"
-                ):
-                    command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-                    found[int(path.name)] = command
+        mark = f"{_MARK}={self.folder}".encode()
+        found = _command_lines()
+        return {pid: line for pid, line in found.items() if mark in _environment(pid)}
+
+    def processes_with(self, text: str) -> list[int]:
+        """Those of them whose command line has a text."""
+        return [pid for pid, line in self.worker_processes().items() if text in line]
+
+    def started_by(self, number: int) -> list[int]:
+        """Those that a TaskManager has started, and that are in its process group."""
+        group, found = self.task_managers[number], []
+        for pid in self.worker_processes():
+            with contextlib.suppress(ProcessLookupError):
+                found += [pid] if os.getpgid(pid) == group else []
         return found
+
+    def job_servers(self) -> list[int]:
+        """The job servers that send jobs to this cluster."""
+        found = _command_lines()
+        mine = (f"-jar {built.JOB_SERVER} ", self.master)
+        return [pid for pid, line in found.items() if all(each in line for each in mine)]
 
     def kill_task_manager(self, number: int, *, replaced: bool = True) -> None:
         """Kill -9 one of them, as a lost machine: but its workers are left behind."""
@@ -134,6 +149,23 @@ class Cluster:
         for pid in self.worker_processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def _command_lines() -> dict[int, str]:
+    """The command lines of all processes, by process id."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            command = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            found[int(path.name)] = command
+    return found
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
 
 
 def start(folder: Path, task_managers: int = 2, slots: int = 1) -> Cluster:
@@ -172,7 +204,7 @@ def _java(folder: Path, name: str, heap: list[str], main: str, settings: Mapping
     """Start a process of Flink; returns its id."""
     opened = [f"--add-opens={each}=ALL-UNNAMED" for each in _OPENED]
     given = [word for key, value in settings.items() for word in ("-D", f"{key}={value}")]
-    command = ["java", *heap, *opened, "-cp", built.classpath(), main]
+    command = ["java", *_SHORT_LIVED, *heap, *opened, "-cp", built.classpath(), main]
     command += ["--configDir", str(folder / "conf"), *given]
     with open(folder / f"{name}.log", "wb") as log:
         process = subprocess.Popen(
