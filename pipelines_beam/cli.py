@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .commands import new, plan, profile, report, retry, run, tasks
+from .commands import image, new, plan, profile, report, retry, run, tasks
 from .commands.statuses import FAILED, STOPPED
 
 _COMMANDS = {
@@ -19,6 +19,7 @@ _COMMANDS = {
     "report": report,
     "profile": profile,
     "tasks": tasks,
+    "image": image,
 }
 
 

@@ -1,8 +1,9 @@
-"""What worker processes on this machine print."""
+"""What workers on this machine print, in processes of their own or in this one."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
@@ -10,14 +11,37 @@ from collections.abc import Iterator
 from typing import Any
 
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.runners.worker import sdk_worker
 
 
 @contextlib.contextmanager
 def silent(options: PipelineOptions) -> Iterator[None]:
-    """Keep what the worker processes of a job print off the screen; this process goes on to print.
+    """Keep what the workers of a job print off the screen; this process goes on to print.
 
-    Each of them prints a traceback when a job is stopped; the error of a job is raised here.
+    Each process prints a traceback when a job is stopped; the error of a job is raised here.
     """
+    with _silent_threads():
+        yield from _silent_processes(options)
+
+
+@contextlib.contextmanager
+def _silent_threads() -> Iterator[None]:
+    """The same for workers in this process, whose errors portable runners say again."""
+    root = logging.getLogger()
+    vars(sdk_worker)["print"] = lambda *args, **options: None  # in the place of Python's own
+    root.addFilter(_is_not_of_runner)
+    try:
+        yield
+    finally:
+        root.removeFilter(_is_not_of_runner)
+        vars(sdk_worker).pop("print", None)
+
+
+def _is_not_of_runner(record: logging.LogRecord) -> bool:
+    return record.module != "portable_runner"
+
+
+def _silent_processes(options: PipelineOptions) -> Iterator[None]:
     if options.view_as(DirectOptions).direct_running_mode != "multi_processing":
         yield
         return

@@ -13,6 +13,8 @@ from typing import Any
 
 _LONGEST_MESSAGE = 4000
 _TRACEBACK = "Traceback (most recent call last):"
+#: Where the class of this project's own error is, in a traceback.
+_OF_CLASS = re.compile(r"^(?:transforms|pipelines_beam)(?:\.\w+)+\.(?=\w+: )")
 #: Beam's messages about a transform that could not be created or applied.
 _WRAPPER = re.compile(
     r'(?:Invalid transform specification|Error applying transform) (?:at )?(".*?" at line \w+)'
@@ -52,7 +54,7 @@ def _last_error(text: str) -> str:
     """The error at the end of a traceback, in which other processes quote each other."""
     lines = text.rpartition(_TRACEBACK)[2].splitlines()
     said = [line for line in lines if line and not line.startswith(" ")]
-    return "\n".join(said[:1] or lines[-1:])
+    return _OF_CLASS.sub("", "\n".join(said[:1] or lines[-1:]))
 
 
 def _our_errors() -> tuple[type[Exception], ...]:

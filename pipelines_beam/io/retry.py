@@ -30,6 +30,7 @@ from .job import about_job
 from .output import FAILURES, Output
 from .plan import Segment, Shard, plans
 from .retry_records import RetryRecord, settle
+from .settings import check_fused
 from .stages import ReadPlan, as_failures, failure_schema, shard_of, with_rows, with_shard
 
 #: What must be the same in a retry: the output has results of one model, with the same columns.
@@ -69,8 +70,10 @@ def retry_failures(
     Raises:
       NoJobError: no job over files has begun the output.
       JobChangedError: the task has another model, input, prompt or columns than the job.
+      ValueError: the task is isolated, see ProcessFiles.
 
     """
+    check_fused(task)
     folder = Output(output)
     about = about_job(folder)
     changed = _changes(task, about, folder)
@@ -83,7 +86,8 @@ def retry_failures(
     record = RetryRecord(folder, changed, failed)
     options = PipelineOptions([], runner=DEFAULT_RUNNER) if options is None else options
     pipeline = beam.Pipeline(options=options)
-    _ = pipeline | _Retry(task, folder, names, json.loads(about["job"]["format"]))
+    steps = _Retry(task, folder, names, json.loads(about["job"]["format"]))
+    _ = pipeline | steps.with_resource_hints(**task.plan.placement.hints)
     use_cores(pipeline)
     pipeline.run().wait_until_finish()
     settle(folder)

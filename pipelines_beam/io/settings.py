@@ -41,6 +41,7 @@ class Settings:
             raise TypeError(f"task must be a task's transform, got {shown(self.task)}")
         if not self.task.plan.binding.of_rows:
             raise ValueError("files hold rows: set input= of the task to the column that it reads")
+        check_fused(self.task)
         for name in ("rows_per_shard", "bytes_per_shard", "limit"):
             value = getattr(self, name)
             is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
@@ -74,3 +75,12 @@ class Settings:
     def uses_cache(self) -> bool:
         """Whether answers of earlier jobs are taken, and kept for later ones."""
         return self.reuse and self.cache is not None
+
+
+def check_fused(task: TaskTransform) -> None:
+    """Raises ValueError for a task whose results would come apart from its failures."""
+    if task.plan.placement.isolate:
+        raise ValueError(
+            "isolate would part the results of a file from its failures: give accelerator and "
+            "min_ram without it, which are for the steps that read, compute and write"
+        )

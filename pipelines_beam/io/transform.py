@@ -107,7 +107,7 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
       OutputError: the output cannot be written to.
       TooManyFailuresError: more rows failed than max_failures allows.
       ValueError: an option has an invalid value, or a file lacks a column or has it with another
-        type.
+        type; the task has isolate, where accelerator and min_ram alone do.
 
     """
 
@@ -161,7 +161,10 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
             | "Shards" >> beam.ParDo(ReadPlan(job.output)).with_output_types(Any)
             | "Spread" >> beam.Reshuffle()
         )
-        tables = shards | "Read" >> beam.ParDo(ReadShards(job)).with_output_types(pa.Table)
+        # All with one environment: else a runner may part them, and results come before failures.
+        hints = task.plan.placement.hints
+        read = beam.ParDo(ReadShards(job)).with_resource_hints(**hints)
+        tables = shards | "Read" >> read.with_output_types(pa.Table)
         if cache is not None:
             tables = self._without_known(job, cache, shards, tables)
         computing = task.with_reuse() if settings.reuse else task
@@ -171,14 +174,17 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
         good, bad = tables | computing.with_exception_handling()
         if cache is not None:
             merged = beam.ParDo(ToCache(job.output, cache if settings.uses_cache else None))
+            merged = merged.with_resource_hints(**hints)
             good = good | "ToCache" >> merged.with_output_types(pa.Table)
         if audit is not None:
-            good = good | "Audit" >> Audit(audit, task, job.output, schema)
-        writer = WriteFailures(job.output, task.failure_schema(schema))
-        failed = bad | "WriteFailures" >> beam.ParDo(writer).with_output_types(pa.Table)
-        written = good | "WriteResults" >> beam.ParDo(
-            WriteResults(job, task.schema(job.schema))
-        ).with_output_types(str)
+            audited = Audit(audit, task, job.output, schema).with_resource_hints(**hints)
+            good = good | "Audit" >> audited
+        failures = beam.ParDo(WriteFailures(job.output, task.failure_schema(schema)))
+        failures = failures.with_resource_hints(**hints)
+        failed = bad | "WriteFailures" >> failures.with_output_types(pa.Table)
+        results = beam.ParDo(WriteResults(job, task.schema(job.schema)))
+        results = results.with_resource_hints(**hints)
+        written = good | "WriteResults" >> results.with_output_types(str)
         rows = failed | "FailureRows" >> beam.FlatMap(failure_rows).with_output_types(_FAILURE_ROW)
         return {"files_written": written, "failed": rows}
 
@@ -198,7 +204,8 @@ class ProcessFiles(beam.PTransform):  # type: ignore[misc]
             kept = shards | "ComputeShared" >> ComputeShared(job, self.task, cache)
             awaited = [beam.pvalue.AsIter(kept)]
         known = FromCache(job.output, cache, self.task.schema(with_rows(job.schema)))
-        return tables | "FromCache" >> beam.ParDo(known, *awaited).with_output_types(pa.Table)
+        step = beam.ParDo(known, *awaited).with_resource_hints(**self.task.plan.placement.hints)
+        return tables | "FromCache" >> step.with_output_types(pa.Table)
 
 
 _NO_SETTINGS = ("self", "__class__")

@@ -37,9 +37,26 @@ def _is_installed(module: str) -> bool:
         return False
 
 
+def _has_credentials() -> bool:
+    """Whether Google's library finds some. Beam would look for them for minutes."""
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+
+    try:
+        google.auth.default()
+    except GoogleAuthError:
+        return False
+    return True
+
+
 def _dataflow(options: PipelineOptions) -> Iterator[str]:
     if not _is_installed("google.cloud.storage"):
         yield "  Beam's part for Google Cloud is missing: pip install 'apache-beam[gcp]'"
+    elif not _has_credentials():
+        yield (
+            "  there are no credentials for Google Cloud: `gcloud auth application-default login`, "
+            "or set GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account"
+        )
     cloud = options.view_as(GoogleCloudOptions)
     for name, example in (("project", "my-project"), ("region", "us-central1")):
         if not getattr(cloud, name):

@@ -156,6 +156,18 @@ def test_rows_have_parameters_of_their_own(loaded: Loaded) -> None:
     assert loaded.ask(TEXTS, MIXED, own, **plain) == expected
 
 
+def test_what_is_known_of_answers_is_the_same_where_rows_leave(loaded: Loaded) -> None:
+    own = [{"max_new_tokens": most} for most in (2, 9, 1, 14, 5, 9)]
+    plain: dict[str, Any] = {**SAMPLES, "num_beams": 1, "max_new_tokens": 3, "details": True}
+    expected = loaded.ask(TEXTS, ALONE, own, **plain)
+    for batches in (TOGETHER, MIXED):
+        for (found,), (known,) in zip(
+            loaded.ask(TEXTS, batches, own, **plain), expected, strict=True
+        ):
+            assert found.pop("logprob") == pytest.approx(known["logprob"], abs=1e-3)
+            assert found == {name: value for name, value in known.items() if name != "logprob"}
+
+
 def test_rows_draw_and_stop_as_they_ask(model: Model) -> None:
     loaded = Loaded("text-generation", model("gpt2-lm"))
     plain: dict[str, Any] = {**SAMPLES, "max_new_tokens": 12, "return_full_text": False}
@@ -191,15 +203,23 @@ def test_an_answer_that_ends_at_a_stop_string_says_so(model: Model) -> None:
     assert whole[0]["generated_text"].startswith(found["generated_text"])
 
 
-@pytest.mark.parametrize(
-    "plain",
-    [{"forced_eos_token_id": 2, "max_new_tokens": 9}, {"max_length": 12, "max_new_tokens": None}],
-)
-def test_what_is_counted_for_a_whole_batch_keeps_rows_with_limits_alone(
-    model: Model, plain: dict[str, Any]
-) -> None:
+def test_each_row_ends_with_the_forced_token_at_its_own_limit(model: Model) -> None:
     loaded = Loaded("summarization", model("bart-seq2seq"))
-    parameters = {"num_beams": 1, **plain}
+    own: list[dict[str, Any]] = [{"max_new_tokens": 2 + i} for i in range(6)]
+    plain: dict[str, Any] = {"num_beams": 1, "forced_eos_token_id": 5, "return_tensors": True}
+    alone = [
+        loaded.ask([text], [[0]], **plain, **each)[0] for text, each in zip(TEXTS, own, strict=True)
+    ]
+    found = loaded.ask(TEXTS, TOGETHER, own, **plain, max_new_tokens=4)
+    for each, expected in zip(found, alone, strict=True):
+        tokens = each[0]["summary_token_ids"].tolist()
+        assert tokens == expected[0]["summary_token_ids"].tolist()
+        assert tokens[-1] == 5
+
+
+def test_a_limit_of_all_that_is_no_count_keeps_rows_with_limits_alone(model: Model) -> None:
+    loaded = Loaded("summarization", model("bart-seq2seq"))
+    parameters = {"num_beams": 1, "max_length": 12, "max_new_tokens": None}
     program = loaded.replica.program(parameters)
     split = SplitPipeline(loaded.replica._pipe, parameters)
     forward = sanitized(loaded.replica._pipe, parameters)[1]

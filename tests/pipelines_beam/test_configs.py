@@ -138,6 +138,9 @@ OVER_FILES = {
 #: Jobs of several steps.
 OF_STEPS = {
     "quickstart.yaml": Job(_texts, _NO_TEXT, ["name", "text", "embedding"]),
+    "gpu_workers.yaml": Job(
+        _texts, _NO_TEXT, ["name", "text", "label", "score"], {"model": "bert-classification"}
+    ),
     "graph_images.yaml": Job(
         _photos,
         _JUNK,

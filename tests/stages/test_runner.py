@@ -13,6 +13,10 @@ from support.runs import RUNNER
 from transforms.stages.runner import worker_processes
 
 
+class PrismRunner(PipelineRunner):  # type: ignore[misc]
+    """One with the name of Beam's, whose workers are in this process unless options say more."""
+
+
 class Remote(PipelineRunner):  # type: ignore[misc]
     """A runner that nothing is known of."""
 
@@ -32,6 +36,8 @@ class Remote(PipelineRunner):  # type: ignore[misc]
         (Remote(), {}, None),
         (Remote(), {"environment_type": "DOCKER"}, None),
         (Remote(), {"environment_type": "LOOPBACK"}, 1),
+        (PrismRunner(), {}, 1),
+        (PrismRunner(), {"environment_type": "DOCKER"}, None),
     ],
 )
 def test_worker_processes(runner: object, options: dict[str, object], processes: int) -> None:

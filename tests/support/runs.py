@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import apache_beam as beam
@@ -10,7 +11,12 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from support import sink
 
-RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+#: Prism where the variable PRISM names its program, else Beam's runner in this process.
+RUNNER = (
+    "support.prism.PrismRunner"
+    if "PRISM" in os.environ
+    else "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
+)
 
 
 def answers_and_failures(elements: list[Any], transform: Any) -> tuple[list[Any], list[Any]]:

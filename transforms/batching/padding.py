@@ -157,6 +157,14 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
     )
 
 
+def rows_may_leave(pipe: Any) -> bool:
+    """Whether a batch of a generating model is known to be nothing but its rows.
+
+    Others may keep numbers of rows where they are not seen, or mix them.
+    """
+    return generates(pipe) and _pads_tokens(pipe.model, generating=True)
+
+
 def _pads_tokens(model: Any, generating: bool) -> bool:
     """Whether padded tokens are known to change nothing, the way this model is called."""
     # A repository's own code may have any model under the name of a known type.

@@ -7,6 +7,7 @@ import copy
 import functools
 import itertools
 import logging
+import sys
 from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ from . import compiled as compiled_module
 from .device import Device
 from .device_resize import Resize
 from .lengths import Lengths
-from .padding import Padding, padding_of
+from .padding import Padding, padding_of, rows_may_leave
 from .pixels import Finish
 from .row_slots import RowSlots
 
@@ -57,7 +58,9 @@ class Program:
             postprocess = {**pipe._postprocess_params, **postprocess}
             self._trial = Trial(pipe, weights, self._run_one, postprocess, spec.source)
         self._padding = padding_of(pipe, self._forward)
-        self._generation = GenerationControl(pipe, parameters, self._forward)
+        # A compiled model would be compiled again for each number of rows.
+        leave = compiled is None and rows_may_leave(pipe)
+        self._generation = GenerationControl(pipe, parameters, self._forward, rows_leave=leave)
         self._resized, self._finished = Resize(pipe), Finish(pipe)
         self._lengths = Lengths(pipe, task, self._forward, is_accelerated(pipe))
         self._slots = RowSlots(self._new_slot)
@@ -97,8 +100,10 @@ class Program:
         request = features.get(KEY) if isinstance(features, Mapping) else None
         if request is None:
             return True
-        # A forced end, and how long a batch may be, are counted for the limit of the whole batch.
-        return self._generation.by_row and "max_new_tokens" not in request.parameters
+        if "max_new_tokens" not in request.parameters:
+            return self._generation.by_row
+        # How long a batch may be is counted with the limit that all have in common.
+        return self._generation.limits_by_row and self._padding.longest_padded == sys.maxsize
 
     def launch(self, chunks: Sequence[Any]) -> interface.Launched:
         """Hand a batch to the device; on a CPU, compute it. What the model raises goes through."""
@@ -190,7 +195,8 @@ class Program:
         """What the model answers, by a method of the pipeline that takes features to outputs."""
         asked = features.pop(KEY, None) if isinstance(features, MutableMapping) else None
         if asked is None:
-            return self._computed(forward, features)
+            with self._generation.together():
+                return self._computed(forward, features)
         with self._generation.answering(asked if isinstance(asked, list) else [asked]) as answers:
             outputs = self._computed(forward, features)
         found = answers(outputs)

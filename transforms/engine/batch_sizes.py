@@ -13,6 +13,9 @@ from .scheduler import BatchCostModel, Budget, Pool
 _MAX_ROWS = 512  # where the limits do not say: more gain nothing on any model measured
 _MAX_ROWS_OVERLAPPED = 1024  # launching a batch takes as long as computing many short rows
 _MAX_ROWS_GENERATING = 64  # a generating model keeps a cache of every row in memory
+#: Padded tokens that starting a batch costs at first, until it is known.
+_START, _START_ACCELERATED = 32.0, 4096.0
+_START_GENERATING = 1024.0  # the last rows of a batch compute alone for as long as many would
 _CPU_TOKENS = 2048  # more make buffers so large that malloc asks the kernel for each of them
 _MAX_TOKENS = 131_072  # padded: what an accelerator gains from more is lost in waiting for them
 _HIDDEN = 1.5  # times the work that hides the launch of the next batch: launches take turns
@@ -24,7 +27,8 @@ class BatchSizes:
     def __init__(self, limits: Limits, model: Model) -> None:
         self._limits = limits
         self._overlaps = model.overlaps
-        self.cost = BatchCostModel(4096.0 if model.accelerated else 32.0)
+        start = _START_GENERATING if model.generates else _START
+        self.cost = BatchCostModel(_START_ACCELERATED if model.accelerated else start)
         self.ceilings = Ceilings()
         rows = _MAX_ROWS_OVERLAPPED if model.overlaps else _MAX_ROWS
         self._rows = limits.batch_size or (_MAX_ROWS_GENERATING if model.generates else rows)

@@ -11,7 +11,6 @@ full gathers on until the device has nothing else to do.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import logging
 import operator
@@ -21,29 +20,26 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ..options.spec import Limits
-from .allocator import FreedMemory, clear_frames, free_model
+from .allocator import FreedMemory, clear_frames
 from .batch_sizes import BatchSizes
 from .blocks import unpacked
 from .chunks import Chunk, InFlight, Launch, chunks_of, padded
+from .core_base import CANCELLED, CoreBase, OnLaunch
 from .errors import EngineError, breaks_engine, contained, is_fatal, is_out_of_memory
 from .expected_work import ExpectedWork
 from .host_time import HostTime
-from .interface import Computed, Model, Program
-from .reports import BatchReport, LoadReport, Report
+from .interface import Computed, Model
+from .reports import BatchReport, LoadReport
 from .scheduler import Pool
-from .tickets import BundleSession, Ticket
+from .tickets import Ticket
 
 logger = logging.getLogger(__name__)
 
 _LOOK_AGAIN = 0.0005  # seconds until a device is asked again whether it has finished
 
-_CANCELLED = Exception("the session was cancelled: nobody waits for the answer any more")
 
-OnLaunch = Callable[[Mapping[int, Sequence[Ticket]]], None]
-
-
-class EngineCore:
-    """One replica: tickets go in by `admit`, and are handed back by `step`.
+class EngineCore(CoreBase):
+    """One replica that computes batch after batch.
 
     Args:
       limits: what a batch may hold.
@@ -61,11 +57,8 @@ class EngineCore:
         on_launch: OnLaunch = lambda batches: None,
         on_broken: Callable[[BaseException], None] = lambda error: None,
     ) -> None:
+        super().__init__(hand_back, on_launch, on_broken)
         self._limits = limits
-        self._hand_back = hand_back
-        self._on_launch = on_launch
-        self._on_broken = on_broken
-        self._model: Model | None = None
         #: Those that were learned before the model was unloaded.
         self._learned: BatchSizes | None = None
         self._pool: Pool[Chunk] = Pool()
@@ -73,36 +66,11 @@ class EngineCore:
         self._depth = 1
         #: Batches that were launched.
         self._launched = 0
-        self._programs: dict[str, Program] = {}
-        self._reports: list[Report] = []
-        #: When the batch that is computed began, on time.monotonic; None between batches.
-        self.running_since: float | None = None
         #: When the last batch, or loading, ended, on time.perf_counter.
         self._idle_since = 0.0
         self._expected = ExpectedWork(limits.max_wait_ms / 1e3)
         #: Chunks that came since the last batch: no chunk waits twice.
         self._new_chunks = 0
-        #: Tickets that came before the model was there.
-        self._early: list[Ticket] = []
-        #: Tickets that are neither answered nor failed.
-        self._live: set[Ticket] = set()
-        #: Why nothing will be answered any more.
-        self._refusal: EngineError | None = None
-
-    @property
-    def dead(self) -> bool:
-        """Whether it will answer nothing any more."""
-        return self._refusal is not None
-
-    @property
-    def has_model(self) -> bool:
-        """Whether its model is loaded."""
-        return self._model is not None
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether any ticket is not answered."""
-        return bool(self._live or self._early)
 
     @property
     def waiting(self) -> int:
@@ -118,37 +86,24 @@ class EngineCore:
         self._host_time = HostTime()
         self._memory = FreedMemory(model.accelerated)
         self._sizes = self._learned = self._learned or BatchSizes(self._limits, model)
-        early, self._early = self._early, []
-        self.admit(early)
+        self._admit_early()
 
     def unload(self) -> None:
         """Let go of the model: what waits, and comes, stays until another is loaded."""
         self._finish_all()
         self._drop_model()
 
-    def _drop_model(self) -> None:
-        self._model = None
-        self._programs.clear()
-        free_model()
-
-    def admit(self, tickets: Sequence[Ticket]) -> None:
-        """Accept tickets; some may be handed back at once."""
-        if self._model is None and self._refusal is None:
-            self._early += tickets
-            return
+    def _arrived(self, tickets: Sequence[Ticket]) -> None:
         if self._model is not None:
             self._host_time.works()
-        # All of them, before anything can go wrong: so that each is answered then, too.
-        self._live.update(tickets)
         for ticket in tickets:
             self._expected.arrived(ticket.session)
-        for session, group in itertools.groupby(tickets, operator.attrgetter("session")):
-            reason = self._refusal or (_CANCELLED if session.cancelled else None)
-            if reason is None:
-                self._place(list(group))
-                continue
-            for ticket in group:
-                self._fail(ticket, reason)
+
+    def _left(self, ticket: Ticket) -> None:
+        self._expected.answered(ticket.session)
+
+    def _forget_running(self) -> None:
+        self._in_flight.clear()
 
     def _place(self, tickets: Sequence[Ticket]) -> None:
         """Put the chunks of a session's tickets into the pool."""
@@ -206,19 +161,6 @@ class EngineCore:
             self._finish()
         self._memory.after_batch(self._idle_since)
 
-    def refuse(self, error: BaseException) -> None:
-        """Answer whatever waits, and comes, with the reason why nothing is computed."""
-        reason = self._refusal = EngineError.of(error)
-        self._in_flight.clear()
-        self.running_since = None
-        early, self._early = self._early, []
-        for ticket in tuple(self._live):
-            self._fail(ticket, reason)
-        self.admit(early)
-        clear_frames(error)  # they may hold the model
-        with contextlib.suppress(Exception):  # of a device that is broken
-            self._drop_model()
-
     def _may_launch(self) -> bool:
         if not len(self._pool) or len(self._in_flight) == self._depth:
             return False
@@ -231,17 +173,6 @@ class EngineCore:
     def _may_read(self) -> bool:
         """Whether the oldest batch in flight has finished, or there is nothing to do but wait."""
         return len(self._in_flight) == self._depth or self._in_flight[0].launched.done()
-
-    def _program(self, session: BundleSession) -> Program:
-        program = self._programs.get(session.key)
-        if program is None:
-            assert self._model is not None
-            try:
-                program = self._model.program(session.parameters)
-            except Exception as error:  # the same for every element
-                raise EngineError(f"{type(error).__name__}: {error}") from error
-            self._programs[session.key] = program
-        return program
 
     def _launch(self, batch: list[Chunk]) -> None:
         """Have the device work on a batch; on an error, half by half, down to the one that fails.
@@ -273,7 +204,7 @@ class EngineCore:
         """The chunks that somebody waits for."""
         for chunk in batch:
             if chunk.ticket.session.cancelled:
-                self._fail(chunk.ticket, _CANCELLED)
+                self._fail(chunk.ticket, CANCELLED)
         return [chunk for chunk in batch if chunk.ticket.error is None]
 
     def _try_launch(self, batch: list[Chunk], start: float) -> Exception | None:
@@ -386,15 +317,3 @@ class EngineCore:
             ticket.remaining -= 1
             if not ticket.remaining and ticket.error is None:
                 self._done(ticket)
-
-    def _fail(self, ticket: Ticket, error: BaseException) -> None:
-        if ticket.error is None:
-            ticket.error = error
-            self._done(ticket)
-
-    def _done(self, ticket: Ticket) -> None:
-        self._live.discard(ticket)
-        if self._reports and not ticket.session.cancelled:
-            ticket.reports, self._reports = self._reports, []
-        self._expected.answered(ticket.session)
-        self._hand_back(ticket)

@@ -104,7 +104,7 @@ class EngineSpec:
     identity: str
     #: The model's name, for messages.
     name: str
-    load: Callable[..., Model]
+    load: Callable[..., Any]
     limits: Limits
     sharing: Sharing
     #: Whether the model runs on the machine's accelerator if there is one.
@@ -115,3 +115,6 @@ class EngineSpec:
     device: int | str | None = None
     #: Bytes of the weights, as far as they are known before they are loaded.
     nbytes: int | None = None
+    #: Whether the model works on each chunk for as many steps as it takes, in place of on batches:
+    #: `load` gives a ContinuousModel.
+    continuous: bool = False

@@ -87,7 +87,8 @@ def _in_process(spec: EngineSpec) -> Model:
     processes = spec.sharing.processes or 1
     if processes > 1:
         torch.set_num_threads(max(1, _threads() // processes))
-    return load_outside_gc(spec.load)
+    model: Model = load_outside_gc(spec.load)
+    return model
 
 
 @functools.cache
@@ -120,7 +121,11 @@ def on_machine(spec: EngineSpec) -> bool:
             raise EngineError("an engine in a process of its own needs Linux or macOS")
         if sharing.max_device_memory is not None:
             raise EngineError("max_device_memory needs Linux or macOS")
+        if spec.continuous:
+            raise EngineError("an engine of this kind needs Linux or macOS")
         return False
+    if spec.continuous:  # its library has settings of its own for a whole process
+        return True
     if spec.accelerated and torch.accelerator.is_available():
         return True
     if sharing.share != "auto":

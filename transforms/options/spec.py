@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from . import acceleration, content_hash
+from .engines import check_engine
 from .media_limits import MediaLimits
 from .shown import shown
 from .sources import is_local, model_source
@@ -90,6 +91,10 @@ class ModelSpec:
     pipeline_class: str | None = None
     #: What loads its model: names in transformers, or "module:Class".
     model_classes: tuple[str, ...] = ()
+    #: What runs the model: one of ENGINES.
+    engine: str = "transformers"
+    #: Arguments of vLLM's engine, by name.
+    engine_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "source", model_source("model", self.source))
@@ -111,6 +116,7 @@ class ModelSpec:
                 f"model_kwargs: {name} would be kept in files and shown: set the variable "
                 "HF_TOKEN, here and on the workers"
             )
+        check_engine(self)
         acceleration.check_device_map(self.device_map, self.device)
         acceleration.check_compile(self.torch_compile)
         acceleration.check_quantization(self.quantization_config)

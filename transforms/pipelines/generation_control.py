@@ -19,6 +19,7 @@ from .grammar import Grammar
 from .own_parameters import own_parameters
 from .requests import Answer, GeneratedSequence, Request
 from .row_control import RowControl, ends_of
+from .token_loop import decode, decodes
 
 #: Changes the keywords of `generate`.
 _Keywords: TypeAlias = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -69,13 +70,18 @@ class GenerationControl:
       pipe: the pipeline, weightless or not.
       parameters: those of the call.
       forward: the keywords of its forward stage.
+      rows_leave: whether rows that have ended may leave their batch.
 
     Raises ValueError for a response_format that the model cannot be held to.
 
     """
 
     def __init__(
-        self, pipe: Any, parameters: Mapping[str, Any], forward: Mapping[str, Any]
+        self,
+        pipe: Any,
+        parameters: Mapping[str, Any],
+        forward: Mapping[str, Any],
+        rows_leave: bool = False,
     ) -> None:
         self._pipe = pipe
         self._own = own_parameters(pipe, parameters)
@@ -85,6 +91,7 @@ class GenerationControl:
             self._in_force = {**defaults, **generation_parameters(pipe, forward)}
         form = self._own.get("response_format")
         self._grammar = self._grammar_of(form) if form is not None and self._in_force else None
+        self._rows_leave = rows_leave and self.by_row and decodes(self._in_force)
         # Each reads the whole vocabulary when it is made, and keeps some megabytes.
         self._stops = functools.lru_cache(16)(self._criterion)
 
@@ -101,6 +108,11 @@ class GenerationControl:
     def by_row(self) -> bool:
         """Whether rows that ask something for themselves may share a batch."""
         return not self.obstacles
+
+    @property
+    def limits_by_row(self) -> bool:
+        """Whether those may that have a limit of their own, whatever the others' is."""
+        return self.by_row and self._in_force.get("max_new_tokens") is not None
 
     def _grammar_of(self, form: Any) -> Grammar:
         if self.obstacles:
@@ -145,6 +157,23 @@ class GenerationControl:
                 f"{', '.join(self.obstacles)}"
             )
 
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """A context in which the model generates for chunks that ask nothing for themselves."""
+        return _changing(self._with_leaving if self._rows_leave else None)
+
+    def _with_leaving(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The keywords of `generate` with which rows that have ended leave their batch."""
+        configs = (given.get("generation_config"), self._pipe.model.generation_config)
+        # `generate` looks for those with a tokenizer, which it gives to no loop but its own.
+        if any(getattr(config, "stop_strings", None) for config in configs):
+            return dict(given)
+        found = {**given, "custom_generate": decode}
+        stops = found.pop("stop_strings", None)
+        if stops:
+            criterion = self._stops((stops,) if isinstance(stops, str) else tuple(stops))
+            found["stopping_criteria"] = [*(given.get("stopping_criteria") or ()), criterion]
+        return found
+
     @contextlib.contextmanager
     def answering(self, requests: Sequence[Request]) -> Iterator[Callable[[Any], list[Answer]]]:
         """A context in which the model generates for chunks with these requests.
@@ -154,7 +183,12 @@ class GenerationControl:
         if self.by_row:
             details = bool(self._own.get("details"))
             control = RowControl(requests, self._in_force, self._stops, self._grammar, details)
-            with _changing(control.keywords):
+
+            def change(given: Mapping[str, Any]) -> dict[str, Any]:
+                found = control.keywords(given)
+                return self._with_leaving(found) if self._rows_leave else found
+
+            with _changing(change):
                 yield lambda outputs: control.answers()
             return
         (request,) = requests

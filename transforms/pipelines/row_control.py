@@ -50,6 +50,8 @@ class _Row:
     ends: frozenset[int]
     #: The most tokens; None: as many as `generate` makes.
     most: int | None
+    #: Those of which the last token is one, where `generate` does not see to it.
+    last: frozenset[int]
     stops: tuple[str, ...]
     matcher: Matcher | None
     tokens: list[int] = field(default_factory=list)
@@ -113,13 +115,19 @@ class RowControl(LogitsProcessor):  # type: ignore[misc]
         with_logprobs: bool,
     ) -> None:
         self._with_logprobs = with_logprobs
-        self._rows = [_row(each, common, grammar) for each in requests]
+        self._all = [_row(each, common, grammar) for each in requests]
+        #: Those that are in the batch still.
+        self._rows = self._all
         self._ends = RowEnds(self._rows, criterion)
         self._special = frozenset() if grammar is None else grammar.special_tokens
 
     def answers(self) -> list[Answer]:
         """What has been generated for each row."""
-        return [row.answer() for row in self._rows]
+        return [row.answer() for row in self._all]
+
+    def keep_rows(self, indices: Sequence[int]) -> None:
+        """Have the other rows leave the batch."""
+        self._rows = [self._rows[i] for i in indices]
 
     def keywords(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The keywords of `generate`, given those of the pipeline."""
@@ -133,7 +141,7 @@ class RowControl(LogitsProcessor):  # type: ignore[misc]
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Scores (rows, tokens) with which the best token of each row is the one that it takes."""
-        scores, forced = self._allowed(scores.float())
+        scores, forced = self._allowed(self._with_last(scores.float()))
         chosen = scores.argmax(-1)
         for drawing, rows in self._drawn().items():
             own = torch.tensor(rows, device=scores.device)
@@ -149,6 +157,14 @@ class RowControl(LogitsProcessor):  # type: ignore[misc]
             elif row.finished is None:
                 row.add(token, logprob)
         return torch.full_like(scores, -torch.inf).scatter_(1, chosen[:, None], 0.0)
+
+    def _with_last(self, scores: torch.Tensor) -> torch.Tensor:
+        """The scores, with those of the rows' last tokens where only some may be the last."""
+        for i, row in enumerate(self._rows):
+            if row.last and row.most == len(row.tokens) + 1:
+                scores[i] = -torch.inf
+                scores[i, list(row.last)] = 0.0
+        return scores
 
     def _allowed(self, scores: torch.Tensor) -> tuple[torch.Tensor, list[bool]]:
         """The scores without those of tokens that do not fit the form of the answer.
@@ -188,6 +204,11 @@ class RowEnds(StoppingCriteria):  # type: ignore[misc]
         #: Those that were at their end before the last token.
         self._before = [False] * len(rows)
 
+    def keep_rows(self, indices: Sequence[int]) -> None:
+        """Have the other rows leave the batch."""
+        self._rows = [self._rows[i] for i in indices]
+        self._before = [self._before[i] for i in indices]
+
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """Whether each row is at its end: (rows,), bool."""
         for stops, criterion in self._criteria.items():
@@ -202,12 +223,14 @@ class RowEnds(StoppingCriteria):  # type: ignore[misc]
 def _row(request: Request, common: Mapping[str, Any], grammar: Grammar | None) -> _Row:
     given = {**common, **request.parameters}
     stops = given.get("stop_strings") or ()
+    is_own = "max_new_tokens" in request.parameters
     return _Row(
         request=request,
         drawing=_drawing(given) if given.get("do_sample") else None,
         numbers=random.Random(request.seed),  # noqa: S311 - to draw tokens
         ends=ends_of(given),
         most=given.get("max_new_tokens"),
+        last=_tokens(given.get("forced_eos_token_id")) if is_own else frozenset(),
         stops=(stops,) if isinstance(stops, str) else tuple(stops),
         matcher=None if grammar is None else grammar.matcher(),
     )
@@ -215,8 +238,11 @@ def _row(request: Request, common: Mapping[str, Any], grammar: Grammar | None) -
 
 def ends_of(parameters: Mapping[str, Any]) -> frozenset[int]:
     """The tokens that end an answer."""
-    end = parameters.get("eos_token_id")
-    return frozenset() if end is None else frozenset(np.atleast_1d(end).tolist())
+    return _tokens(parameters.get("eos_token_id"))
+
+
+def _tokens(given: Any) -> frozenset[int]:
+    return frozenset() if given is None else frozenset(np.atleast_1d(given).tolist())
 
 
 def _drawing(parameters: Mapping[str, Any]) -> Drawing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import functools
 import types
 from collections.abc import Mapping
 from typing import Any, Self
@@ -55,31 +56,46 @@ class WithFailures(beam.PTransform):  # type: ignore[misc]
         sides: Mapping[str, Any] = _NONE,
         *,
         into_stage: bool = False,
+        isolate: bool = False,
     ) -> tuple[Any, list[Any]]:
         """Apply a stage's DoFn: its results, and its failures if they are handled.
 
-        `into_stage` says whether another stage takes the results.
+        `into_stage` says whether another stage takes the results, `isolate` whether no other step
+        is fused with this one.
         """
+        hand_on = functools.partial(_hand_on, hints)
+        if isolate:
+            pcoll = _shuffled("Isolate", pcoll, pcoll.element_type)
         step = beam.ParDo(fn, **sides).with_resource_hints(**hints)
         if self._tags is None:
             good, bad = pcoll | "Run" >> step.with_output_types(result_type), []
         else:
             outputs = pcoll | "Run" >> step.with_outputs(FAILED, main="main")
-            good, bad = outputs["main"], [outputs[FAILED] | "Failed" >> _hand_on()]
+            good, bad = outputs["main"], [outputs[FAILED] | "Failed" >> hand_on()]
             good.element_type = result_type
+        if isolate:
+            good = _shuffled("Results", good, result_type)
+            return good, [_shuffled("Failures", each, each.element_type) for each in bad]
         if not into_stage:
-            good = good | "Answered" >> _hand_on()
+            good = good | "Answered" >> hand_on()
             good.element_type = result_type
         return good, bad
 
 
-def _hand_on() -> beam.PTransform:
+def _shuffled(label: str, pcoll: Any, kind: Any) -> Any:
+    """The same elements with their times and windows: what comes next is a stage of its own."""
+    pcoll = pcoll | label >> beam.Reshuffle()
+    pcoll.element_type = kind
+    return pcoll
+
+
+def _hand_on(hints: Mapping[str, Any]) -> beam.PTransform:
     """A step behind a stage.
 
     Beam loses what is yielded at the end of a bundle where the next step takes batches of
     elements, as WriteToParquet may.
     """
-    return beam.Map(_itself)
+    return beam.Map(_itself).with_resource_hints(**hints)
 
 
 def _itself(element: Any) -> Any:

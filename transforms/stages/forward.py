@@ -11,7 +11,7 @@ from ..engine.reports import Report
 from ..engine.tickets import AnyEngine, Parameters, each_unpacked
 from ..options.sizes import nbytes
 from ..options.spec import Spec
-from . import live_counts, lost_runner, metrics
+from . import live_counts, lost_runner, metrics, versions
 from .base import StageFn, with_own_windows
 from .engine_loop import EngineLoop
 from .model_updates import ModelVersions, requested_model
@@ -94,12 +94,14 @@ class ForwardFn(EngineFn):
 
     def __init__(self, spec: Spec, handles_failures: bool, groups: bool = False) -> None:
         super().__init__(spec, handles_failures)
+        self._built_with = versions.here()
         self._groups = groups
         if groups:
             self._most_together = _MOST_TOGETHER
 
     def setup(self) -> None:
         """Acquire the engine, which loads its model meanwhile."""
+        versions.check(self._built_with)
         self._versions = ModelVersions(self._spec)
         self._parameters = Parameters(self._spec.parameters)
         super().setup()

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import apache_beam as beam
 from apache_beam.typehints import typehints
 
+from ..options.placement import ANYWHERE, Placement
 from ..options.spec import Spec
 from ..rows.binding import Binding
 from ..weights import hub
@@ -47,16 +48,22 @@ class TaskPlan:
     #: How much there may be of tables that are begun and not yielded. None: as much as the window
     #: lets in.
     open_tables: OpenLimit | None = None
+    #: Which workers the stage with the model needs.
+    placement: Placement = ANYWHERE
 
     @functools.cached_property
     def pinned(self) -> TaskPlan:
-        """The plan with the model's revision resolved to a commit.
+        """The plan with the model's revision resolved to a commit, and the engine chosen.
 
         It is looked up once: all stages and all pipelines of one plan load the same commit.
         """
         if self.is_pinned:
             return self
         spec = replace(self.spec, model=hub.pinned(self.spec.model))
+        if spec.model.engine == "auto":
+            from .engine_choice import chosen  # with torch
+
+            spec = chosen(spec, self.updates is not None)
         return replace(self, spec=spec, is_pinned=True)
 
     @property
@@ -78,7 +85,8 @@ class TaskPlan:
     @property
     def groups(self) -> bool:
         """Whether Postprocess gets Records as they come from Forward, and may take many at once."""
-        return self.is_whole and self.postprocess is None and self.binding.task.answers_together
+        follows = self.is_whole and self.placement.is_fused and self.postprocess is None
+        return follows and self.binding.task.answers_together
 
     @property
     def replaced_stages(self) -> list[str]:

@@ -8,6 +8,8 @@ from collections.abc import Collection
 from typing import Any
 
 from ..batching import device_resize
+from ..batching.vllm_engine import arguments
+from ..batching.vllm_engine.sampling import Sampling
 from ..options import content_hash
 from ..options.shown import cut, shown
 from ..options.sources import is_local, is_uri
@@ -53,7 +55,9 @@ def check_task(
       ValueError: a parameter has a value that the task refuses, or nobody reads it.
 
     """
-    pipe = _weightless(spec.model)
+    if spec.model.engine == "vllm":
+        arguments.check_options(spec.model.engine_options)
+    pipe = weightless_pipeline(spec.model)
     if pipe is None:
         return
     _check_sources(spec.model, type(pipe))
@@ -67,6 +71,8 @@ def check_task(
         )
         if "postprocess" not in replaced:
             _check_processor(pipe, spec)
+        if spec.model.engine == "vllm":
+            Sampling(pipe, spec.parameters)
         GenerationControl(pipe, spec.parameters, stages[1]).check(row_parameters, replaced)
     except (AttributeError, KeyError, ValueError, TypeError) as error:
         given = ", ".join(f"{name}={shown(value)}" for name, value in spec.parameters.items())
@@ -183,7 +189,7 @@ def _reason(error: Exception) -> str:
     return cut(f"unknown value {error}" if isinstance(error, KeyError) else str(error))
 
 
-def _weightless(model: ModelSpec) -> Any:
+def weightless_pipeline(model: ModelSpec) -> Any:
     """The model's pipeline without weights; None where the hub cannot be asked from here."""
     try:
         copies = _check_files(model)

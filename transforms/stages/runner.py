@@ -16,7 +16,8 @@ _LOCAL_RUNNERS = (FnApiRunner, SwitchingDirectRunner, BundleBasedDirectRunner)
 def worker_processes(pipeline: beam.Pipeline) -> int | None:
     """How many worker processes the pipeline's runner has on a machine. None: not known here."""
     options = pipeline.options
-    if options.view_as(PortableOptions).environment_type == "LOOPBACK":
+    environment = options.view_as(PortableOptions).environment_type or _default(pipeline.runner)
+    if environment == "LOOPBACK":
         return 1
     if not isinstance(pipeline.runner, _LOCAL_RUNNERS):
         return None
@@ -24,3 +25,9 @@ def worker_processes(pipeline: beam.Pipeline) -> int | None:
     if direct.direct_running_mode != "multi_processing":
         return 1
     return direct.direct_num_workers or os.cpu_count()
+
+
+def _default(runner: beam.runners.PipelineRunner) -> str | None:
+    """The type of a runner's environment where none is given, as far as that is known here."""
+    names = [each.__name__ for each in type(runner).__mro__]  # importing it takes a second
+    return "LOOPBACK" if "PrismRunner" in names else None

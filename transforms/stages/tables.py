@@ -392,5 +392,6 @@ class Tables(WithFailures):
             open_limit=plan.open_tables,
         )
         sides = side_inputs(plan.updates, pcoll.pipeline)
-        good, bad = self._apply(fn, pcoll, pa.Table, sides=sides)
+        hints, isolate = plan.placement.hints, plan.placement.isolate
+        good, bad = self._apply(fn, pcoll, pa.Table, hints, sides, isolate=isolate)
         return self._outputs(good, bad, pa.Table)

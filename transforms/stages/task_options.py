@@ -12,8 +12,10 @@ from typing import Any, TypeAlias
 
 import apache_beam as beam
 
+from ..options import engines
 from ..options.byte_sizes import byte_count
 from ..options.media_limits import MediaLimits
+from ..options.placement import Placement
 from ..options.shown import shown
 from ..options.spec import Limits, ModelSpec, Sharing, Spec
 from ..options.suggest import unknown
@@ -31,8 +33,9 @@ Options: TypeAlias = Mapping[str, Any]
 def model_spec(task: str, options: Options) -> ModelSpec:
     """Which weights to load, and how."""
     arguments = {**_fields(ModelSpec, options), "task": task, "source": options["model"]}
-    if arguments["model_kwargs"] is None:
-        del arguments["model_kwargs"]
+    for name in ("model_kwargs", "engine_options"):
+        if arguments[name] is None:
+            del arguments[name]
     return ModelSpec(**arguments)
 
 
@@ -79,6 +82,7 @@ def task_plan(model: ModelSpec, task: Task, options: Options) -> TaskPlan:
     """The plan of a task's transform."""
     parameters = options["parameters"]
     _check_used(task, options)
+    _check_engine(model, task, options)
     spec = Spec(
         model=model,
         parameters=parameters,
@@ -112,6 +116,7 @@ def task_plan(model: ModelSpec, task: Task, options: Options) -> TaskPlan:
         preprocess=options["preprocess"],
         postprocess=postprocess,
         updates=updates,
+        placement=Placement(**_fields(Placement, options)),
     )
 
 
@@ -160,6 +165,20 @@ def _check_used(task: Task, options: Options) -> None:
     for name, reason in ignored.items():
         if options[name]:
             raise ValueError(f"{name} would be ignored: {reason}")
+
+
+def _check_engine(model: ModelSpec, task: Task, options: Options) -> None:
+    """Raises ValueError for a task that vLLM does not answer, or an option without use there."""
+    if model.engine != "vllm":
+        return
+    if task.name not in engines.VLLM_TASKS:
+        tasks = ", ".join(engines.VLLM_TASKS)
+        raise ValueError(f"engine='vllm' is for {tasks}, got {task.name}")
+    for name in engines.of_batches(options):
+        raise ValueError(
+            f"{name} is not for engine='vllm', which forms no batches and keeps its one model: "
+            "engine_options has max_num_seqs and gpu_memory_utilization"
+        )
 
 
 def _updates(metadata: Any, pattern: str | None) -> Any:

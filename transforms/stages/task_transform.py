@@ -55,6 +55,10 @@ class TaskTransform(WithFailures):
       quantization_config: one of transformers' classes, or a mapping such as {"quant_method":
         "quanto", "weights": "int8"}.
       model_kwargs: further keywords of `from_pretrained`.
+      engine: "vllm" runs the model in vLLM, without batches: prompts enter it as they come. For
+        text-generation; needs vLLM. "auto": where vLLM is installed and serves the model, and
+        there is a GPU where the pipeline is built.
+      engine_options: arguments of vLLM's engine, such as {"max_model_len": 8192}.
       trust_remote_code: run Python code from the model's repository.
       allow_random_weights: run a model although its checkpoint lacks weights that the task needs,
         which are random then. By default the job fails before the first prediction.
@@ -77,6 +81,12 @@ class TaskTransform(WithFailures):
       media_limits: how large images, audio and video may be, where the defaults do not fit:
         {"image_pixels": 200_000_000}; and how many URIs are fetched at once, "fetches". See
         MediaLimits for all names.
+      isolate: run the stage with the model on workers of its own, where a runner has several kinds
+        (Dataflow): what comes in and goes out is shuffled. With tables, all three stages are one.
+      accelerator: a resource hint for the stage with the model, as Beam takes it:
+        "type:nvidia-l4;count:1;install-nvidia-driver". Without `isolate`, what the runner fuses
+        with that stage runs there, too.
+      min_ram: the same for the least memory of a worker: bytes, or "16GB".
       keyed: elements are (key, value) pairs, and so are the results.
       input: the column of the rows that holds the input; for a task with several inputs a
         mapping from their names to columns.
@@ -128,6 +138,8 @@ class TaskTransform(WithFailures):
         torch_compile: bool | Mapping[str, Any] = False,
         quantization_config: Any = None,
         model_kwargs: Mapping[str, Any] | None = None,
+        engine: str = "transformers",
+        engine_options: Mapping[str, Any] | None = None,
         trust_remote_code: bool = False,
         allow_random_weights: bool = False,
         resize_on_device: bool = False,
@@ -138,6 +150,9 @@ class TaskTransform(WithFailures):
         max_device_memory: int | str | None = None,
         max_wait_ms: float = Limits.max_wait_ms,
         media_limits: Mapping[str, float] | None = None,
+        isolate: bool = False,
+        accelerator: str | None = None,
+        min_ram: int | str | None = None,
         keyed: bool = False,
         input: str | Mapping[str, str] | None = None,
         prompt: str | None = None,

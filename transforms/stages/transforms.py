@@ -94,16 +94,20 @@ class Forward(WithFailures):
                 self._handler, self._arguments, self._key, handles, processes
             )
             hints, result_type = self._handler.get_resource_hints(), typehints.Any
+            isolate = False
             sides: Mapping[str, Any] = {}
             into_stage = False
         else:
             plan = self._plan.pinned
             sharing = replace(plan.spec.sharing, processes=processes)
             fn = ForwardFn(replace(plan.spec, sharing=sharing), handles, plan.groups)
-            hints, result_type = {}, Record
+            hints, result_type = plan.placement.hints, Record
+            isolate = plan.placement.isolate
             into_stage = plan.is_whole and plan.postprocess is None
             sides = side_inputs(plan.updates, pcoll.pipeline)
-        good, bad = self._apply(fn, pcoll, result_type, hints, sides, into_stage=into_stage)
+        good, bad = self._apply(
+            fn, pcoll, result_type, hints, sides, into_stage=into_stage, isolate=isolate
+        )
         return self._outputs(good, bad)
 
 

@@ -221,6 +221,13 @@ def test_dataflow() -> None:
     assert "Beam's own image for workers lacks pipelines-beam" in found
 
 
+def test_dataflow_without_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checks, "_is_installed", lambda module: True)
+    monkeypatch.setattr(checks, "_has_credentials", lambda: False)
+    first, *_ = missing({"runner": "DataflowRunner"})
+    assert first.startswith("there are no credentials for Google Cloud: `gcloud auth applicat")
+
+
 def test_prism(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (line,) = missing({"runner": "PrismRunner", "prism_location": "/no/prism"})
     assert line.startswith("there is no file '/no/prism': go install github.com/apache/beam")

@@ -13,7 +13,7 @@ from multiprocessing import AuthenticationError
 from typing import Any
 
 from ..blocks import Block, OutputRow
-from ..core import EngineCore
+from ..core_base import CoreBase
 from ..errors import PicklableError
 from ..tickets import BundleSession, Ticket, each_unpacked
 from . import arena, pickling, protocol
@@ -51,7 +51,7 @@ class Client:
         self,
         sock: socket.socket,
         key: bytes,
-        core: EngineCore,
+        core: CoreBase,
         on_join: Callable[[Client], None] = lambda client: None,
     ) -> None:
         sock.setblocking(False)

@@ -25,11 +25,13 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 from ..allocator import free_model, load_outside_gc
+from ..continuous.core import ContinuousCore
 from ..core import EngineCore
+from ..core_base import CoreBase
 from ..device_memory import device_memory
-from ..interface import Model
 from ..residency import Residency
 from ..tickets import Ticket
 from .client import Client
@@ -67,12 +69,15 @@ class Server:
         self._until: float | None = None
         #: The thread that loads the model, and what it has loaded.
         self._loading: threading.Thread | None = None
-        self._loaded: Model | BaseException | None = None
+        self._loaded: Any = None
         self._ready = False
         self._residency = Residency(device_memory(config.spec, folder), config.spec.name)
         self._used = time.monotonic()
-        limits = config.spec.limits
-        self.core = EngineCore(limits, self._answered.append, self._announce, self._on_broken)
+        self.core = self._new_core()
+
+    def _new_core(self) -> CoreBase:
+        spec, calls = self._config.spec, (self._answered.append, self._announce, self._on_broken)
+        return ContinuousCore(*calls) if spec.continuous else EngineCore(spec.limits, *calls)
 
     def run(self) -> None:
         """Serve whoever connects; return when there have been no users for a while."""

@@ -1,0 +1,1 @@
+"""vLLM as the engine of models that generate texts: `engine="vllm"`."""
