@@ -86,7 +86,11 @@ def test_a_job_gives_the_same_rows(
     expected, found = answers(tmp_path / "local"), answers(tmp_path / "flink")
     assert len(expected) == ROWS - 1
     assert same(found, expected)
-    assert progress(there.result()) == progress(local.result()) == (ROWS, ROWS, 1)
+    assert progress(local.result()) == (ROWS, ROWS, 1)
+    # Of a worker that ends, the counts of its last half second may not be seen; files always are.
+    done, total, failed = progress(there.result())
+    assert (total, failed) == (ROWS, 1)
+    assert done == ROWS or given.model is None
     assert reported(there.result()) == reported(local.result())
     assert recorded(tmp_path / "flink") == recorded(tmp_path / "local")
     assert flink.job_servers() == []

@@ -68,7 +68,13 @@ class FlinkJob:
         command += ["--on=flink", *self._cluster.options, "--parallelism=2"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
         with open(self._log, "ab") as log:
-            started = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+            started = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                preexec_fn=_interruptible,  # noqa: PLW1509 - it takes no lock
+            )
         self._commands.append(started)
         return started
 
@@ -102,6 +108,11 @@ class FlinkJob:
     def log(self) -> str:
         """What its commands have said."""
         return self._log.read_text()
+
+
+def _interruptible() -> None:
+    """Have Ctrl-C stop a command: what a shell starts in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait(is_so: Callable[[], bool], seconds: float = _SECONDS) -> None:
