@@ -12,14 +12,18 @@ from typing import Any, NoReturn
 
 from apache_beam.options.pipeline_options import (
     PipelineOptions,
+    PortableOptions,
     StandardOptions,
     TestOptions,
+    WorkerOptions,
     _BeamArgumentParser,
 )
 from apache_beam.runners.runner import create_runner
 
 from transforms.options.shown import shown
 from transforms.options.suggest import did_you_mean, likely
+
+from .runners.names import runner_name
 
 #: Beam's in-process runner. Beam's default would first try to download a Go binary (Prism).
 DEFAULT_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -84,7 +88,20 @@ def settings(
     standard.runner = runner or DEFAULT_RUNNER
     with _as_options_error("runner"):
         create_runner(standard.runner)
+    _name_image(options)
     return options
+
+
+def _name_image(options: PipelineOptions) -> None:
+    """Have runners that start containers read `sdk_container_image`, which Dataflow alone does."""
+    image = options.view_as(WorkerOptions).sdk_container_image
+    portable = options.view_as(PortableOptions)
+    named = portable.environment_config or portable.lookup_environment_option(
+        "docker_container_image"
+    )
+    starts = runner_name(options) in ("FlinkRunner", "PortableRunner", "SparkRunner")
+    if image and starts and not named and portable.environment_type in (None, "DOCKER"):
+        portable.environment_config = image
 
 
 def described() -> str:

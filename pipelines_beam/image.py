@@ -23,7 +23,13 @@ _OF_EXTRAS = {"vision": ("torchvision",), "video": ("torchvision",), "diffusers"
 _CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 _CACHE = "/opt/huggingface"
 
-_REFERENCE = re.compile(r"[a-z0-9][\w./-]*(:\d+/[\w./-]+)?(:[\w][\w.-]{0,127})?")
+_PART = r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*"
+_REFERENCE = re.compile(
+    rf"(?:[\w.-]+(?::\d+)?/)?{_PART}(?:/{_PART})*(?::\w[\w.-]{{0,127}})?(?:@sha256:[0-9a-f]{{64}})?"
+)
+_WHEEL = re.compile(r"[\w.+!-]+\.whl")
+#: Docker takes them for patterns and variables in the source of a COPY.
+_OF_PATTERNS = frozenset("$*?[]\\")
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?(@[\w./-]+)?")
 
 
@@ -54,6 +60,7 @@ class Image:
                     f"{what} must be the name of an image, such as "
                     f"registry.example.com/me/pipelines-beam:1, got {shown(name)}"
                 )
+        _version(PACKAGE)
         known = importlib.metadata.metadata(PACKAGE).get_all("Provides-Extra") or []
         for extra in self.extras:
             if extra not in known:
@@ -68,12 +75,15 @@ class Image:
                 )
         for path in filter(None, (self.wheel, *self._directories)):
             self._within(path)
+        for model in self._directories:
+            _check_links(Path(model))
 
     def _check_wheel(self, wheel: str) -> None:
         """Raises ImageError unless it is that of this version."""
         start = f"{PACKAGE.replace('-', '_')}-{_version(PACKAGE)}-"
         name = Path(wheel).name
-        if not Path(wheel).is_file() or not (name.startswith(start) and name.endswith(".whl")):
+        is_named = name.startswith(start) and _WHEEL.fullmatch(name)
+        if not Path(wheel).is_file() or not is_named:
             raise ImageError(
                 f"--wheel must be the file {start}….whl, which `python -m build --wheel` makes, "
                 f"got {shown(wheel)}"
@@ -91,7 +101,13 @@ class Image:
                 f"Docker copies nothing from outside the folder of the Dockerfile, "
                 f"{str(self.folder)!r}: give --output in a folder that {shown(path)} is in"
             )
-        return whole.relative_to(self.folder.resolve()).as_posix()
+        found = whole.relative_to(self.folder.resolve()).as_posix()
+        if not _OF_PATTERNS.isdisjoint(found):
+            raise ImageError(
+                f"Docker takes {' '.join(sorted(_OF_PATTERNS))} in a path for a pattern or a "
+                f"variable: rename {shown(path)}"
+            )
+        return found
 
     def text(self) -> str:
         """The Dockerfile."""
@@ -137,6 +153,8 @@ class Image:
         yield "# Dataflow puts the driver there."
         yield "ENV LD_LIBRARY_PATH=/usr/local/nvidia/lib64:$LD_LIBRARY_PATH"
         yield "ENV PATH=/opt/venv/bin:$PATH"
+        yield "# Beam's boot would make an environment of its own, which lacks all of this one."
+        yield "ENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1"
         yield f"RUN pip install --no-cache-dir 'apache-beam[gcp,yaml]=={beam}'"
         yield f"COPY --from={image} /opt/apache/beam /opt/apache/beam"
 
@@ -159,6 +177,17 @@ class Image:
         """The commands that build it from a Dockerfile, and push it."""
         build = ["docker", "build", "--tag", self.name, "--file", str(file), str(file.parent)]
         return [shlex.join(build), shlex.join(["docker", "push", self.name])]
+
+
+def _check_links(directory: Path) -> None:
+    """Raises ImageError for a directory with links out of it, which lead nowhere in an image."""
+    inside = directory.resolve()
+    for path in directory.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            raise ImageError(
+                f"the model {shown(str(directory))} has links to files that Docker does not copy, "
+                f"such as {shown(path.name)}: give a copy of it (cp -rL), or its id of the hub"
+            )
 
 
 def _copy(source: str, target: str) -> str:

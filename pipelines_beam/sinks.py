@@ -57,6 +57,8 @@ def _sink(write: Write, expand: Callable[[Any, Fields, dict[str, Any]], Any]) ->
             config[prefix] = config.pop("path")
         if prefix not in config:
             raise TypeError("path must be given: where the names of the files begin")
+        if not isinstance(config[prefix], str):
+            raise TypeError(f"path must be text, got {shown(config[prefix])}")
         config |= _naming(config[prefix], config, valid)
         return _Written(write(**config), expand, config)
 
@@ -174,12 +176,19 @@ def _write_parquet(pcoll: Any, fields: Fields, config: dict[str, Any]) -> Any:
     tables = row_tables.tables_of(pcoll)
     if tables is not None and config.keys() <= _OF_TABLES and _casts(tables.schema, schema):
         cast = beam.Map(_cast, schema).with_output_types(pa.Table)
-        return (
-            tables.pcoll | "Cast" >> cast | beam.io.WriteToParquetBatched(schema=schema, **config)
-        )
+        write = _among_others(beam.io.WriteToParquetBatched(schema=schema, **config))
+        return tables.pcoll | "Cast" >> cast | write
     converts = {name: convert for name, (_, convert) in columns.items()}
     rows = beam.Map(_converted, converts).with_output_types(dict[str, Any])
-    return pcoll | "Convert" >> rows | beam.io.WriteToParquet(schema=schema, **config)
+    write = _among_others(beam.io.WriteToParquet(schema=schema, **config))
+    return pcoll | "Convert" >> rows | write
+
+
+def _among_others(write: Any) -> Any:
+    """Beam's sink, which removes older files of its names: those alone, and not a-b-… for a-…."""
+    sink = write._sink
+    sink.shard_name_glob_format = sink.shard_name_glob_format.replace("*", "[0-9]" * 5)
+    return write
 
 
 def _casts(given: pa.Schema, wanted: pa.Schema) -> bool:

@@ -140,13 +140,18 @@ def built(
     where = {} if on is None else runner_file.load(on)
     settings = beam_options.settings(list(flags), given, own, where)
     is_of_outputs = stopping.name_job(settings, file, in_yaml.outputs(spec))
-    if runs and is_of_outputs and (asked.get("resume") or asked.get("overwrite")):
-        for line in stopping.take_over(settings):
-            print(line, file=sys.stderr)
+    goes_on = runs and is_of_outputs and (asked.get("resume") or asked.get("overwrite"))
+    left = stopping.left_over(settings) if goes_on else []
     if checks_runner:
-        checks.check(settings)
+        checks.check(settings, needs_free_slots=not left)
     _check_asked(spec, asked)
     provider.importable(os.path.dirname(os.path.abspath(file)))
+    if left:
+        # Nothing that is wrong with this job may end the one that runs.
+        provider.expand(beam.Pipeline(options=settings), spec, file, asked, writes=False)
+        for line in stopping.take_over(settings, left):
+            print(line, file=sys.stderr)
+        checks.check(settings)
     pipeline = beam.Pipeline(options=settings)
     preflight.unreached.clear()
     provider.expand(pipeline, spec, file, asked, writes=runs)

@@ -34,7 +34,7 @@ def add(commands: Any) -> argparse.ArgumentParser:
         nargs="?",
         const=True,
         metavar="BASE",
-        help="for GPUs: NVIDIA's image with CUDA as the base, or another Ubuntu with CUDA",
+        help="for GPUs: NVIDIA's image with CUDA as the base, or --cuda=BASE, an Ubuntu with it",
     )
     parser.add_argument(
         "--model",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -62,10 +63,15 @@ def steps_in(node: Any) -> Iterator[ProcessFiles]:
 
 
 def outputs(node: Any) -> list[str]:
-    """The URIs of the outputs of all such transforms in a file, or in a part of it."""
+    """The URIs of the outputs of all such transforms in a file, or in a part of it.
+
+    Without those of which the step itself will say what is wrong with them.
+    """
     if isinstance(node, Mapping) and node.get("type") == TYPE:
         config = node.get("config")
         output = config.get("output") if isinstance(config, Mapping) else None
-        return [Output(output).uri] if isinstance(output, str) else []
+        with contextlib.suppress(Exception):  # of any store's library
+            return [Output(output).uri] if isinstance(output, str) else []
+        return []
     nodes = node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ()
     return [uri for each in nodes for uri in outputs(each)]

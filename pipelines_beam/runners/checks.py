@@ -21,11 +21,17 @@ from .names import runner_name
 _BUCKET = "gs://"
 
 
-def check(options: PipelineOptions) -> None:
-    """Raises RunnerError with all that is missing for a job with these options."""
+def check(options: PipelineOptions, needs_free_slots: bool = True) -> None:
+    """Raises RunnerError with all that is missing for a job with these options.
+
+    `needs_free_slots`: whether the slots that a job on Flink takes must be free already.
+    """
     name = runner_name(options)
-    find = _CHECKS.get(name)
-    missing = [] if find is None else list(find(options))
+    if name == "FlinkRunner":
+        missing = list(flink_checks.missing(options, needs_free_slots))
+    else:
+        find = _CHECKS.get(name)
+        missing = [] if find is None else list(find(options))
     if missing:
         raise RunnerError("\n".join((f"{name} cannot run this job:", *missing)))
 
@@ -89,6 +95,5 @@ def _prism(options: PipelineOptions) -> Iterator[str]:
 
 _CHECKS: dict[str, Callable[[PipelineOptions], Iterator[str]]] = {
     "DataflowRunner": _dataflow,
-    "FlinkRunner": flink_checks.missing,
     "PrismRunner": _prism,
 }

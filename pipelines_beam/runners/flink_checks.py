@@ -25,7 +25,7 @@ from .flink_rest import FlinkRest
 _SECONDS_TO_FREE = 10.0
 
 
-def missing(options: PipelineOptions) -> Iterator[str]:
+def missing(options: PipelineOptions, needs_free_slots: bool = True) -> Iterator[str]:
     """A line for each thing that is missing."""
     cluster = flink_rest.of(options)
     sends_itself = options.view_as(FlinkRunnerOptions).flink_submit_uber_jar
@@ -33,7 +33,7 @@ def missing(options: PipelineOptions) -> Iterator[str]:
         yield from _java(options)
         yield from _job_server(options)
     if cluster is not None:
-        yield from _cluster(cluster, options.view_as(FlinkRunnerOptions))
+        yield from _cluster(cluster, options.view_as(FlinkRunnerOptions), needs_free_slots)
         yield from worker_environment.missing(options, cluster.is_here)
 
 
@@ -63,10 +63,11 @@ def _job_server(options: PipelineOptions) -> Iterator[str]:
         )
 
 
-def _cluster(cluster: FlinkRest, flink: Any) -> Iterator[str]:
+def _cluster(cluster: FlinkRest, flink: Any, needs_free: bool) -> Iterator[str]:
+    needed = max(flink.parallelism, 1)
     try:
         version = str(cluster.ask("/config")["flink-version"])
-        slots = _wait_for_slots(cluster, max(flink.parallelism, 1))
+        slots = _wait_for_slots(cluster, needed if needs_free else 0)
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = getattr(error, "reason", None) or f"{type(error).__name__}: {error}"
         yield (
@@ -77,7 +78,7 @@ def _cluster(cluster: FlinkRest, flink: Any) -> Iterator[str]:
     short = ".".join(version.split(".")[:2])
     if short != flink.flink_version:
         yield _version(version, short, flink)
-    yield from _too_few(max(flink.parallelism, 1), slots)
+    yield from _too_few(needed, slots, needs_free)
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _version(version: str, short: str, flink: Any) -> str:
     return f"{said}Beam has job servers for {', '.join(known)}"
 
 
-def _too_few(needed: int, slots: _Slots) -> Iterator[str]:
+def _too_few(needed: int, slots: _Slots, needs_free: bool) -> Iterator[str]:
     if needed > slots.total:
         have = f"{slots.total} in {slots.task_managers} TaskManagers"
         advice = f"give --parallelism={slots.total}, or " if slots.total else ""
@@ -117,7 +118,7 @@ def _too_few(needed: int, slots: _Slots) -> Iterator[str]:
             f"  parallelism {needed} needs as many task slots, and the cluster has {have}: "
             f"{advice}start TaskManagers"
         )
-    elif needed > slots.free:
+    elif needs_free and needed > slots.free:
         yield (
             f"  parallelism {needed} needs as many task slots, and {slots.free} of {slots.total} "
             "are free: wait for the jobs that run, or cancel them"

@@ -14,10 +14,15 @@ from apache_beam.utils.subprocess_server import SubprocessServer
 #: Waits until its parent is gone, which closes the pipe, and ends what is still there.
 _GUARD = """\
 import os, signal, sys
+ids = list(map(int, sys.argv[1:]))
+held = [os.pidfd_open(each) for each in ids] if hasattr(os, "pidfd_open") else None
 sys.stdin.read()
-for each in sys.argv[1:]:
+for i, each in enumerate(ids):
     try:
-        os.kill(int(each), signal.SIGKILL)
+        if held is None:
+            os.kill(each, signal.SIGKILL)
+        else:  # the process itself: another may have its id by now
+            signal.pidfd_send_signal(held[i], signal.SIGKILL)
     except ProcessLookupError:
         pass
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shlex
+import socket
 import time
 import uuid
 from collections.abc import Collection
@@ -12,7 +13,10 @@ from collections.abc import Collection
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.runners.runner import PipelineResult, PipelineState
 
+from transforms.options.sources import is_uri
+
 from . import flink_rest
+from .errors import RunnerError
 from .flink_rest import FlinkRest
 from .names import runner_name
 
@@ -29,24 +33,37 @@ def name_job(options: PipelineOptions, file: str, outputs: Collection[str] = ())
     if view.job_name is not None or runner_name(options) != "FlinkRunner":
         return False
     stem = file.rpartition("/")[2].partition(".")[0]
-    text = "\0".join(sorted(outputs)) or uuid.uuid4().hex
+    # A path is another folder on another machine.
+    host = "" if all(map(is_uri, outputs)) else socket.gethostname()
+    text = "\0".join([*sorted(outputs), host]) if outputs else uuid.uuid4().hex
     view.job_name = f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     return bool(outputs)
 
 
-def take_over(options: PipelineOptions) -> list[str]:
-    """Cancel the jobs of this name that run, as a command that is killed leaves them.
-
-    Returns what to say of each.
-    """
-    cluster, name = _cluster(options), _name(options)
+def left_over(options: PipelineOptions) -> list[str]:
+    """The ids of jobs of this name that run, as a command that is killed leaves them."""
+    cluster = _cluster(options)
     if cluster is None:
         return []
     try:
-        left = cluster.jobs(name)
+        return list(cluster.jobs(_name(options)))
     except (OSError, ValueError):  # what the runner needs is checked later
         return []
-    return [_cancelled(cluster, name, each) for each in left]
+
+
+def take_over(options: PipelineOptions, jobs: Collection[str]) -> list[str]:
+    """Cancel jobs that `left_over` has found; returns what to say of each.
+
+    Raises RunnerError for one that goes on: two jobs would write one output.
+    """
+    cluster, name = _cluster(options), _name(options)
+    assert cluster is not None
+    for each in jobs:
+        if not _is_cancelled(cluster, name, each):
+            raise RunnerError(
+                f"an earlier run of this job is not ended: {_going_on(cluster, name, each)}"
+            )
+    return [_ended(name)] * len(jobs)
 
 
 def others(options: PipelineOptions) -> frozenset[str]:
@@ -118,8 +135,14 @@ def _stop_flink(cluster: FlinkRest, name: str, others: Collection[str]) -> str |
 
 def _cancelled(cluster: FlinkRest, name: str, job: str) -> str:
     """Cancel a job; says what has become of it."""
-    if _is_cancelled(cluster, name, job):
-        return f"the job {name} is cancelled on Flink"
+    return _ended(name) if _is_cancelled(cluster, name, job) else _going_on(cluster, name, job)
+
+
+def _ended(name: str) -> str:
+    return f"the job {name} is cancelled on Flink"
+
+
+def _going_on(cluster: FlinkRest, name: str, job: str) -> str:
     request = shlex.join(["curl", "-X", "PATCH", f"{cluster.url}/jobs/{job}?mode=cancel"])
     return f"the job {name} goes on on Flink: cancel it with {request}"
 

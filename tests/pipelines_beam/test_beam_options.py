@@ -7,9 +7,11 @@ from typing import Any
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     PipelineOptions,
+    PortableOptions,
     SetupOptions,
     StandardOptions,
 )
+from apache_beam.runners.portability.portable_runner import PortableRunner
 
 from pipelines_beam import beam_options
 
@@ -26,6 +28,23 @@ def test_the_command_goes_before_the_file() -> None:
     assert found.view_as(StandardOptions).runner == beam_options.DEFAULT_RUNNER
     found = settings(["--runner=DirectRunner"], [], runner="FlinkRunner")
     assert found.view_as(StandardOptions).runner == "DirectRunner"
+
+
+def image(*arguments: str) -> str:
+    """Of the containers in which a job's workers run."""
+    given = settings(["--runner=FlinkRunner", *arguments], [])
+    environment = PortableRunner._create_environment(given)
+    return str(environment.container_image)
+
+
+def test_workers_on_flink_run_in_the_image_that_is_named() -> None:
+    named = "--sdk_container_image=me/x:1"
+    assert image(named) == "me/x:1"
+    assert image(named, "--environment_type=DOCKER") == "me/x:1"
+    assert image(named, "--environment_config=me/y:2") == "me/y:2"
+    assert image(named, "--environment_options=docker_container_image=me/z:3") == "me/z:3"
+    given = settings([named, "--runner=DataflowRunner"], []).view_as(PortableOptions)
+    assert given.environment_config is None
 
 
 def test_the_library_that_pickles_may_be_chosen() -> None:

@@ -86,6 +86,22 @@ def test_the_ending_of_a_path_is_that_of_its_files(
     assert [each.name for each in tmp_path.iterdir() if each.is_file()] == [name]
 
 
+def test_a_sink_leaves_the_files_of_others(tmp_path: Path) -> None:
+    """Beam's own removes what begins and ends like its own files."""
+    for name in ("labels-failed", "labels"):
+        with beam.Pipeline(RUNNER) as p:
+            rows = p | beam.Create([beam.Row(id=1)])
+            rows | sinks.TRANSFORMS["WriteToParquet"](path=str(tmp_path / f"{name}.parquet"))
+    found = sorted(path.name for path in tmp_path.glob("*.parquet"))
+    assert found == ["labels-00000-of-00001.parquet", "labels-failed-00000-of-00001.parquet"]
+
+
+@pytest.mark.parametrize("sink", sinks.TRANSFORMS)
+def test_a_path_is_text(sink: str) -> None:
+    with pytest.raises(TypeError, match="path must be text, got 5"):
+        sinks.TRANSFORMS[sink](path=5)
+
+
 def written(sink: str, element: Any, tmp_path: Path) -> Path:
     """The file with the failure row of an element."""
     with beam.Pipeline(RUNNER) as p:

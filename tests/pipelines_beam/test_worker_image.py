@@ -53,7 +53,11 @@ def test_the_versions_are_those_here(capsys: pytest.CaptureFixture[str]) -> None
 
 @pytest.mark.parametrize(
     ("option", "base"),
-    [("--cuda", "nvidia/cuda:"), ("--cuda=my/ubuntu-cuda:2", "my/ubuntu-cuda:2\n")],
+    [
+        ("--cuda", "nvidia/cuda:"),
+        ("--cuda=my/ubuntu-cuda:2", "my/ubuntu-cuda:2\n"),
+        (f"--cuda=my/cuda@sha256:{'0a' * 32}", f"my/cuda@sha256:{'0a' * 32}\n"),
+    ],
 )
 def test_on_cuda(option: str, base: str) -> None:
     text = written(option)
@@ -64,6 +68,8 @@ def test_on_cuda(option: str, base: str) -> None:
     assert "download.pytorch.org" not in text
     assert f"python{PYTHON}-venv" in text
     assert text.endswith('ENTRYPOINT ["/opt/apache/beam/boot"]\n')
+    # Else boot makes an environment in which nothing of this one is.
+    assert "\nENV RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1\n" in text
 
 
 def test_a_wheel_and_models_are_copied(tmp_path: Path) -> None:
@@ -91,6 +97,8 @@ def test_a_file_that_exists_stays(refusal: Refusal) -> None:
     ("arguments", "said"),
     [
         (["image", "My Image"], "the image must be the name of an image, such as"),
+        (["image", "a/"], "the image must be the name of an image, such as"),
+        (["image", "me//x"], "the image must be the name of an image, such as"),
         (["image", NAME, "--cuda=no image"], "--cuda must be the name of an image, such as"),
         (["image", NAME, "--extras=vison"], "--extras: unknown extra 'vison'. Did you mean 'visi"),
         (["image", NAME, "--model=a b"], "--model must be a directory that exists, or an id of"),
@@ -107,3 +115,17 @@ def test_a_file_that_exists_stays(refusal: Refusal) -> None:
 def test_what_cannot_be_built_is_refused(arguments: list[str], said: str, refusal: Refusal) -> None:
     assert said in refusal(*arguments)
     assert os.listdir() == []
+
+
+def test_what_docker_would_not_copy_is_refused(refusal: Refusal, tmp_path: Path) -> None:
+    Path("m$HOME[1]").mkdir()
+    assert "in a path for a pattern or a variable" in refusal("image", NAME, "--model=m$HOME[1]")
+    Path("snapshot").mkdir()
+    (tmp_path / "blob").touch()
+    os.symlink("../blob", "snapshot/config.json")
+    said = refusal("image", NAME, "--model=snapshot")
+    assert "has links to files that Docker does not copy, such as 'config.json'" in said
+    wheel = f"pipelines_beam-{VERSION}-'; touch x; '.whl"
+    Path(wheel).touch()
+    assert "--wheel must be the file" in refusal("image", NAME, f"--wheel={wheel}")
+    assert not Path("Dockerfile").exists()

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 #: This package, and what decides how its stages are unpickled and what a model answers.
 _PACKAGES = ("pipelines-beam", "apache-beam", "transformers", "torch")
 
+_UNKNOWN = "not installed"
+
 
 class WorkerVersionError(RuntimeError):
     """A worker has other versions of packages than the process that built the pipeline."""
@@ -21,9 +23,11 @@ def here() -> Mapping[str, str]:
     found = {}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package).partition("+")[0]
+            version: str | None = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:  # a checkout on the import path
-            found[package] = "not installed"
+            version = None
+        # None, too, of a package that was not installed to its end.
+        found[package] = (version or _UNKNOWN).partition("+")[0]
     return found
 
 
@@ -33,7 +37,7 @@ def check(built_with: Mapping[str, str]) -> None:
     others = [
         f"{package} {own[package]}, and the pipeline was built with {version}"
         for package, version in built_with.items()
-        if own[package] != version and "not installed" not in (own[package], version)
+        if own[package] != version and _UNKNOWN not in (own[package], version)
     ]
     if others:
         raise WorkerVersionError(

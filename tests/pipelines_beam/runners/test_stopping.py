@@ -11,8 +11,9 @@ import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from support.flink.answers import Answers, cluster_answering, job
 
-from pipelines_beam import beam_options, cli
-from pipelines_beam.runners import stopping
+from pipelines_beam import beam_options, cli, provider
+from pipelines_beam.runners import checks, stopping
+from pipelines_beam.runners.errors import RunnerError
 
 
 @pytest.fixture
@@ -122,25 +123,50 @@ def test_jobs_of_the_same_outputs_have_the_same_name() -> None:
 
 
 def test_all_jobs_of_the_name_are_taken_over(flink: tuple[str, Answers]) -> None:
-    assert stopping.take_over(options(flink[0])) == ["the job mine is cancelled on Flink"] * 2
+    left = stopping.left_over(options(flink[0]))
+    assert sorted(left) == ["a", "b"]
+    said = stopping.take_over(options(flink[0]), left)
+    assert said == ["the job mine is cancelled on Flink"] * 2
     assert running(flink[1]) == ["d"]
-    assert stopping.take_over(options(flink[0])) == []
-    assert stopping.take_over(options("127.0.0.1:1")) == []
-    assert stopping.take_over(PipelineOptions(["--runner=DirectRunner"])) == []
+    assert stopping.left_over(options(flink[0])) == []
+    assert stopping.left_over(options("127.0.0.1:1")) == []
+    assert stopping.left_over(PipelineOptions(["--runner=DirectRunner"])) == []
+
+
+def test_two_jobs_never_write_one_output(
+    flink: tuple[str, Answers], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flink[1]["cancels"] = False
+    monkeypatch.setattr(stopping, "_SECONDS", 0.0)
+    with pytest.raises(RunnerError, match="not ended: the job mine goes on on Flink: cancel it"):
+        stopping.take_over(options(flink[0]), ["a"])
+
+
+class _BuiltError(Exception):
+    """The job is built a second time, to be run."""
 
 
 @pytest.mark.parametrize(
-    ("asked", "left"), [([], ["a"]), (["--resume"], []), (["--dry-run"], ["a"])]
+    ("asked", "wrong", "left"),
+    [
+        ([], "", ["a"]),
+        (["--resume"], "", []),
+        (["--overwrite"], "", []),
+        (["--resume"], "runner", ["a"]),
+        (["--resume"], "task", ["a"]),
+        (["--dry-run"], "", ["a"]),
+    ],
 )
 def test_a_job_that_is_resumed_takes_over(
     asked: list[str],
+    wrong: str,
     left: list[str],
     flink: tuple[str, Answers],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The job that a command for the same output has left on Flink is cancelled."""
+    """A job for the same output is cancelled on Flink, if nothing is wrong with the new one."""
     file = tmp_path / "embed.yaml"
     file.write_text(
         "pipeline: {transforms: [{type: ProcessFiles, config: {files: no, task: no, output: out}}]}"
@@ -150,12 +176,23 @@ def test_a_job_that_is_resumed_takes_over(
     stopping.name_job(given, str(file), [str(tmp_path / "out")])
     name = given.view_as(GoogleCloudOptions).job_name
     flink[1]["/jobs/overview"]["jobs"] = [job("a", name, 1)]
-    # Its runner lacks Java: it goes no further than that.
+
+    def checked(*_: Any, **__: Any) -> None:
+        if wrong == "runner":
+            raise RunnerError("no Java")
+
+    def expanded(*_: Any, writes: bool) -> None:
+        if writes:
+            raise _BuiltError
+        if wrong == "task":
+            raise ValueError("no such column")
+
+    monkeypatch.setattr(checks, "check", checked)
+    monkeypatch.setattr(provider, "expand", expanded)
     command = ["run", str(file), "--runner=FlinkRunner", f"--flink_master={flink[0]}", *asked]
-    assert cli.main([*command, "--job_server_java_launcher=no"]) == 2
+    cli.main(command)
     assert running(flink[1]) == left
     said = capsys.readouterr().err
-    assert "Java is not installed" in said
     assert (f"the job {name} is cancelled on Flink" in said) is not bool(left)
 
 
