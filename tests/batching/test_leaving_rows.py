@@ -83,8 +83,10 @@ def test_rows_with_limits_of_their_own_have_the_tokens_that_they_have_alone(
 def test_so_do_those_with_pictures(text_type: str) -> None:
     program, chunks, model = seeing(text_type)
     control_generate(model)
+    found = widths(model)
     alone, together = answers(program, chunks, [4, 1, 2, 3])
     assert together == alone
+    assert found[4 + 1 + 2 + 3 :] == [4, 3, 2, 1]
 
 
 def _often(tokens: Sequence[Sequence[int]], prompts: Sequence[int]) -> int:
@@ -147,3 +149,37 @@ def test_drawn_tokens_are_those_that_transformers_draws() -> None:
     program._generation._rows_leave = False
     torch.manual_seed(3)
     assert found == list(map(generated, program.run([copy.copy(each) for each in chunks])))
+
+
+def own_limits(program: Any, chunks: Sequence[Features], *limits: int) -> set[Any]:
+    """The batch keys of chunks with limits of their own."""
+    own = [copy.copy(chunk) for chunk in chunks[: len(limits)]]
+    for chunk, most in zip(own, limits, strict=True):
+        chunk[KEY] = Request(parameters={"max_new_tokens": most})
+    return {slot.key for slot in program.batch_slots(own)}
+
+
+@pytest.mark.parametrize(("model_type", "head"), [("llama", "CausalLM"), ("t5", "Seq2SeqLM")])
+def test_rows_with_limits_of_their_own_share_a_batch(model_type: str, head: str) -> None:
+    program, chunks, _ = started(model_type, head)
+    assert len(own_limits(program, chunks, 3, 5, 9)) == 1
+
+
+def test_they_do_not_where_a_table_of_positions_ends() -> None:
+    """The batch may be longer than the model takes, although each row of it is not."""
+    program, chunks, _ = started("gpt2", "CausalLM")
+    assert len(own_limits(program, chunks, 3, 5, 9)) == 3
+
+
+def test_a_forced_end_comes_at_the_end_of_each_row() -> None:
+    """Of rows with the common limit, too, in a batch that goes on for another."""
+    program, chunks, _ = started(
+        "bart", "Seq2SeqLM", eos_token_id=None, forced_eos_token_id=2, max_new_tokens=6
+    )
+    own = [copy.copy(chunk) for chunk in chunks[:4]]
+    for chunk, most in zip(own, (None, None, 12, 3), strict=True):
+        chunk[KEY] = Request(parameters={} if most is None else {"max_new_tokens": most})
+    alone = [generated(program.run([copy.copy(chunk)])[0]) for chunk in own]
+    together = [generated(each) for each in program.run([copy.copy(chunk) for chunk in own])]
+    assert together == alone
+    assert [tokens[-1] for tokens in alone] == [2] * 4

@@ -5,6 +5,7 @@ What transformers answers is answered.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from types import SimpleNamespace as Some
@@ -22,6 +23,7 @@ from transforms.batching import lengths
 from transforms.batching.lengths import CheckedIndices
 from transforms.batching.replica import Replica
 from transforms.options.spec import ModelSpec
+from transforms.pipelines.requests import KEY, Request
 
 Model = Callable[[str], str]
 
@@ -118,6 +120,26 @@ def test_an_answer_that_grows_too_long_says_so(model: Model) -> None:
         "the input of 120 and its answer may have 140 tokens, and the model takes 128 at most: "
         "max_new_tokens says how many are generated"
     )
+
+
+def test_so_does_one_with_a_limit_of_its_own(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an accelerator, too: there the process would end."""
+    spec = ModelSpec(task="text-generation", source=model("gpt2-lm"), device="cpu")
+    for is_accelerated in (False, True):
+        monkeypatch.setattr(
+            "transforms.batching.program.is_accelerated", lambda pipe, found=is_accelerated: found
+        )
+        program = Replica(spec).program(
+            {"do_sample": False, "max_new_tokens": 2, "eos_token_id": None}
+        )
+        chunk = program._pipe.preprocess(text_of(program._pipe.tokenizer, 120))
+        assert type(program._lengths.guard(chunk)) is contextlib.nullcontext
+        own = Request(parameters={"max_new_tokens": 20})
+        guard = program._lengths.guard(chunk, [own])
+        assert isinstance(guard, lengths.CheckedIndices) is is_accelerated
+        chunk[KEY] = own
+        with pytest.raises(lengths.TooLongError, match="its answer may have 140 tokens"):
+            program.run([chunk])
 
 
 def test_advice_that_is_followed_cuts_the_text(model: Model) -> None:

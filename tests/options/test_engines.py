@@ -26,6 +26,8 @@ def llama(model: Callable[[str], str]) -> str:
         ({"engine": "vllm", "torch_compile": True}, "torch_compile would be ignored"),
         ({"engine": "vllm", "trust_remote_code": True}, "trust_remote_code would be ignored"),
         ({"engine": "vllm", "batch_size": 8}, "batch_size is not for engine='vllm'"),
+        ({"engine": "vllm", "share": "process"}, "share='process' is not for engine='vllm'"),
+        ({"engine": "vllm", "device": "mps"}, "the number of a GPU, as 1 or 'cuda:1', for engine"),
         ({"engine": "vllm", "max_device_memory": "2GB"}, "max_device_memory is not for"),
         ({"engine": "vllm", "watch_model_pattern": "*"}, "watch_model_pattern is not for"),
     ],

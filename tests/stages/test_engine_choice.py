@@ -46,6 +46,7 @@ def test_vllm_is_taken_where_it_can_answer(
         ("llama-lm", {"num_beams": 3}, "num_beams"),
         ("llama-lm", {"torch_compile": True}, "torch_compile is not for vLLM"),
         ("llama-lm", {"batch_tokens": 512}, "batch_tokens is not for vLLM"),
+        ("llama-lm", {"share": "process"}, "share='process' is not for vLLM"),
         ("llama-lm", {"device": "cpu"}, "device is the CPU"),
         ("gpt2-lm", {}, "vLLM does not serve GPT2LMHeadModel"),
     ],

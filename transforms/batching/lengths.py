@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..engine.errors import breaks_engine, is_fatal, is_out_of_memory
 from ..pipelines.generation import generates, generation_parameters
+from ..pipelines.requests import KEY, Request
 from ..pipelines.waveforms import samples_of_a_frame
 from ..tasks.task import Task
 
@@ -73,6 +74,11 @@ class Lengths:
         """Whether a table is for what an encoder-decoder model writes."""
         return self._two_sided and "decoder" in name
 
+    @property
+    def any_answer(self) -> bool:
+        """Whether an answer may have any length, as far as the model's tables go."""
+        return self._whole == _ANY
+
     def explained(self, error: Exception, features: Any) -> Exception:
         """The error of one chunk; if its length is why, one that says so."""
         if is_fatal(error) or is_out_of_memory(error) or breaks_engine(error):
@@ -82,17 +88,20 @@ class Lengths:
         found = self._too_short(features) or self._too_large(features)
         return found or self._too_long(features, error) or error
 
-    def guard(self, features: Any) -> contextlib.AbstractContextManager[Any]:
+    def guard(
+        self, features: Any, requests: Sequence[Request] = ()
+    ) -> contextlib.AbstractContextManager[Any]:
         """What to run the model in, so that a text that is too long fails as it does on a CPU.
 
-        An accelerator would end the process, and with it the batches of everybody.
+        An accelerator would end the process, and with it the batches of everybody. `requests` are
+        those of the rows that ask something for themselves.
         """
         if not self._accelerated:
             return contextlib.nullcontext()
         if error := self._too_large(features):  # one of the model's tables has no row for it
             raise IndexError(str(error))
         count = _count(features)
-        too_long = count > self._text or self._longest(count) > self._whole
+        too_long = count > self._text or self._longest(count, requests) > self._whole
         return CheckedIndices() if too_long else contextlib.nullcontext()
 
     def _too_short(self, features: Any) -> Exception | None:
@@ -134,19 +143,23 @@ class Lengths:
                 f"{self._advice(self._text)}"
             )
         size = isinstance(error, IndexError) or "size" in str(error)
-        if size and self._longest(count) > self._whole:
+        request = features.get(KEY)
+        longest = self._longest(count, [] if request is None else [request])
+        if size and longest > self._whole:
             whose = "the answer" if self._two_sided else f"the input of {count} and its answer"
             return TooLongError(
-                f"{whose} may have {self._longest(count)} tokens, and the model takes "
+                f"{whose} may have {longest} tokens, and the model takes "
                 f"{self._whole} at most: max_new_tokens says how many are generated"
             )
         return None
 
-    def _longest(self, count: int) -> int:
+    def _longest(self, count: int, requests: Sequence[Request]) -> int:
         """The tokens that an answer may have, with the prompt where there is one."""
-        if not self._new:
+        own = [each.parameters.get("max_new_tokens") or self._new for each in requests]
+        new = max(own, default=self._new)
+        if not new:
             return self._in_all
-        return 1 + self._new if self._two_sided else count + self._new
+        return 1 + new if self._two_sided else count + new
 
     def _advice(self, limit: int) -> str:
         """How the task's parameters, or its tokenizer, cut a text."""

@@ -143,7 +143,8 @@ def padding_of(pipe: Any, forward: Mapping[str, Any]) -> Padding:
     if generating:
         found = _generation_padding(pipe, forward, known)
         made = generation_parameters(pipe, forward).get("max_new_tokens") or 0
-        return replace(found, longest_padded=_most_tokens(config) - made)
+        most = _most_tokens(config)
+        return found if most == sys.maxsize else replace(found, longest_padded=most - made)
     # Such a model finds a row's last token by its padding.
     needs_pad = pad is None and _is_decoder(model) and _classifies(model)
     if needs_pad or forward.get("sequential") or "assistant_model" in forward:
@@ -172,8 +173,9 @@ def _pads_tokens(model: Any, generating: bool) -> bool:
         return False
     sources = model.config.is_encoder_decoder
     way: Way = "forward" if not generating else "sources" if sources else "prompts"
-    text = model.config.get_text_config()
-    return {model.config.model_type, text.model_type} <= PADS_EXACTLY[way]
+    if model.config.model_type not in PADS_EXACTLY[way]:
+        return False
+    return model.config.get_text_config().model_type in PADS_EXACTLY[way]
 
 
 def _in_vocabulary(token: Any, config: Any) -> int | None:

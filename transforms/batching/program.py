@@ -19,7 +19,7 @@ from ..pipelines.construction_lock import computing
 from ..pipelines.custom import task_of
 from ..pipelines.generation_control import GenerationControl
 from ..pipelines.random_weights import Trial
-from ..pipelines.requests import KEY
+from ..pipelines.requests import KEY, Request
 from ..pipelines.split_call import Features, Outputs, deep_copy_kwargs, sanitized
 from . import collate, rows
 from . import compiled as compiled_module
@@ -102,8 +102,9 @@ class Program:
             return True
         if "max_new_tokens" not in request.parameters:
             return self._generation.by_row
-        # How long a batch may be is counted with the limit that all have in common.
-        return self._generation.limits_by_row and self._padding.longest_padded == sys.maxsize
+        # Where the length of a batch matters, it is counted with the limit that all have in common.
+        any_length = self._padding.longest_padded == sys.maxsize and self._lengths.any_answer
+        return self._generation.limits_by_row and any_length
 
     def launch(self, chunks: Sequence[Any]) -> interface.Launched:
         """Hand a batch to the device; on a CPU, compute it. What the model raises goes through."""
@@ -197,14 +198,20 @@ class Program:
         if asked is None:
             with self._generation.together():
                 return self._computed(forward, features)
-        with self._generation.answering(asked if isinstance(asked, list) else [asked]) as answers:
-            outputs = self._computed(forward, features)
+        requests = asked if isinstance(asked, list) else [asked]
+        with self._generation.answering(requests) as answers:
+            outputs = self._computed(forward, features, requests)
         found = answers(outputs)
         outputs[KEY] = found if isinstance(asked, list) else found[0]
         return outputs
 
-    def _computed(self, forward: Callable[..., Outputs], features: Features) -> Outputs:
-        with contained, self._lengths.guard(features):
+    def _computed(
+        self,
+        forward: Callable[..., Outputs],
+        features: Features,
+        requests: Sequence[Request] = (),
+    ) -> Outputs:
+        with contained, self._lengths.guard(features, requests):
             features = self._finished(self._resized(features))
             return forward(features, **deep_copy_kwargs(self._forward))
 

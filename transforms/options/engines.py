@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ _OF_BATCHES: Mapping[str, Any] = {
     "model_metadata_pcoll": None,
     "watch_model_pattern": None,
 }
+_DEVICE = re.compile(r"cpu|cuda(:\d+)?")
 
 
 def check_engine(model: Any) -> None:
@@ -46,6 +48,12 @@ def check_engine(model: Any) -> None:
         name = next(iter(of_transformers(model)), None)
         if name is not None:
             raise ValueError(f"{name} would be ignored: it is not for engine='vllm'")
+        device = model.device
+        if isinstance(device, str) and not _DEVICE.fullmatch(device):
+            raise ValueError(
+                "device must be None, -1 or 'cpu', or the number of a GPU, as 1 or 'cuda:1', for "
+                f"engine='vllm', got {shown(device)}"
+            )
 
 
 def of_transformers(model: Any) -> list[str]:

@@ -50,7 +50,7 @@ class _Row:
     ends: frozenset[int]
     #: The most tokens; None: as many as `generate` makes.
     most: int | None
-    #: Those of which the last token is one, where `generate` does not see to it.
+    #: Those of which the last token is one, if it has as many as it may.
     last: frozenset[int]
     stops: tuple[str, ...]
     matcher: Matcher | None
@@ -223,14 +223,13 @@ class RowEnds(StoppingCriteria):  # type: ignore[misc]
 def _row(request: Request, common: Mapping[str, Any], grammar: Grammar | None) -> _Row:
     given = {**common, **request.parameters}
     stops = given.get("stop_strings") or ()
-    is_own = "max_new_tokens" in request.parameters
     return _Row(
         request=request,
         drawing=_drawing(given) if given.get("do_sample") else None,
         numbers=random.Random(request.seed),  # noqa: S311 - to draw tokens
         ends=ends_of(given),
         most=given.get("max_new_tokens"),
-        last=_tokens(given.get("forced_eos_token_id")) if is_own else frozenset(),
+        last=_tokens(given.get("forced_eos_token_id")),
         stops=(stops,) if isinstance(stops, str) else tuple(stops),
         matcher=None if grammar is None else grammar.matcher(),
     )

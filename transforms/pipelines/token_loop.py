@@ -11,8 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from transformers import Cache, DynamicCache, EncoderDecoderCache, LogitsProcessor
+from transformers import (
+    Cache,
+    DynamicCache,
+    EncoderDecoderCache,
+    LogitsProcessor,
+    StoppingCriteria,
+)
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.generation import utils
 from transformers.utils import ModelOutput
 
 #: The share of a batch's rows that must have ended before they leave. To leave costs a copy of the
@@ -31,9 +38,12 @@ _AS_ALWAYS: Mapping[str, tuple[Any, ...]] = {
     "return_dict_in_generate": (None, False),
     "use_cache": (None, True),
 }
-#: Processors that treat each row by itself and know nothing of rows but their tokens.
+#: What models read with the prompts alone: pictures and the like.
+_OF_PROMPTS = getattr(utils, "MULTIMODAL_INPUTS_TO_DROP_OUTSIDE_PREFILL", ())
+#: Processors and criteria that treat each row by itself and know nothing of rows but their tokens.
 _BY_ROW = frozenset(
     {
+        "EosTokenCriteria",
         "EpsilonLogitsWarper",
         "EtaLogitsWarper",
         "ExponentialDecayLengthPenalty",
@@ -41,6 +51,7 @@ _BY_ROW = frozenset(
         "ForcedEOSTokenLogitsProcessor",
         "InfNanRemoveLogitsProcessor",
         "LogitNormalization",
+        "MaxLengthCriteria",
         "MinLengthLogitsProcessor",
         "MinNewTokensLengthLogitsProcessor",
         "MinPLogitsWarper",
@@ -48,6 +59,7 @@ _BY_ROW = frozenset(
         "NoRepeatNGramLogitsProcessor",
         "RepetitionPenaltyLogitsProcessor",
         "SequenceBiasLogitsProcessor",
+        "StopStringCriteria",
         "SuppressTokensAtBeginLogitsProcessor",
         "SuppressTokensLogitsProcessor",
         "TemperatureLogitsWarper",
@@ -78,7 +90,8 @@ def decode(
     A processor or criterion that holds something for each row has a method `keep_rows`, which takes
     the indices of those that go on.
     """
-    if len(input_ids) == 1 or not all(map(_treats_rows_alone, logits_processor)):
+    by_row = all(map(_treats_rows_alone, (*logits_processor, *stopping_criteria)))
+    if len(input_ids) == 1 or not by_row or not state.get("use_cache"):
         return model._sample(  # type: ignore[no-any-return]
             input_ids,
             logits_processor=logits_processor,
@@ -90,6 +103,8 @@ def decode(
     batch = _Batch(input_ids, state, 0 if pad is None else int(pad))
     inputs = model.prepare_inputs_for_generation(input_ids, is_first_iteration=True, **state)
     outputs = model(**inputs, return_dict=True)
+    for name in _OF_PROMPTS:  # the cache has what the model has made of them
+        batch.state.pop(name, None)
     with model._optimize_model_for_decode():
         while True:
             batch.state = model._update_model_kwargs_for_generation(
@@ -120,7 +135,7 @@ def _chosen(scores: torch.Tensor, is_drawn: bool) -> torch.Tensor:
     return torch.multinomial(scores.softmax(-1), 1)[:, 0]
 
 
-def _treats_rows_alone(processor: LogitsProcessor) -> bool:
+def _treats_rows_alone(processor: LogitsProcessor | StoppingCriteria) -> bool:
     return hasattr(processor, "keep_rows") or type(processor).__name__ in _BY_ROW
 
 

@@ -37,6 +37,8 @@ def _reason_against_vllm(spec: Spec, is_updated: bool) -> str | None:
     given = [*engines.of_transformers(spec.model), *_of_batches(spec), *["updates"] * is_updated]
     if given:
         return f"{given[0]} is not for vLLM"
+    if spec.sharing.share == "process":
+        return "share='process' is not for vLLM"
     if not spec.model.takes_accelerator or not _has_gpu():
         return "there is no GPU, or device is the CPU"
     return _unserved(spec)

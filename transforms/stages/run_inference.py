@@ -58,6 +58,8 @@ ALTERNATIVES = {
     "share": "use large_model or model_copies",
     "max_device_memory": "use the task's transform: models of RunInference stay loaded",
     "batch_timeout": "use RunInference's with_exception_handling(timeout=…)",
+    "engine": "use the task's transform: vLLM forms no batches",
+    "engine_options": "use the task's transform: vLLM forms no batches",
     "isolate": "use beam.Reshuffle() before and after RunInference",
     "accelerator": "use RunInference's with_resource_hints",
     "min_ram": "use RunInference's with_resource_hints",

@@ -174,6 +174,8 @@ def _check_engine(model: ModelSpec, task: Task, options: Options) -> None:
     if task.name not in engines.VLLM_TASKS:
         tasks = ", ".join(engines.VLLM_TASKS)
         raise ValueError(f"engine='vllm' is for {tasks}, got {task.name}")
+    if options["share"] == "process":
+        raise ValueError("share='process' is not for engine='vllm', which has its own process")
     for name in engines.of_batches(options):
         raise ValueError(
             f"{name} is not for engine='vllm', which forms no batches and keeps its one model: "

@@ -172,7 +172,7 @@ def test_what_runs_is_announced_before_each_step_that_changes_it(bench: Bench) -
 def test_that_steps_go_on_is_announced_now_and_then(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("transforms.engine.continuous.core._TELL", 0.0)
+    monkeypatch.setattr(bench.core, "_tell", 0.0)
     bench.admit(3)
     bench.run()
     assert bench.launched == [(1, [3]), (2, [3]), (3, [3])]

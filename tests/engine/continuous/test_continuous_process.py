@@ -17,11 +17,14 @@ from transforms.engine.errors import EngineCrashError
 from transforms.engine.interface import EngineSpec
 from transforms.engine.process.remote import RemoteEngine
 
-KILLER, HANGER = 13, 14
+KILLER, HANGER, LONG = 13, 14, 1000
 
 
 class Slow:
-    """A model that takes as many steps for a number as its last digit says; two numbers end it."""
+    """A model that takes as many steps for a number as its last digit says, and many for LONG.
+
+    Two numbers end it.
+    """
 
     nbytes = 8
     capacity = 4
@@ -36,7 +39,7 @@ class Slow:
         return 1
 
     def submit(self, number: int, chunk: int) -> None:
-        self._left[number] = [chunk % 10, chunk]
+        self._left[number] = [400 if chunk == LONG else chunk % 10, chunk]
 
     def step(self) -> Sequence[tuple[int, Any]]:
         chunks = [chunk for _, chunk in self._left.values()]
@@ -99,3 +102,11 @@ def test_a_step_that_hangs_is_ended(engine: Make) -> None:
     hanging = replace(engine_processes.spec(Slow, timeout=0.5), continuous=True)
     (ticket,) = ask(engine(hanging), [HANGER])
     assert type(ticket.error).__name__ == "BatchTimeoutError"
+
+
+def test_a_timeout_is_that_of_a_step(engine: Make) -> None:
+    """Steps go on for longer than one may take."""
+    patient = replace(engine_processes.spec(Slow, timeout=0.5), continuous=True)
+    (ticket,) = ask(engine(patient), [LONG])
+    assert right([ticket])
+    assert ticket.attempts == 1

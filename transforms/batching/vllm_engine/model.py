@@ -71,7 +71,8 @@ class VllmModel:
         found = []
         for output in self._engine.step():
             if output.finished and (finish := self._finish.pop(output.request_id, None)):
-                found.append((int(output.request_id), finish(output)))
+                unfinished = _unfinished(output)
+                found.append((int(output.request_id), unfinished or finish(output)))
         return found
 
     def cancel(self, numbers: Collection[int]) -> None:
@@ -118,6 +119,12 @@ class VllmProgram:
         longest = max(map(len, rows))
         filled = [row + [self._filler] * (longest - len(row)) for row in rows]
         return torch.tensor([filled])
+
+
+def _unfinished(output: Any) -> Exception | None:
+    """The error of a request that vLLM gave up: it has a part of the answer, or none."""
+    reasons = {str(each.finish_reason) for each in output.outputs} - {"stop", "length"}
+    return RuntimeError(f"vLLM has not finished the answer: {min(reasons)}") if reasons else None
 
 
 def _answer(request: Request, completions: Sequence[Any]) -> Answer:

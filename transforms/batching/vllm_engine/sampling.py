@@ -43,7 +43,6 @@ _IMMATERIAL = frozenset(
         "cache_implementation",
         "compile_config",
         "continuous_batching_config",
-        "custom_generate",
         "decoder_start_token_id",
         "disable_compile",
         "early_stopping",
@@ -69,7 +68,7 @@ _IMMATERIAL = frozenset(
 _OF_DRAWING = frozenset({"epsilon_cutoff", "eta_cutoff", "top_h", "typical_p"})
 #: Values with which a parameter does nothing, beside None, False and its default.
 _NEUTRAL: Mapping[str, float] = {"guidance_scale": 1, "penalty_alpha": 0}
-_MOST_TOTAL = 20  # tokens, where nothing says how many: as in transformers
+_MOST = 20  # tokens that are made, where nothing says how many: as in transformers
 
 
 class Sampling:
@@ -119,8 +118,15 @@ class Sampling:
         if most is not None:
             return int(most)
         total = given.get("max_length")
-        total = _MOST_TOTAL if total is None else total
-        return max(1, int(total) + self._prefix_length - prompt_tokens)
+        if total is None:
+            return _MOST
+        left = int(total) + self._prefix_length - prompt_tokens
+        if left < 1:
+            raise ValueError(
+                f"the prompt has {prompt_tokens} tokens, and max_length={total} counts them: set "
+                "max_new_tokens"
+            )
+        return left
 
 
 _GREEDY: Mapping[str, Any] = {"temperature": 0.0}
@@ -149,6 +155,12 @@ def _check(in_force: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         raise ValueError(
             f"{name} is no parameter of engine='vllm', got {name}={shown(value)}: leave it out, or "
             "use engine='transformers'"
+        )
+    count = in_force.get("num_return_sequences") or 1
+    if count > 1 and not in_force.get("do_sample"):
+        raise ValueError(
+            f"num_return_sequences={count} of one best answer are not for engine='vllm': set "
+            "do_sample=True"
         )
     if in_force.get("min_length"):
         raise ValueError(

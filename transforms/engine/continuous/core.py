@@ -20,7 +20,8 @@ from ..tickets import Ticket
 from .interface import ContinuousModel
 
 _AHEAD = 8  # the part of what the model works on at once that is handed to it ahead
-_TELL = 1.0  # seconds between announcements that steps go on, though no chunk has come or gone
+_TELL = 1.0  # seconds between announcements that steps go on, at most
+_TELL_OFTEN = 4  # announcements in the time that a step may take
 
 
 @dataclass(slots=True, eq=False)
@@ -44,8 +45,10 @@ class ContinuousCore(CoreBase):
         hand_back: Callable[[Ticket], None],
         on_launch: OnLaunch = lambda batches: None,
         on_broken: Callable[[BaseException], None] = lambda error: None,
+        timeout: float | None = None,
     ) -> None:
         super().__init__(hand_back, on_launch, on_broken)
+        self._tell = _TELL if timeout is None else min(_TELL, timeout / _TELL_OFTEN)
         self._model: ContinuousModel | None = None
         self._waiting: deque[Waiting] = deque()
         #: Chunks of tickets that run alone: one of them may have broken an engine.
@@ -172,7 +175,7 @@ class ContinuousCore(CoreBase):
     def _announce(self) -> None:
         """Say what the model works on, and now and then that it goes on."""
         now = time.monotonic()
-        if not self._changed and now - self._announced_at < _TELL:
+        if not self._changed and now - self._announced_at < self._tell:
             return
         self._announced += 1
         self._announced_at, self._changed = now, False

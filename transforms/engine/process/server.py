@@ -77,7 +77,9 @@ class Server:
 
     def _new_core(self) -> CoreBase:
         spec, calls = self._config.spec, (self._answered.append, self._announce, self._on_broken)
-        return ContinuousCore(*calls) if spec.continuous else EngineCore(spec.limits, *calls)
+        if spec.continuous:
+            return ContinuousCore(*calls, timeout=spec.sharing.timeout)
+        return EngineCore(spec.limits, *calls)
 
     def run(self) -> None:
         """Serve whoever connects; return when there have been no users for a while."""
