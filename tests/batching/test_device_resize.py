@@ -14,7 +14,7 @@ import transformers
 from support import comparing, sink
 from support.files import saved
 from support.pictures import PICTURES, picture
-from torchvision.transforms.v2 import functional
+from torchvision.transforms.v2 import InterpolationMode, functional
 
 from pipelines_beam import ImageClassification, TextClassification, predict
 from transforms.batching.device_resize import DECODED, Resize
@@ -159,7 +159,7 @@ def test_what_an_accelerator_rounds_otherwise(way: str, most: int) -> None:
     """It resizes in floats, as here: few values differ, by a level or two of 255."""
     image = torch.from_numpy(np.array(picture("photo", 640, 480))).permute(2, 0, 1)
     image = torch.stack([image, image.flip(1)])
-    options: Any = {"size": [224, 224], "interpolation": way, "antialias": True}
+    options: Any = {"size": [224, 224], "interpolation": InterpolationMode(way), "antialias": True}
     own = functional.resize(image, **options).int()
     there = functional.resize(image.float(), **options).round().clamp(0, 255).int()
     assert (own - there).abs().max() <= most
