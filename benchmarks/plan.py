@@ -61,6 +61,7 @@ def make(name: str, folder: Path, scale: float) -> Path:
     over = {
         "files": str(folder / "in.parquet"),
         "output": str(folder / "out"),
+        "reuse": False,  # images take turns
         "task": {"type": job.type, "config": {**config, "device": "cpu"}},
     }
     steps = {"pipeline": {"transforms": [{"type": "ProcessFiles", "config": over}]}}
