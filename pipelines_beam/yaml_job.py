@@ -149,9 +149,9 @@ def built(
     if left:
         # Nothing that is wrong with this job may end the one that runs.
         provider.expand(beam.Pipeline(options=settings), spec, file, asked, writes=False)
-        for line in stopping.take_over(settings, left):
-            print(line, file=sys.stderr)
-        checks.check(settings)
+        print(*stopping.take_over(settings, left), sep="\n", file=sys.stderr)
+        if checks_runner:
+            checks.check(settings)
     pipeline = beam.Pipeline(options=settings)
     preflight.unreached.clear()
     provider.expand(pipeline, spec, file, asked, writes=runs)

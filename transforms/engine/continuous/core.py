@@ -123,19 +123,14 @@ class ContinuousCore(CoreBase):
 
     def _submit(self) -> None:
         """Hand over what the model has room for; what is to run alone when it has nothing else."""
-        if self._isolated and not self._running:
-            while self._isolated and not self._running:
-                self._hand_over(self._isolated.popleft())
-            return
-        if self._isolated or any(each.ticket.run_isolated for each in self._first_running()):
+        while self._isolated and not self._running:
+            self._hand_over(self._isolated.popleft())
+        if self._isolated or any(each.ticket.run_isolated for each in self._running.values()):
             return
         assert self._model is not None
         room = self._model.capacity + max(1, self._model.capacity // _AHEAD)
         while self._waiting and len(self._running) < room:
             self._hand_over(self._waiting.popleft())
-
-    def _first_running(self) -> list[Waiting]:
-        return [next(iter(self._running.values()))] if self._running else []
 
     def _hand_over(self, chunk: Waiting) -> None:
         ticket = chunk.ticket
